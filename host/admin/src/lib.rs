@@ -1,0 +1,22 @@
+//! The admin API as both sides see it: paths, requests, answers, errors and the client.
+//! Knows no server and no terminal.
+
+mod answer;
+mod client;
+mod error;
+mod request;
+
+pub use answer::{
+    Acceptance, ArtifactReport, CheckReport, ComponentStatus, ImportProblem, Inspection,
+    InvokeAnswer, LogLine, LogStream, NodeStatus, PrincipalStatus, ReplicaState, ReplicaStatus,
+    TransactionReport, WorkloadList, WorkloadState, WorkloadStatus,
+};
+pub use client::{Client, ClientError, LogReader};
+pub use error::{ApiError, ErrorCode};
+pub use request::{ArtifactQuery, ArtifactUse, InvokeRequest, LogQuery, StatusQuery};
+
+/// Name of the admin socket in a node's data directory.
+pub const SOCKET_FILE: &str = "admin.sock";
+
+/// Largest artifact that a node takes.
+pub const ARTIFACT_BYTES_MAX: usize = 256 * 1024 * 1024;

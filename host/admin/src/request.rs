@@ -1,0 +1,65 @@
+//! What clients send.
+
+use serde::{Deserialize, Serialize};
+use types::Name;
+use utoipa::{IntoParams, ToSchema};
+
+/// What an uploaded artifact is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ArtifactUse {
+    /// A component binary: it is validated, and refused if it is none.
+    #[default]
+    Component,
+    /// A file for a guest: any bytes.
+    File,
+}
+
+/// Query of an upload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ArtifactQuery {
+    /// What the artifact is for.
+    #[serde(default)]
+    pub r#use: ArtifactUse,
+}
+
+/// Query of a workload's status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct StatusQuery {
+    /// Answer only once this generation is no longer starting or stopping, or `wait_ms` have passed.
+    pub settled: Option<u64>,
+    /// How long to wait; at most a minute.
+    pub wait_ms: Option<u64>,
+}
+
+/// Query of a workload's logs.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct LogQuery {
+    /// Only of this component.
+    #[param(value_type = Option<String>)]
+    pub component: Option<Name>,
+    /// At most so many of the newest lines; 0 for none.
+    pub tail: Option<u32>,
+    /// Stay and send new lines as they come.
+    #[serde(default)]
+    pub follow: bool,
+}
+
+/// A call of a typed export.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InvokeRequest {
+    /// The component, where the workload has several.
+    #[schema(value_type = Option<String>)]
+    pub component: Option<Name>,
+    /// The export, bare where that is unique: `greet`, else `ns:pkg/interface@1.0.0#greet`.
+    pub export: String,
+    /// Arguments in WAVE syntax.
+    pub arguments: Vec<String>,
+}

@@ -1,0 +1,160 @@
+//! One block's worth of change: checks each transaction, applies it or records its refusal.
+
+use std::collections::BTreeMap;
+
+use crate::genesis::Genesis;
+use crate::key::StateKey;
+use crate::outcome::{Refusal, TransactionOutcome};
+use crate::record::{FabricRecord, PrincipalRecord};
+use crate::rules;
+use crate::state::{Draft, NotLoaded, StateView};
+use crate::transaction::SignedTransaction;
+
+/// Most transactions of one block: bounds the signatures to check.
+pub const BLOCK_TRANSACTIONS_MAX: usize = 1_024;
+/// Most bytes of transactions in one block.
+pub const BLOCK_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// What the rules may know of the block beside its transactions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlockContext {
+    /// Its height; the first block after genesis is 1.
+    pub height: u64,
+    /// Its time, Unix milliseconds.
+    pub time_ms: u64,
+}
+
+/// What a block does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Execution {
+    /// Entries written, and removed (`None`).
+    pub changes: BTreeMap<StateKey, Option<Vec<u8>>>,
+    /// One per transaction, in order.
+    pub outcomes: Vec<TransactionOutcome>,
+}
+
+/// Executes `transactions` on `view`. The first block of a fabric also writes the genesis entries.
+///
+/// # Errors
+/// [`NotLoaded`] if the view must load an entry first; then call again. Nothing else fails: a
+/// transaction that breaks a rule is recorded as refused and cannot poison its block.
+pub fn execute(
+    genesis: &Genesis,
+    view: &impl StateView,
+    block: &BlockContext,
+    transactions: &[SignedTransaction],
+) -> Result<Execution, NotLoaded> {
+    let mut first_facts = BTreeMap::new();
+    if block.height == 1 {
+        first_facts.extend(genesis.entries());
+    }
+    let begun = Begun {
+        view,
+        first_facts: &first_facts,
+    };
+    let mut draft = Draft::new(&begun);
+    let mut outcomes = Vec::with_capacity(transactions.len());
+    for transaction in transactions {
+        outcomes.push(apply(&mut draft, block, transaction)?);
+    }
+    let mut changes: BTreeMap<_, _> = first_facts
+        .iter()
+        .map(|(key, value)| (key.clone(), Some(value.clone())))
+        .collect();
+    changes.extend(draft.into_changes());
+    Ok(Execution { changes, outcomes })
+}
+
+/// The parent's state with the genesis entries over it, in the first block.
+struct Begun<'a, V> {
+    view: &'a V,
+    first_facts: &'a BTreeMap<StateKey, Vec<u8>>,
+}
+
+impl<V: StateView> StateView for Begun<'_, V> {
+    fn read(&self, key: &StateKey) -> Result<Option<&[u8]>, NotLoaded> {
+        match self.first_facts.get(key) {
+            Some(value) => Ok(Some(value)),
+            None => self.view.read(key),
+        }
+    }
+}
+
+/// Why a rule stopped: the signer's fault, or an entry to load first.
+pub(crate) enum Stop {
+    Refused(Refusal),
+    NotLoaded(NotLoaded),
+}
+
+impl From<NotLoaded> for Stop {
+    fn from(missing: NotLoaded) -> Self {
+        Self::NotLoaded(missing)
+    }
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+fn apply<V: StateView>(
+    draft: &mut Draft<'_, V>,
+    block: &BlockContext,
+    signed: &SignedTransaction,
+) -> Result<TransactionOutcome, NotLoaded> {
+    match admit(draft, block, signed) {
+        Ok(()) => draft.commit(),
+        Err(Stop::NotLoaded(missing)) => return Err(missing),
+        Err(Stop::Refused(refusal)) => {
+            draft.roll_back();
+            return Ok(TransactionOutcome::Refused(refusal));
+        }
+    }
+    // The nonce is spent from here on, whether or not the operation succeeds.
+    match rules::apply(draft, block, signed.transaction()) {
+        Ok(()) => {
+            draft.commit();
+            Ok(TransactionOutcome::Applied)
+        }
+        Err(Stop::NotLoaded(missing)) => Err(missing),
+        Err(Stop::Refused(refusal)) => {
+            draft.roll_back();
+            Ok(TransactionOutcome::Refused(refusal))
+        }
+    }
+}
+
+/// Signer known, time not over, nonce in order; spends the nonce.
+fn admit<V: StateView>(
+    draft: &mut Draft<'_, V>,
+    block: &BlockContext,
+    signed: &SignedTransaction,
+) -> Result<(), Stop> {
+    let transaction = signed.transaction();
+    let expires_at = transaction.expires_at;
+    if expires_at < block.height {
+        return Err(Refusal::Expired {
+            expires_at,
+            height: block.height,
+        }
+        .into());
+    }
+    let key = StateKey::principal(&transaction.principal);
+    let Some(mut principal) = draft.read::<PrincipalRecord>(&key)? else {
+        return Err(Refusal::UnknownPrincipal(transaction.principal).into());
+    };
+    if principal.nonce != transaction.nonce {
+        let (expected, found) = (principal.nonce, transaction.nonce);
+        return Err(Refusal::Nonce { expected, found }.into());
+    }
+    principal.nonce += 1;
+    draft.write(key, &principal);
+    Ok(())
+}
+
+/// The fabric's own record; there from the first block on.
+pub(crate) fn fabric<V: StateView>(draft: &Draft<'_, V>) -> Result<FabricRecord, NotLoaded> {
+    let record = draft.read(&StateKey::fabric())?;
+    Ok(record.unwrap_or_else(|| panic!("the first block writes the fabric record")))
+}

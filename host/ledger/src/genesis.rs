@@ -1,0 +1,210 @@
+//! The beginning of a fabric. Its digest is the fabric's id.
+
+use serde::{Deserialize, Serialize};
+use types::{Digest, FabricId, NodeId, Principal, PublicKey};
+
+use crate::key::StateKey;
+use crate::record::{self, FabricRecord, NodeRecord, PrincipalRecord, Role};
+
+const DOMAIN: &[u8] = b"hypermesh/genesis/1\0";
+
+/// The first facts of a fabric, agreed before there is a ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Genesis {
+    time_ms: u64,
+    salt: [u8; 16],
+    validators: Vec<PublicKey>,
+    nodes: Vec<NodeId>,
+    operators: Vec<Principal>,
+}
+
+/// A beginning from which no fabric can go on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GenesisError {
+    /// A list is empty, too long, or has an entry twice.
+    #[error("a genesis needs 1 to {max} distinct {what}")]
+    Members {
+        /// Which list.
+        what: &'static str,
+        /// Its bound.
+        max: usize,
+    },
+    /// A validator must be a node.
+    #[error("validator {0} is not among the nodes")]
+    ValidatorIsNoNode(PublicKey),
+}
+
+/// Bytes that are no genesis.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeGenesisError {
+    /// Not what [`Genesis::encode`] writes.
+    #[error("these {0} bytes are not a genesis of version 1")]
+    Malformed(usize),
+    /// Decodes, but breaks a rule.
+    #[error(transparent)]
+    Invalid(#[from] GenesisError),
+}
+
+impl Genesis {
+    /// Most validators at the start; votes of more are slower than they are safer.
+    pub const VALIDATORS_MAX: usize = 64;
+    /// Most operators at the start.
+    pub const OPERATORS_MAX: usize = 64;
+
+    /// Checks and orders the lists. `salt` keeps two fabrics of the same members apart.
+    ///
+    /// # Errors
+    /// [`GenesisError`] if a list is empty, too long or has duplicates, or a validator is no node.
+    pub fn new(
+        time_ms: u64,
+        salt: [u8; 16],
+        mut validators: Vec<PublicKey>,
+        mut nodes: Vec<NodeId>,
+        mut operators: Vec<Principal>,
+    ) -> Result<Self, GenesisError> {
+        let lists = [
+            ("validators", &mut validators, Self::VALIDATORS_MAX),
+            ("nodes", &mut nodes, FabricRecord::NODES_MAX),
+            ("operators", &mut operators, Self::OPERATORS_MAX),
+        ];
+        for (what, list, max) in lists {
+            list.sort_unstable();
+            let count = list.len();
+            list.dedup();
+            if list.len() != count || !(1..=max).contains(&count) {
+                return Err(GenesisError::Members { what, max });
+            }
+        }
+        if let Some(validator) = validators.iter().find(|v| nodes.binary_search(v).is_err()) {
+            return Err(GenesisError::ValidatorIsNoNode(*validator));
+        }
+        Ok(Self {
+            time_ms,
+            salt,
+            validators,
+            nodes,
+            operators,
+        })
+    }
+
+    /// The fabric's id: the digest of the domain tag and the canonical bytes.
+    #[must_use]
+    pub fn fabric_id(&self) -> FabricId {
+        Digest::of(&[DOMAIN, &self.encode()].concat())
+    }
+
+    /// Nodes with a vote, in key order.
+    #[must_use]
+    pub fn validators(&self) -> &[PublicKey] {
+        &self.validators
+    }
+
+    /// Founding nodes, in key order.
+    #[must_use]
+    pub fn nodes(&self) -> &[NodeId] {
+        &self.nodes
+    }
+
+    /// Founding operators, in key order.
+    #[must_use]
+    pub fn operators(&self) -> &[Principal] {
+        &self.operators
+    }
+
+    /// When the fabric began, Unix milliseconds.
+    #[must_use]
+    pub const fn time_ms(&self) -> u64 {
+        self.time_ms
+    }
+
+    /// Canonical bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        postcard::to_allocvec(self)
+            .unwrap_or_else(|error| panic!("a genesis must be serialisable: {error}"))
+    }
+
+    /// Reads canonical bytes back.
+    ///
+    /// # Errors
+    /// [`DecodeGenesisError`] if they are malformed, not canonical, or break a rule.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeGenesisError> {
+        let malformed = || DecodeGenesisError::Malformed(bytes.len());
+        let raw: Self = postcard::from_bytes(bytes).map_err(|_| malformed())?;
+        let checked = Self::new(
+            raw.time_ms,
+            raw.salt,
+            raw.validators,
+            raw.nodes,
+            raw.operators,
+        )?;
+        if checked.encode() == bytes {
+            Ok(checked)
+        } else {
+            Err(malformed())
+        }
+    }
+
+    /// The entries that the first block writes.
+    pub(crate) fn entries(&self) -> Vec<(StateKey, Vec<u8>)> {
+        let fabric = FabricRecord {
+            nodes: self.nodes.clone(),
+            validators: self.validators.clone(),
+            deployments: 0,
+        };
+        let principal = PrincipalRecord {
+            role: Role::Operator,
+            nonce: 0,
+        };
+        let node = NodeRecord { placements: 0 };
+        let fabric = std::iter::once((StateKey::fabric(), record::encode(&fabric)));
+        let nodes = self
+            .nodes
+            .iter()
+            .map(|id| (StateKey::node(id), record::encode(&node)));
+        let operators = self
+            .operators
+            .iter()
+            .map(|id| (StateKey::principal(id), record::encode(&principal)));
+        fabric.chain(nodes).chain(operators).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(seed: u8) -> PublicKey {
+        PublicKey::from_bytes([seed; 32])
+    }
+
+    #[test]
+    fn bytes_round_trip_and_the_id_covers_every_field() {
+        let genesis = Genesis::new(5, [1; 16], vec![key(1)], vec![key(1)], vec![key(2)]).unwrap();
+        assert_eq!(Genesis::decode(&genesis.encode()), Ok(genesis.clone()));
+        let others = [
+            Genesis::new(6, [1; 16], vec![key(1)], vec![key(1)], vec![key(2)]),
+            Genesis::new(5, [2; 16], vec![key(1)], vec![key(1)], vec![key(2)]),
+            Genesis::new(5, [1; 16], vec![key(1)], vec![key(1), key(3)], vec![key(2)]),
+            Genesis::new(5, [1; 16], vec![key(1)], vec![key(1)], vec![key(3)]),
+        ];
+        assert!(
+            others
+                .iter()
+                .all(|other| other.as_ref().unwrap().fabric_id() != genesis.fabric_id())
+        );
+    }
+
+    #[test]
+    fn a_genesis_without_members_or_with_doubles_is_refused() {
+        assert!(Genesis::new(0, [0; 16], vec![], vec![key(1)], vec![key(1)]).is_err());
+        assert!(
+            Genesis::new(0, [0; 16], vec![key(1), key(1)], vec![key(1)], vec![key(1)]).is_err()
+        );
+        assert_eq!(
+            Genesis::new(0, [0; 16], vec![key(2)], vec![key(1)], vec![key(1)]),
+            Err(GenesisError::ValidatorIsNoNode(key(2)))
+        );
+        assert!(Genesis::decode(b"garbage").is_err());
+    }
+}

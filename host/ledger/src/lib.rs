@@ -1,0 +1,27 @@
+//! The ledger as a pure state machine: `execute(state, block) -> (changes, outcomes)`.
+//! Knows no clock, no entropy, no disk, no async: they arrive as arguments.
+
+mod execute;
+mod genesis;
+mod key;
+mod outcome;
+mod record;
+mod rules;
+mod schedule;
+mod state;
+mod transaction;
+mod view;
+
+pub use execute::{BLOCK_BYTES_MAX, BLOCK_TRANSACTIONS_MAX, BlockContext, Execution, execute};
+pub use genesis::{DecodeGenesisError, Genesis, GenesisError};
+pub use key::{StateKey, StateKeyError};
+pub use outcome::{Refusal, TransactionOutcome};
+pub use record::{
+    DecodeRecordError, DeploymentRecord, DesiredState, FabricRecord, NodeRecord, PlacementRecord,
+    PrincipalRecord, Role, RouteRecord,
+};
+pub use state::{NotLoaded, StateView, VALUE_BYTES_MAX};
+pub use transaction::{
+    DecodeTransactionError, Operation, SignedTransaction, TRANSACTION_BYTES_MAX, Transaction,
+};
+pub use view::{Placement, View};

@@ -1,0 +1,27 @@
+//! Which rule answers which operation. One file per family.
+
+mod deployments;
+
+use crate::execute::{BlockContext, Stop};
+use crate::state::{Draft, StateView};
+use crate::transaction::{Operation, Transaction};
+
+pub(crate) fn apply<V: StateView>(
+    draft: &mut Draft<'_, V>,
+    block: &BlockContext,
+    transaction: &Transaction,
+) -> Result<(), Stop> {
+    match &transaction.operation {
+        Operation::Deploy { spec, replaces } => {
+            deployments::deploy(draft, block, transaction.principal, spec, *replaces)
+        }
+        Operation::Scale {
+            workload,
+            component,
+            replicas,
+        } => deployments::scale(draft, block, workload, component, *replicas),
+        Operation::Stop { workload } => deployments::stop(draft, block, workload),
+        Operation::Start { workload } => deployments::start(draft, block, workload),
+        Operation::Remove { workload } => deployments::remove(draft, workload),
+    }
+}

@@ -1,0 +1,162 @@
+//! Finalised state as a node keeps it in memory: typed reads, changed block by block.
+
+use std::collections::BTreeMap;
+
+use types::{Name, NodeId, Principal, Route};
+
+use crate::key::StateKey;
+use crate::record::{
+    self, DecodeRecordError, DeploymentRecord, FabricRecord, PlacementRecord, PrincipalRecord,
+    Record, RouteRecord,
+};
+
+/// One placed replica with its address in the deployment.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Placement {
+    /// The deployment.
+    pub workload: Name,
+    /// Its component.
+    pub component: Name,
+    /// Which replica of it.
+    pub index: u16,
+    /// Where it runs.
+    pub node: NodeId,
+    /// The generation that placed it.
+    pub generation: u64,
+}
+
+/// The state after one final block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct View {
+    height: u64,
+    time_ms: u64,
+    entries: BTreeMap<StateKey, Vec<u8>>,
+}
+
+impl View {
+    /// Takes the state that storage holds at `height`.
+    #[must_use]
+    pub const fn new(height: u64, time_ms: u64, entries: BTreeMap<StateKey, Vec<u8>>) -> Self {
+        Self {
+            height,
+            time_ms,
+            entries,
+        }
+    }
+
+    /// Height of the last block.
+    #[must_use]
+    pub const fn height(&self) -> u64 {
+        self.height
+    }
+
+    /// Time of the last block, Unix milliseconds.
+    #[must_use]
+    pub const fn time_ms(&self) -> u64 {
+        self.time_ms
+    }
+
+    /// Goes on to the next final block.
+    ///
+    /// # Panics
+    /// If `height` is not the next one: a gap would show a state that never was.
+    pub fn advance(
+        &mut self,
+        height: u64,
+        time_ms: u64,
+        changes: impl IntoIterator<Item = (StateKey, Option<Vec<u8>>)>,
+    ) {
+        assert_eq!(height, self.height + 1, "blocks arrive in order");
+        self.height = height;
+        self.time_ms = time_ms;
+        for (key, value) in changes {
+            match value {
+                Some(value) => self.entries.insert(key, value),
+                None => self.entries.remove(&key),
+            };
+        }
+    }
+
+    /// The fabric's record; none before the first block.
+    ///
+    /// # Errors
+    /// [`DecodeRecordError`] if a newer release wrote it.
+    pub fn fabric(&self) -> Result<Option<FabricRecord>, DecodeRecordError> {
+        self.read(&StateKey::fabric())
+    }
+
+    /// What the ledger knows of a signer.
+    ///
+    /// # Errors
+    /// [`DecodeRecordError`] if a newer release wrote it.
+    pub fn principal(&self, id: &Principal) -> Result<Option<PrincipalRecord>, DecodeRecordError> {
+        self.read(&StateKey::principal(id))
+    }
+
+    /// One deployment.
+    ///
+    /// # Errors
+    /// [`DecodeRecordError`] if a newer release wrote it.
+    pub fn deployment(&self, name: &Name) -> Result<Option<DeploymentRecord>, DecodeRecordError> {
+        self.read(&StateKey::deployment(name))
+    }
+
+    /// All deployments, in name order.
+    ///
+    /// # Errors
+    /// [`DecodeRecordError`] if a newer release wrote one.
+    pub fn deployments(&self) -> Result<Vec<DeploymentRecord>, DecodeRecordError> {
+        self.below("deployment/")
+            .map(|(key, value)| record::decode(key, value))
+            .collect()
+    }
+
+    /// All placements, ordered by workload, component and index.
+    ///
+    /// # Errors
+    /// [`DecodeRecordError`] if a newer release wrote one.
+    pub fn placements(&self) -> Result<Vec<Placement>, DecodeRecordError> {
+        self.below("placement/")
+            .map(|(key, value)| {
+                let record: PlacementRecord = record::decode(key, value)?;
+                let malformed = || DecodeRecordError::Malformed { key: key.clone() };
+                let text = std::str::from_utf8(key.as_bytes()).map_err(|_| malformed())?;
+                let mut parts = text.split('/').skip(1);
+                let mut name = || Name::new(parts.next().unwrap_or_default()).ok();
+                let (workload, component) = (name(), name());
+                let index = parts.next().and_then(|index| index.parse().ok());
+                Ok(Placement {
+                    workload: workload.ok_or_else(malformed)?,
+                    component: component.ok_or_else(malformed)?,
+                    index: index.ok_or_else(malformed)?,
+                    node: record.node,
+                    generation: record.generation,
+                })
+            })
+            .collect()
+    }
+
+    /// Whose a route is.
+    ///
+    /// # Errors
+    /// [`DecodeRecordError`] if a newer release wrote it.
+    pub fn route(&self, route: &Route) -> Result<Option<RouteRecord>, DecodeRecordError> {
+        self.read(&StateKey::route(route))
+    }
+
+    fn read<R: Record>(&self, key: &StateKey) -> Result<Option<R>, DecodeRecordError> {
+        self.entries
+            .get(key)
+            .map(|value| record::decode(key, value))
+            .transpose()
+    }
+
+    fn below<'a>(
+        &'a self,
+        prefix: &'static str,
+    ) -> impl Iterator<Item = (&'a StateKey, &'a Vec<u8>)> {
+        self.entries
+            .range(StateKey::prefix(prefix)..)
+            .take_while(move |(key, _)| key.as_bytes().starts_with(prefix.as_bytes()))
+    }
+}

@@ -1,0 +1,8 @@
+//! Counters of a node and of its workloads, and their text form. Others push; it asks nobody.
+
+mod metrics;
+
+pub use metrics::{CallEnd, CallSample, Metrics, NodeSample, WorkloadLabels};
+
+/// Content type of [`Metrics::encode`] (OpenMetrics 1.0, which Prometheus reads).
+pub const METRICS_CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -1,0 +1,12 @@
+//! What has to happen on this node so that it matches the ledger, and where requests go.
+//! Pure: time and events come in, effects go out. Knows no socket, no guest, no disk.
+
+mod backoff;
+mod reconciler;
+mod replica;
+mod routes;
+
+pub use backoff::Backoff;
+pub use reconciler::{Effect, Event, Reconciler, ReplicaKey};
+pub use replica::{Observed, Phase};
+pub use routes::{RouteTable, Target};

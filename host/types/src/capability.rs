@@ -1,0 +1,169 @@
+//! Granted rights. What is not granted is denied, before start where an import shows the wish.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// One right of one component. New kinds are appended: the order is part of the canonical bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Capability {
+    /// `wasi:http/outgoing-handler`, to these authorities only.
+    HttpOutgoing {
+        /// Where requests may go; at least one.
+        allow: Vec<HostPattern>,
+    },
+}
+
+impl Capability {
+    /// Most host patterns in one grant.
+    pub const HOSTS_MAX: usize = 64;
+}
+
+/// A host, perhaps with a port: `api.example.com`, `*.example.com`, `127.0.0.1:8080`, `[::1]:80`.
+///
+/// Without a port any port matches. `*.` matches one or more labels, never the bare domain.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostPattern {
+    wildcard: bool,
+    host: String,
+    port: Option<u16>,
+}
+
+/// A text that is not a host pattern.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{text}` is not a host pattern: expected a host such as `api.example.com`, `*.example.com` or `127.0.0.1:8080`, without scheme or path"
+)]
+pub struct ParseHostPatternError {
+    text: String,
+}
+
+impl HostPattern {
+    /// Longest DNS name.
+    const HOST_BYTES_MAX: usize = 253;
+
+    /// Whether a request to `host` and `port` is covered. IPv6 hosts come with their brackets.
+    #[must_use]
+    pub fn matches(&self, host: &str, port: u16) -> bool {
+        if self.port.is_some_and(|wanted| wanted != port) {
+            return false;
+        }
+        let host = host.trim_end_matches('.').to_ascii_lowercase();
+        if !self.wildcard {
+            return host == self.host;
+        }
+        host.strip_suffix(self.host.as_str())
+            .and_then(|front| front.strip_suffix('.'))
+            .is_some_and(|labels| !labels.is_empty())
+    }
+}
+
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let star = if self.wildcard { "*." } else { "" };
+        write!(f, "{star}{}", self.host)?;
+        self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
+    }
+}
+
+impl fmt::Debug for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{self}\"")
+    }
+}
+
+impl FromStr for HostPattern {
+    type Err = ParseHostPatternError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let refused = || ParseHostPatternError {
+            text: text.chars().take(80).collect(),
+        };
+        let (wildcard, rest) = match text.strip_prefix("*.") {
+            Some(rest) => (true, rest),
+            None => (false, text),
+        };
+        let bracketed = rest.starts_with('[');
+        let split = if bracketed {
+            rest.rfind("]:").map(|at| at + 1)
+        } else {
+            rest.rfind(':')
+        };
+        let (host, port) = match split {
+            Some(at) => (
+                &rest[..at],
+                Some(rest[at + 1..].parse().map_err(|_| refused())?),
+            ),
+            None => (rest, None),
+        };
+        let valid = if bracketed {
+            let inner = host
+                .strip_prefix('[')
+                .and_then(|inner| inner.strip_suffix(']'));
+            !wildcard && inner.is_some_and(|ip| ip.parse::<std::net::Ipv6Addr>().is_ok())
+        } else {
+            let labels = |label: &str| {
+                !label.is_empty()
+                    && label
+                        .bytes()
+                        .all(|c| c.is_ascii_alphanumeric() || c == b'-')
+            };
+            host.len() <= Self::HOST_BYTES_MAX && host.split('.').all(labels)
+        };
+        if valid {
+            Ok(Self {
+                wildcard,
+                host: host.to_ascii_lowercase(),
+                port,
+            })
+        } else {
+            Err(refused())
+        }
+    }
+}
+
+impl Serialize for HostPattern {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for HostPattern {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pattern(text: &str) -> HostPattern {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_pattern_covers_exactly_what_it_says() {
+        assert!(pattern("api.example.com").matches("API.example.com", 443));
+        assert!(!pattern("api.example.com").matches("evil-api.example.com", 443));
+        assert!(!pattern("api.example.com").matches("api.example.com.evil.org", 443));
+        assert!(pattern("*.example.com").matches("a.b.example.com", 80));
+        assert!(!pattern("*.example.com").matches("example.com", 80));
+        assert!(!pattern("*.example.com").matches("evilexample.com", 80));
+        assert!(pattern("127.0.0.1:8080").matches("127.0.0.1", 8080));
+        assert!(!pattern("127.0.0.1:8080").matches("127.0.0.1", 80));
+        assert!(pattern("[::1]:80").matches("[::1]", 80));
+    }
+
+    #[test]
+    fn urls_and_nonsense_are_refused() {
+        for bad in [
+            "", "*", "*.", "http://a", "a/b", "a:x", "a:", "[::1", "*.[::1]", "a..b", "a b",
+        ] {
+            assert!(bad.parse::<HostPattern>().is_err(), "{bad}");
+        }
+    }
+}

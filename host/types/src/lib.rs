@@ -1,0 +1,28 @@
+//! Words that every part of a fabric shares: ids, digests, units, capabilities, limits, manifests.
+//! Knows no clock, no socket, no disk, no runtime.
+
+mod capability;
+mod digest;
+mod guest_path;
+mod key;
+mod limits;
+mod manifest;
+mod name;
+mod route;
+mod units;
+mod workload;
+mod workload_check;
+
+pub use capability::{Capability, HostPattern, ParseHostPatternError};
+pub use digest::{Digest, ParseDigestError};
+pub use guest_path::{GuestPath, GuestPathError};
+pub use key::{FabricId, NodeId, ParseKeyError, Principal, PublicKey, Signature, VerifyError};
+pub use limits::{Limits, LimitsError};
+pub use manifest::{
+    Manifest, ManifestCapabilities, ManifestComponent, ManifestError, ManifestFile,
+};
+pub use name::{Name, NameError};
+pub use route::{Route, RouteError};
+pub use units::{ByteSize, Millis, ParseUnitError};
+pub use workload::{ComponentKind, ComponentSpec, FileMount, RestartPolicy, WorkloadSpec};
+pub use workload_check::WorkloadError;

@@ -1,0 +1,223 @@
+//! The rules that a workload keeps by itself, whatever else is deployed.
+
+use std::collections::BTreeSet;
+
+use crate::capability::Capability;
+use crate::limits::LimitsError;
+use crate::name::Name;
+use crate::route::Route;
+use crate::workload::{ComponentKind, ComponentSpec, WorkloadSpec};
+
+/// A workload that no node can run as it stands.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WorkloadError {
+    /// Too few or too many components.
+    #[error("a workload has 1 to {max} components, not {count}", max = WorkloadSpec::COMPONENTS_MAX)]
+    ComponentCount {
+        /// How many it has.
+        count: usize,
+    },
+    /// Two components share a name.
+    #[error("two components are called `{0}`")]
+    DuplicateComponent(Name),
+    /// Too many replicas.
+    #[error(
+        "component `{component}`: {replicas} replicas are more than {}",
+        ComponentSpec::REPLICAS_MAX
+    )]
+    TooManyReplicas {
+        /// The component.
+        component: Name,
+        /// How many it wants.
+        replicas: u16,
+    },
+    /// A limit out of range.
+    #[error("component `{component}`: {error}")]
+    Limits {
+        /// The component.
+        component: Name,
+        /// Which limit.
+        error: LimitsError,
+    },
+    /// A route on a component that serves no HTTP.
+    #[error("component `{component}` is a {kind} component: only http components take routes")]
+    RouteWithoutHttp {
+        /// The component.
+        component: Name,
+        /// What it is.
+        kind: ComponentKind,
+    },
+    /// One route twice in a workload.
+    #[error("component `{component}`: route `{route}` stands twice in this workload")]
+    DuplicateRoute {
+        /// The component.
+        component: Name,
+        /// The route.
+        route: Route,
+    },
+    /// An entry of env, config, args, files, capabilities or routes is malformed or one too many.
+    #[error("component `{component}`: {field} {problem}")]
+    Field {
+        /// The component.
+        component: Name,
+        /// Which field.
+        field: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+impl WorkloadSpec {
+    /// Most components of one workload.
+    pub const COMPONENTS_MAX: usize = 32;
+
+    /// Checks every rule that needs no other state.
+    ///
+    /// # Errors
+    /// [`WorkloadError`] names the first rule that is broken.
+    pub fn check(&self) -> Result<(), WorkloadError> {
+        if !(1..=Self::COMPONENTS_MAX).contains(&self.components.len()) {
+            return Err(WorkloadError::ComponentCount {
+                count: self.components.len(),
+            });
+        }
+        let mut names = BTreeSet::new();
+        let mut routes = BTreeSet::new();
+        for component in &self.components {
+            if !names.insert(&component.name) {
+                return Err(WorkloadError::DuplicateComponent(component.name.clone()));
+            }
+            component.check()?;
+            for route in &component.routes {
+                if !routes.insert(route) {
+                    return Err(WorkloadError::DuplicateRoute {
+                        component: component.name.clone(),
+                        route: route.clone(),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl ComponentSpec {
+    /// Most replicas of one component.
+    pub const REPLICAS_MAX: u16 = 256;
+    /// Most entries of each list in a component.
+    pub const ENTRIES_MAX: usize = 64;
+    /// Longest value of an argument, variable or setting.
+    pub const TEXT_BYTES_MAX: usize = 4_096;
+
+    fn check(&self) -> Result<(), WorkloadError> {
+        let component = || self.name.clone();
+        if self.replicas > Self::REPLICAS_MAX {
+            let replicas = self.replicas;
+            return Err(WorkloadError::TooManyReplicas {
+                component: component(),
+                replicas,
+            });
+        }
+        self.limits.check().map_err(|error| WorkloadError::Limits {
+            component: component(),
+            error,
+        })?;
+        if self.kind != ComponentKind::Http && !self.routes.is_empty() {
+            let kind = self.kind;
+            return Err(WorkloadError::RouteWithoutHttp {
+                component: component(),
+                kind,
+            });
+        }
+        match self.field_problem() {
+            None => Ok(()),
+            Some((field, problem)) => Err(WorkloadError::Field {
+                component: component(),
+                field,
+                problem,
+            }),
+        }
+    }
+
+    fn field_problem(&self) -> Option<(&'static str, String)> {
+        let counts = [
+            ("args", self.args.len()),
+            ("env", self.env.len()),
+            ("config", self.config.len()),
+            ("files", self.files.len()),
+            ("capabilities", self.capabilities.len()),
+            ("routes", self.routes.len()),
+        ];
+        if let Some((field, count)) = counts.into_iter().find(|(_, n)| *n > Self::ENTRIES_MAX) {
+            return Some((
+                field,
+                format!("has {count} entries: at most {}", Self::ENTRIES_MAX),
+            ));
+        }
+        let maps = [("env", &self.env), ("config", &self.config)];
+        for (field, map) in maps {
+            for (key, value) in map {
+                if key.is_empty() || key.contains(['=', '\0']) || key.len() > 256 {
+                    return Some((
+                        field,
+                        format!("key `{key}` is empty, too long or has `=` in it"),
+                    ));
+                }
+                if let Some(problem) = text_problem(value) {
+                    return Some((field, format!("`{key}` {problem}")));
+                }
+            }
+        }
+        if let Some(problem) = self.args.iter().find_map(|arg| text_problem(arg)) {
+            return Some(("args", problem));
+        }
+        if let Some(problem) = self.file_problem() {
+            return Some(("files", problem));
+        }
+        self.capabilities
+            .iter()
+            .find_map(|capability| match capability {
+                Capability::HttpOutgoing { allow } => {
+                    let bad = !(1..=Capability::HOSTS_MAX).contains(&allow.len());
+                    bad.then(|| {
+                        (
+                            "capabilities.http_outgoing",
+                            format!("lists {} hosts: 1 to 64", allow.len()),
+                        )
+                    })
+                }
+            })
+    }
+
+    /// Two files at one path, or a file where another needs a directory.
+    fn file_problem(&self) -> Option<String> {
+        let mut paths = BTreeSet::new();
+        if let Some(twice) = self
+            .files
+            .iter()
+            .find(|file| !paths.insert(file.path.as_str()))
+        {
+            return Some(format!("`{}` stands twice", twice.path.as_str()));
+        }
+        self.files.iter().find_map(|file| {
+            let path = file.path.as_str();
+            let mut parents = path.match_indices('/').map(|(at, _)| &path[..at]);
+            let clash = parents.find(|parent| paths.contains(parent))?;
+            Some(format!(
+                "`{clash}` is a file, so `{path}` cannot be below it"
+            ))
+        })
+    }
+}
+
+fn text_problem(text: &str) -> Option<String> {
+    if text.len() > ComponentSpec::TEXT_BYTES_MAX {
+        return Some(format!(
+            "has {} bytes: at most {}",
+            text.len(),
+            ComponentSpec::TEXT_BYTES_MAX
+        ));
+    }
+    text.contains('\0')
+        .then(|| "has a NUL byte in it".to_owned())
+}
