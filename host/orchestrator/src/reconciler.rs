@@ -1,7 +1,7 @@
 //! The reconciler: compares what the ledger places on this node with what runs, and asks for the
 //! difference. Acts on finalised state only.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use ledger::{DecodeRecordError, View};
@@ -66,6 +66,8 @@ pub enum Effect {
 pub struct Reconciler {
     node: NodeId,
     replicas: BTreeMap<ReplicaKey, Replica>,
+    /// Generations that were asked to stop and have not said that they did.
+    dying: BTreeMap<ReplicaKey, BTreeSet<u64>>,
     /// Wanted next under a key whose former instance is still stopping.
     successors: BTreeMap<ReplicaKey, (u64, Arc<ComponentSpec>)>,
     effects: VecDeque<Effect>,
@@ -78,6 +80,7 @@ impl Reconciler {
         Self {
             node,
             replicas: BTreeMap::new(),
+            dying: BTreeMap::new(),
             successors: BTreeMap::new(),
             effects: VecDeque::new(),
         }
@@ -114,30 +117,33 @@ impl Reconciler {
         generation: u64,
         event: Event,
     ) {
-        let Some(replica) = self.replicas.get_mut(key) else {
-            return;
-        };
-        if replica.generation != generation {
-            // The predecessor of a replacement ended, on request or by itself.
-            let ended = !matches!(event, Event::Started);
-            if ended && replica.predecessor == Some(generation) {
-                replica.predecessor = None;
+        if self
+            .dying
+            .get(key)
+            .is_some_and(|dying| dying.contains(&generation))
+        {
+            if !matches!(event, Event::Started) {
+                self.died(now_ms, key, generation);
             }
             return;
         }
-        match (replica.phase, event) {
-            (Phase::Starting, Event::Started) => {
+        let Some(replica) = self.replicas.get_mut(key) else {
+            return;
+        };
+        match event {
+            // It ended by itself while its successor was being started.
+            Event::Ended { .. } | Event::Stopped if replica.predecessor == Some(generation) => {
+                replica.predecessor = None;
+            }
+            _ if replica.generation != generation => {}
+            Event::Started if replica.phase == Phase::Starting => {
                 replica.started(now_ms);
                 self.stop_predecessor(key);
             }
-            (Phase::Starting | Phase::Running, Event::Ended { failure }) => {
+            Event::Ended { failure }
+                if matches!(replica.phase, Phase::Starting | Phase::Running) =>
+            {
                 replica.ended(now_ms, failure);
-            }
-            (Phase::Stopping, Event::Stopped | Event::Ended { .. }) => {
-                self.replicas.remove(key);
-                if let Some((generation, spec)) = self.successors.remove(key) {
-                    self.want(now_ms, key.clone(), generation, spec);
-                }
             }
             _ => {}
         }
@@ -234,17 +240,14 @@ impl Reconciler {
             Phase::Completed | Phase::Stopping => None,
         };
         let abandoned = (current.phase == Phase::Starting).then_some(current.generation);
-        let command_runs = !next.overlaps() || !current.overlaps();
-        if command_runs && (serving.is_some() || abandoned.is_some()) {
+        let alive = serving.is_some() || abandoned.is_some() || self.dying.contains_key(&key);
+        if alive && !(next.overlaps() && current.overlaps()) {
             self.successors.insert(key.clone(), (generation, next.spec));
             self.withdraw(&key);
             return;
         }
         if let Some(generation) = abandoned {
-            self.effects.push_back(Effect::Stop {
-                key: key.clone(),
-                generation,
-            });
+            self.stop(&key, generation);
         }
         next.predecessor = serving;
         self.effects.push_back(start(&key, &next));
@@ -254,22 +257,17 @@ impl Reconciler {
     /// Stops whatever of `key` is alive, and forgets it if nothing is.
     fn withdraw(&mut self, key: &ReplicaKey) {
         self.stop_predecessor(key);
-        let Some(replica) = self.replicas.get_mut(key) else {
+        let Some(replica) = self.replicas.get(key) else {
             return;
         };
-        match replica.phase {
-            Phase::Starting | Phase::Running => {
-                replica.phase = Phase::Stopping;
-                let generation = replica.generation;
-                self.effects.push_back(Effect::Stop {
-                    key: key.clone(),
-                    generation,
-                });
-            }
-            Phase::Stopping => {}
-            Phase::Waiting { .. } | Phase::Completed | Phase::Failed => {
-                self.replicas.remove(key);
-            }
+        if matches!(replica.phase, Phase::Starting | Phase::Running) {
+            let generation = replica.generation;
+            self.stop(key, generation);
+        }
+        if !self.dying.contains_key(key) {
+            self.replicas.remove(key);
+        } else if let Some(replica) = self.replicas.get_mut(key) {
+            replica.phase = Phase::Stopping;
         }
     }
 
@@ -279,10 +277,40 @@ impl Reconciler {
             .get_mut(key)
             .and_then(|r| r.predecessor.take())
         {
-            self.effects.push_back(Effect::Stop {
-                key: key.clone(),
-                generation,
-            });
+            self.stop(key, generation);
+        }
+    }
+
+    fn stop(&mut self, key: &ReplicaKey, generation: u64) {
+        self.dying
+            .entry(key.clone())
+            .or_default()
+            .insert(generation);
+        self.effects.push_back(Effect::Stop {
+            key: key.clone(),
+            generation,
+        });
+    }
+
+    /// The last one to go makes room for what is wanted next.
+    fn died(&mut self, now_ms: u64, key: &ReplicaKey, generation: u64) {
+        let Some(dying) = self.dying.get_mut(key) else {
+            return;
+        };
+        dying.remove(&generation);
+        if !dying.is_empty() {
+            return;
+        }
+        self.dying.remove(key);
+        if self
+            .replicas
+            .get(key)
+            .is_some_and(|replica| replica.phase == Phase::Stopping)
+        {
+            self.replicas.remove(key);
+            if let Some((generation, spec)) = self.successors.remove(key) {
+                self.want(now_ms, key.clone(), generation, spec);
+            }
         }
     }
 }

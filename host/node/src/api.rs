@@ -1,0 +1,97 @@
+//! The admin API's server: HTTP/JSON on a Unix socket. Handlers and their OpenAPI document are
+//! registered together, so neither can be there without the other.
+
+mod artifacts;
+mod check;
+mod fabric;
+mod logs;
+mod refusal;
+mod workloads;
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{DefaultBodyLimit, State};
+use tokio::net::UnixListener;
+use tokio_util::sync::CancellationToken;
+use utoipa::OpenApi;
+use utoipa::openapi::OpenApi as Document;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::api::refusal::Refused;
+use crate::shared::Shared;
+
+/// Largest JSON or transaction body; artifacts are streamed and have a bound of their own.
+const BODY_BYTES_MAX: usize = 1024 * 1024;
+
+#[derive(OpenApi)]
+#[openapi(info(
+    title = "nexus admin API",
+    description = "Served on the Unix socket `admin.sock` of a node's data directory."
+))]
+struct Api;
+
+fn router() -> OpenApiRouter<Arc<Shared>> {
+    OpenApiRouter::with_openapi(Api::openapi())
+        .routes(routes!(fabric::node))
+        .routes(routes!(fabric::principal))
+        .routes(routes!(fabric::submit))
+        .routes(routes!(fabric::metrics))
+        .routes(routes!(artifacts::describe, artifacts::store))
+        .routes(routes!(check::check))
+        .routes(routes!(workloads::list))
+        .routes(routes!(workloads::describe))
+        .routes(routes!(workloads::invoke))
+        .routes(routes!(logs::read))
+        .routes(routes!(document))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+}
+
+/// The OpenAPI document of the admin API.
+#[must_use]
+pub fn openapi() -> Document {
+    router().into_openapi()
+}
+
+/// Serves until `stop`; requests in flight then end first. Dropping the future ends them.
+pub(crate) async fn serve(shared: Arc<Shared>, socket: UnixListener, stop: CancellationToken) {
+    let (router, _) = router().split_for_parts();
+    let service = router.fallback(nothing_here).with_state(Arc::clone(&shared));
+    let ended =
+        axum::serve(socket, service).with_graceful_shutdown(stop.cancelled_owned()).await;
+    if let Err(error) = ended {
+        shared.fail(format!("the admin API stopped: {error}"));
+    }
+}
+
+/// This document.
+#[utoipa::path(get, path = "/v1/openapi.json", responses((status = 200, description = "OpenAPI 3.1")))]
+async fn document(State(_): State<Arc<Shared>>) -> Json<Document> {
+    Json(openapi())
+}
+
+async fn nothing_here(uri: http::Uri) -> Refused {
+    Refused::not_found(format!("the admin API has no {}", uri.path()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_operation_is_documented_with_its_answers() {
+        let document = openapi();
+        let mut operations = 0;
+        for (path, item) in &document.paths.paths {
+            let each = [&item.get, &item.put, &item.post, &item.delete];
+            for operation in each.into_iter().flatten() {
+                operations += 1;
+                assert!(!operation.responses.responses.is_empty(), "{path} documents no answer");
+                let text = operation.summary.as_ref().or(operation.description.as_ref());
+                assert!(text.is_some(), "{path} says not what it does");
+            }
+        }
+        assert_eq!(operations, 12);
+    }
+}

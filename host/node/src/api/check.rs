@@ -1,0 +1,81 @@
+//! Whether a workload could run here, before the ledger is asked.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+
+use admin::{ApiError, CheckReport, ErrorCode, ImportProblem};
+use types::{ComponentSpec, WorkloadSpec};
+
+use crate::api::refusal::{Body, Refused};
+use crate::shared::Shared;
+
+/// Checks rules, routes, artifacts, imports and grants of a workload; changes nothing.
+#[utoipa::path(
+    post,
+    path = "/v1/check",
+    request_body(content = Object, content_type = "application/json", description = "a workload as `describe` shows it"),
+    responses((status = 200, body = CheckReport), (status = 400, body = ApiError), (status = 422, body = ApiError))
+)]
+pub(super) async fn check(
+    State(shared): State<Arc<Shared>>,
+    Body(spec): Body<WorkloadSpec>,
+) -> Result<Json<CheckReport>, Refused> {
+    spec.check().map_err(|error| Refused::new(ErrorCode::Refused, error))?;
+    let mut problems = route_problems(&shared, &spec)?;
+    for component in spec.components {
+        let shared = Arc::clone(&shared);
+        let found = tokio::task::spawn_blocking(move || component_problems(&shared, &component));
+        problems.extend(found.await.map_err(Refused::internal)?);
+    }
+    Ok(Json(CheckReport { problems }))
+}
+
+fn route_problems(shared: &Shared, spec: &WorkloadSpec) -> Result<Vec<ImportProblem>, Refused> {
+    let state = shared.state();
+    let mut problems = Vec::new();
+    for component in &spec.components {
+        for route in &component.routes {
+            let owner = state.view.route(route).map_err(Refused::internal)?;
+            if let Some(owner) = owner.filter(|owner| owner.workload != spec.name) {
+                problems.push(ImportProblem {
+                    component: component.name.clone(),
+                    message: format!(
+                        "route {route} belongs to {}/{}: choose another host or path",
+                        owner.workload, owner.component
+                    ),
+                });
+            }
+        }
+    }
+    Ok(problems)
+}
+
+fn component_problems(shared: &Shared, spec: &ComponentSpec) -> Vec<ImportProblem> {
+    let problem = |message: String| ImportProblem { component: spec.name.clone(), message };
+    let mut problems = Vec::new();
+    for file in &spec.files {
+        if shared.artifacts.size(&file.artifact).is_none() {
+            let message = format!("file {} was not uploaded", file.path.as_str());
+            problems.push(problem(message));
+        }
+    }
+    let content = match shared.artifacts.read(&spec.artifact) {
+        Ok(content) => content,
+        Err(error) => return vec![problem(error.to_string())],
+    };
+    match shared.runtime.inspect(&content) {
+        Err(error) => problems.push(problem(error.to_string())),
+        Ok(inspection) => {
+            if inspection.kind != spec.kind {
+                let (found, said) = (inspection.kind, spec.kind);
+                problems.push(problem(format!("it is a {found} component, not {said}")));
+            }
+            if let Err(refusals) = shared.runtime.check_imports(&inspection, spec) {
+                problems.extend(refusals.iter().map(|refusal| problem(refusal.to_string())));
+            }
+        }
+    }
+    problems
+}

@@ -1,0 +1,151 @@
+//! The node, its ledger, its signers, its metrics.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::IntoResponse;
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+
+use admin::{
+    Acceptance, ApiError, ErrorCode, NodeStatus, PrincipalStatus, TransactionReport,
+};
+use consensus::SubmitError;
+use ledger::{Refusal, TransactionOutcome};
+use monitor::{METRICS_CONTENT_TYPE, NodeSample};
+use types::{Digest, Principal};
+
+use crate::api::refusal::{Path, Refused};
+use crate::shared::Shared;
+use crate::status;
+
+/// The node's status.
+#[utoipa::path(get, path = "/v1/node", responses((status = 200, body = NodeStatus)))]
+pub(super) async fn node(State(shared): State<Arc<Shared>>) -> Json<NodeStatus> {
+    let ledger = shared.ledger.status();
+    let deployments = deployments(&shared);
+    Json(NodeStatus {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        node: shared.node,
+        fabric: shared.fabric,
+        height: ledger.height,
+        state_root: hex(&ledger.state_root),
+        block_time_ms: ledger.time_ms,
+        validators: u32::try_from(ledger.validators).unwrap_or(u32::MAX),
+        waiting_transactions: u32::try_from(ledger.pool.transactions).unwrap_or(u32::MAX),
+        http: shared.http.map(|address| address.to_string()),
+        data_directory: shared.data_dir.display().to_string(),
+        uptime_ms: shared.now_ms(),
+        deployments,
+        replicas_running: status::replicas_running(&shared),
+    })
+}
+
+/// What the ledger knows of a signer.
+#[utoipa::path(
+    get,
+    path = "/v1/principals/{id}",
+    params(("id" = String, Path, description = "public key, 64 hex digits")),
+    responses((status = 200, body = PrincipalStatus), (status = 404, body = ApiError))
+)]
+pub(super) async fn principal(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<Principal>,
+) -> Result<Json<PrincipalStatus>, Refused> {
+    let state = shared.state();
+    let record = state.view.principal(&id).map_err(Refused::internal)?;
+    let Some(record) = record else {
+        let fabric = shared.fabric.short();
+        return Err(Refused::not_found(format!("fabric {fabric} does not know signer {id}")));
+    };
+    Ok(Json(PrincipalStatus {
+        principal: id,
+        role: format!("{:?}", record.role).to_lowercase(),
+        nonce: record.nonce,
+        fabric: shared.fabric,
+        height: state.view.height(),
+    }))
+}
+
+/// Submits a signed transaction; answers when it is final, durable and seen by this node.
+#[utoipa::path(
+    post,
+    path = "/v1/transactions",
+    request_body(content_type = "application/octet-stream", description = "canonical signed bytes"),
+    responses(
+        (status = 200, body = TransactionReport, description = "in a final block, applied or refused there"),
+        (status = 400, body = ApiError), (status = 429, body = ApiError), (status = 503, body = ApiError)
+    )
+)]
+pub(super) async fn submit(
+    State(shared): State<Arc<Shared>>,
+    body: Bytes,
+) -> Result<Json<TransactionReport>, Refused> {
+    let id = Digest::of(&body);
+    let finality = shared.ledger.submit(body.to_vec()).await.map_err(|error| {
+        let code = match &error {
+            SubmitError::Invalid(_) => ErrorCode::BadRequest,
+            SubmitError::Expired { .. } => ErrorCode::Refused,
+            SubmitError::Full { .. } => ErrorCode::Busy,
+            SubmitError::Stopped { .. } => ErrorCode::Unavailable,
+        };
+        Refused::new(code, error)
+    })?;
+    // What this client asks next must show what it has just been told.
+    let mut revision = shared.revision.subscribe();
+    let seen = revision.wait_for(|_| shared.state().view.height() >= finality.height).await;
+    seen.map_err(|_| Refused::new(ErrorCode::Unavailable, "the node is stopping"))?;
+    let outcome = match finality.outcome {
+        TransactionOutcome::Applied => Acceptance::Applied,
+        TransactionOutcome::Refused(refusal) => Acceptance::Refused {
+            reason: reason(&refusal).to_owned(),
+            message: refusal.to_string(),
+        },
+    };
+    Ok(Json(TransactionReport { id, height: finality.height, outcome }))
+}
+
+/// Metrics as text (OpenMetrics 1.0).
+#[utoipa::path(get, path = "/metrics", responses((status = 200, content_type = "text/plain", body = String)))]
+pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
+    let ledger = shared.ledger.status();
+    let sample = NodeSample {
+        height: ledger.height,
+        waiting_transactions: ledger.pool.transactions as u64,
+        replicas_running: status::replicas_running(&shared).into(),
+        deployments: deployments(&shared).into(),
+    };
+    ([(CONTENT_TYPE, METRICS_CONTENT_TYPE)], shared.metrics.encode(&sample))
+}
+
+fn deployments(shared: &Shared) -> u32 {
+    let record = shared.state().view.fabric();
+    // A state that cannot be read ends the node elsewhere.
+    record.ok().flatten().map_or(0, |record| record.deployments)
+}
+
+fn reason(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::UnknownPrincipal(_) => "unknown-principal",
+        Refusal::Nonce { .. } => "nonce",
+        Refusal::Expired { .. } => "expired",
+        Refusal::Workload(_) => "workload",
+        Refusal::UnknownDeployment(_) => "unknown-deployment",
+        Refusal::Exists { .. } => "exists",
+        Refusal::Generation { .. } => "generation",
+        Refusal::UnknownComponent { .. } => "unknown-component",
+        Refusal::RouteTaken { .. } => "route-taken",
+        Refusal::TooManyDeployments { .. } => "too-many-deployments",
+        Refusal::TooLarge { .. } => "too-large",
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

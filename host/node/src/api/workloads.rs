@@ -1,0 +1,136 @@
+//! Workloads: what is deployed, what is observed, calls of typed exports.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+
+use admin::{
+    ApiError, ErrorCode, InvokeAnswer, InvokeRequest, StatusQuery, WorkloadList, WorkloadState,
+    WorkloadStatus,
+};
+use runtime::{CallError, InvokeError};
+use types::{ComponentKind, Name};
+
+use crate::api::refusal::{Body, Path, Query, Refused};
+use crate::shared::Shared;
+use crate::status;
+
+/// Longest wait of one status request.
+const WAIT_MS_MAX: u64 = 60_000;
+
+/// All workloads.
+#[utoipa::path(get, path = "/v1/workloads", responses((status = 200, body = WorkloadList)))]
+pub(super) async fn list(
+    State(shared): State<Arc<Shared>>,
+) -> Result<Json<WorkloadList>, Refused> {
+    let workloads = status::workloads(&shared).map_err(Refused::internal)?;
+    Ok(Json(WorkloadList { workloads }))
+}
+
+/// One workload; on request only once it is settled.
+#[utoipa::path(
+    get,
+    path = "/v1/workloads/{name}",
+    params(("name" = String, Path), StatusQuery),
+    responses((status = 200, body = WorkloadStatus), (status = 404, body = ApiError))
+)]
+pub(super) async fn describe(
+    State(shared): State<Arc<Shared>>,
+    Path(name): Path<Name>,
+    Query(query): Query<StatusQuery>,
+) -> Result<Json<WorkloadStatus>, Refused> {
+    let Some(generation) = query.settled else {
+        return find(&shared, &name).map(Json);
+    };
+    let wait = Duration::from_millis(query.wait_ms.unwrap_or(WAIT_MS_MAX).min(WAIT_MS_MAX));
+    let mut revision = shared.revision.subscribe();
+    let settled = async {
+        loop {
+            revision.mark_unchanged();
+            let status = find(&shared, &name)?;
+            let moving =
+                matches!(status.state, WorkloadState::Starting | WorkloadState::Stopping);
+            if shared.state().view.height() >= generation && !moving {
+                return Ok(status);
+            }
+            tokio::select! {
+                _ = revision.changed() => {}
+                () = shared.stopping.cancelled() => {
+                    return Err(Refused::new(ErrorCode::Unavailable, "the node is stopping"));
+                }
+            }
+        }
+    };
+    match tokio::time::timeout(wait, settled).await {
+        Ok(settled) => settled.map(Json),
+        Err(_) => find(&shared, &name).map(Json),
+    }
+}
+
+/// Calls a typed export in a fresh instance.
+#[utoipa::path(
+    post,
+    path = "/v1/workloads/{name}/invoke",
+    params(("name" = String, Path)),
+    request_body = InvokeRequest,
+    responses(
+        (status = 200, body = InvokeAnswer), (status = 404, body = ApiError),
+        (status = 422, body = ApiError), (status = 429, body = ApiError), (status = 503, body = ApiError)
+    )
+)]
+pub(super) async fn invoke(
+    State(shared): State<Arc<Shared>>,
+    Path(name): Path<Name>,
+    Body(request): Body<InvokeRequest>,
+) -> Result<Json<InvokeAnswer>, Refused> {
+    let component = target(&find(&shared, &name)?, request.component.as_ref())?;
+    let Some(live) = shared.replicas.least_loaded(&name, &component) else {
+        let text = format!("{name}/{component} does not run: see `nexus describe {name}`");
+        return Err(Refused::new(ErrorCode::Unavailable, text));
+    };
+    let result = live.replica.invoke(&request.export, &request.arguments).await;
+    let result = result.map_err(|error| Refused::new(code(&error), error))?;
+    Ok(Json(InvokeAnswer { result }))
+}
+
+fn find(shared: &Shared, name: &Name) -> Result<WorkloadStatus, Refused> {
+    let found = status::workload(shared, name).map_err(Refused::internal)?;
+    found.ok_or_else(|| Refused::not_found(format!("no workload is called `{name}`")))
+}
+
+/// The component that is meant: the one that is named, else the only one that can be invoked.
+fn target(status: &WorkloadStatus, wanted: Option<&Name>) -> Result<Name, Refused> {
+    let callable = |kind| kind != ComponentKind::Command;
+    let names = || status.components.iter().filter(|c| callable(c.kind)).map(|c| c.name.clone());
+    let list = || names().map(|name| name.to_string()).collect::<Vec<_>>().join(", ");
+    match wanted {
+        Some(wanted) => names().find(|name| name == wanted).ok_or_else(|| {
+            let text = format!("no component `{wanted}` can be invoked; there are: {}", list());
+            Refused::not_found(text)
+        }),
+        None => {
+            let mut all = names();
+            match (all.next(), all.next()) {
+                (Some(only), None) => Ok(only),
+                (None, _) => Err(Refused::not_found("it has no component that can be invoked")),
+                (Some(_), Some(_)) => {
+                    let text = format!("name one of its components: {}", list());
+                    Err(Refused::new(ErrorCode::BadRequest, text))
+                }
+            }
+        }
+    }
+}
+
+fn code(error: &InvokeError) -> ErrorCode {
+    match error {
+        InvokeError::Call(CallError::QueueFull { .. } | CallError::QueueTimeout { .. }) => {
+            ErrorCode::Busy
+        }
+        InvokeError::Call(CallError::Stopped) => ErrorCode::Unavailable,
+        InvokeError::Call(_) => ErrorCode::GuestFailed,
+        _ => ErrorCode::BadRequest,
+    }
+}

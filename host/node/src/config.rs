@@ -1,0 +1,13 @@
+//! What a node is told at its start.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// How a node runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Where everything of the node is kept; made if it is not there.
+    pub data_dir: PathBuf,
+    /// Where HTTP for workloads is served; nowhere if none.
+    pub http: Option<SocketAddr>,
+}

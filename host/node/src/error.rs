@@ -1,0 +1,110 @@
+//! Why a node does not start: one sentence that says what, where and what to do.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// A node that did not start. Nothing was changed that a second try would miss.
+#[derive(Debug, thiserror::Error)]
+pub enum StartNodeError {
+    /// The file system refused.
+    #[error("cannot {action} {path}: {source}{}", advice(source))]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// What came back.
+        source: io::Error,
+    },
+    /// Another process has the directory.
+    #[error(
+        "data directory {path} is in use by another node: stop that one or name another directory with --data"
+    )]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Written by a newer release.
+    #[error(
+        "data directory {path} was written by a newer version (format {found}, this one knows {known}): use that version or another directory"
+    )]
+    NewerFormat {
+        /// The directory.
+        path: PathBuf,
+        /// What it says.
+        found: u32,
+        /// What this release writes.
+        known: u32,
+    },
+    /// Not a data directory of ours.
+    #[error("{path} is damaged: {reason}; restore the data directory from a backup")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Not empty, and not ours.
+    #[error("{path} is not empty and not a data directory: name an empty or a new one with --data")]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The name of the admin socket would be too long for the system.
+    #[error(
+        "the path of the admin socket, {path}, has {bytes} bytes and the system takes {max}: choose a data directory with a shorter path"
+    )]
+    SocketPath {
+        /// Where it would be.
+        path: PathBuf,
+        /// How long that is.
+        bytes: usize,
+        /// How long it may be.
+        max: usize,
+    },
+    /// The address for HTTP cannot be had.
+    #[error("cannot listen on {address}: {source}{}", listen_advice(source))]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What came back.
+        source: io::Error,
+    },
+    /// A key cannot be used.
+    #[error(transparent)]
+    Key(#[from] trust::IdentityError),
+    /// The artifact store cannot be used.
+    #[error(transparent)]
+    Storage(#[from] storage::StorageError),
+    /// No engine for guests.
+    #[error("the runtime does not start: {0}")]
+    Runtime(#[from] runtime::StartRuntimeError),
+    /// No ledger.
+    #[error(transparent)]
+    Ledger(#[from] consensus::StartError),
+}
+
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "; run as the user that owns it or name another directory with --data"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => "; name a directory that can be written with --data",
+        io::ErrorKind::StorageFull => "; free some space or name another directory with --data",
+        _ => "",
+    }
+}
+
+fn listen_advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "; stop what uses it or choose another address with --http",
+        io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 need privileges: choose another with --http"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "; this machine has no such address: choose another with --http"
+        }
+        _ => "",
+    }
+}

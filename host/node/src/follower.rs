@@ -1,0 +1,218 @@
+//! Follows the ledger: takes final blocks into the view and lets the reconciler act on them.
+
+use std::collections::BTreeSet;
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use consensus::FinalizedBlock;
+use ledger::{DecodeRecordError, View};
+use orchestrator::{Effect, ReplicaKey, RouteTable, Target};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use types::Digest;
+
+use crate::instance::{Instance, InstanceEvent};
+use crate::observer::labels;
+use crate::shared::Shared;
+
+/// Events of instances that may wait for the follower.
+const EVENTS_MAX: usize = 1_024;
+
+/// How long an artifact that no deployment names is kept: it may belong to a deployment that is
+/// just being made.
+const UNUSED_ARTIFACT_AGE: Duration = Duration::from_secs(15 * 60);
+
+/// Follows one ledger.
+pub(crate) struct Follower {
+    shared: Arc<Shared>,
+    blocks: mpsc::Receiver<FinalizedBlock>,
+    events: mpsc::Receiver<InstanceEvent>,
+    sender: mpsc::Sender<InstanceEvent>,
+    instances: HashMap<(ReplicaKey, u64), (CancellationToken, JoinHandle<()>)>,
+    stop: CancellationToken,
+}
+
+impl Follower {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        blocks: mpsc::Receiver<FinalizedBlock>,
+        stop: CancellationToken,
+    ) -> Self {
+        let (sender, events) = mpsc::channel(EVENTS_MAX);
+        Self { shared, blocks, events, sender, instances: HashMap::new(), stop }
+    }
+
+    /// Follows until told to stop, then stops every instance.
+    pub(crate) async fn follow(mut self) {
+        self.reconcile(true);
+        loop {
+            let timeout = self.shared.reconciler().next_timeout_ms();
+            let due = timeout.map(|at| self.shared.started + Duration::from_millis(at));
+            let stop = self.stop.clone();
+            tokio::select! {
+                () = stop.cancelled() => break,
+                block = self.blocks.recv() => match block {
+                    Some(block) => self.take_block(block),
+                    None => {
+                        self.ledger_ended().await;
+                        break;
+                    }
+                },
+                Some(event) = self.events.recv() => self.take_event(event),
+                () = sleep_until(due) => self.reconcile(false),
+            }
+        }
+        self.stop_instances().await;
+    }
+
+    fn take_block(&mut self, block: FinalizedBlock) {
+        let FinalizedBlock { height, time_ms, changes, transactions, .. } = block;
+        tracing::debug!(height, transactions = transactions.len(), "final block");
+        let changed = !changes.is_empty();
+        {
+            let mut state = self.shared.state.write().unwrap_or_else(PoisonError::into_inner);
+            state.view.advance(height, time_ms, changes);
+        }
+        self.reconcile(changed);
+    }
+
+    fn take_event(&mut self, event: InstanceEvent) {
+        let InstanceEvent { key, generation, event } = event;
+        tracing::info!(replica = %key, generation, "{}", describe(&event));
+        if !matches!(event, orchestrator::Event::Started) {
+            self.instances.remove(&(key.clone(), generation));
+        }
+        let now_ms = self.shared.now_ms();
+        self.shared.reconciler().instance_changed(now_ms, &key, generation, event);
+        self.reconcile(false);
+    }
+
+    /// Lets the reconciler look again and carries out what it asks for.
+    fn reconcile(&mut self, ledger_changed: bool) {
+        let now_ms = self.shared.now_ms();
+        if ledger_changed && let Err(error) = self.look_at_ledger(now_ms) {
+            // An older release must not act on what it cannot read.
+            self.shared.fail(format!("the ledger's state is not understood: {error}"));
+        }
+        self.shared.reconciler().time_passed(now_ms);
+        loop {
+            let effect = self.shared.reconciler().poll_effect();
+            match effect {
+                None => break,
+                Some(effect) => self.carry_out(effect),
+            }
+        }
+        self.shared.changed();
+    }
+
+    fn look_at_ledger(&self, now_ms: u64) -> Result<(), DecodeRecordError> {
+        let shared = &self.shared;
+        let mut state = shared.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.routes = Arc::new(routes(&state.view)?);
+        shared.reconciler().ledger_changed(now_ms, &state.view)?;
+        let deployments = state.view.deployments()?;
+        drop(state);
+        let names: BTreeSet<_> =
+            deployments.iter().map(|deployment| deployment.spec.name.clone()).collect();
+        shared.logs.retain(|workload| names.contains(workload));
+        shared.replicas.retain_stats(|key| {
+            let live = names.contains(&key.workload);
+            if !live {
+                shared.metrics.forget(&labels(key));
+            }
+            live
+        });
+        let live: BTreeSet<Digest> = deployments
+            .iter()
+            .flat_map(|deployment| &deployment.spec.components)
+            .flat_map(|spec| {
+                let files = spec.files.iter().map(|file| file.artifact);
+                files.chain(std::iter::once(spec.artifact))
+            })
+            .collect();
+        let artifacts = shared.artifacts.clone();
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = artifacts.sweep(&live, UNUSED_ARTIFACT_AGE) {
+                tracing::warn!("unused artifacts stay on disk: {error}");
+            }
+        });
+        Ok(())
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Start { key, generation, spec } => {
+                tracing::info!(replica = %key, generation, "start");
+                let stop = CancellationToken::new();
+                let instance = Instance {
+                    shared: Arc::clone(&self.shared),
+                    key: key.clone(),
+                    generation,
+                    spec,
+                    stop: stop.clone(),
+                    events: self.sender.clone(),
+                };
+                let task = tokio::spawn(instance.live());
+                self.instances.insert((key, generation), (stop, task));
+            }
+            Effect::Stop { key, generation } => {
+                tracing::info!(replica = %key, generation, "stop");
+                if let Some((stop, _)) = self.instances.get(&(key, generation)) {
+                    stop.cancel();
+                }
+            }
+        }
+    }
+
+    async fn ledger_ended(&self) {
+        if !self.stop.is_cancelled() {
+            let reason = self.shared.ledger.closed().await;
+            self.shared.fail(reason.to_string());
+        }
+    }
+
+    async fn stop_instances(mut self) {
+        self.events.close();
+        let instances = std::mem::take(&mut self.instances);
+        for (stop, _) in instances.values() {
+            stop.cancel();
+        }
+        for (_, (_, task)) in instances {
+            // An instance that panicked has ended, too.
+            let _ = task.await;
+        }
+    }
+}
+
+/// The routes of everything that is deployed, stopped deployments included: their routes are
+/// taken, and answer that nothing runs.
+pub(crate) fn routes(view: &View) -> Result<RouteTable, DecodeRecordError> {
+    let mut routes = Vec::new();
+    for deployment in view.deployments()? {
+        for component in deployment.spec.components {
+            let workload = deployment.spec.name.clone();
+            let target = Target { workload, component: component.name };
+            routes.extend(component.routes.into_iter().map(|route| (route, target.clone())));
+        }
+    }
+    Ok(RouteTable::new(routes))
+}
+
+async fn sleep_until(due: Option<std::time::Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(Instant::from_std(due)).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn describe(event: &orchestrator::Event) -> String {
+    match event {
+        orchestrator::Event::Started => "started".to_owned(),
+        orchestrator::Event::Stopped => "stopped".to_owned(),
+        orchestrator::Event::Ended { failure: None } => "ended well".to_owned(),
+        orchestrator::Event::Ended { failure: Some(failure) } => format!("ended: {failure}"),
+    }
+}

@@ -1,0 +1,186 @@
+//! HTTP for workloads: finds the component by host and path, hands the request over, streams back.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HOST, RETRY_AFTER};
+use http::{HeaderValue, Request, Response, StatusCode};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use runtime::{Breach, CallError, ResponseBodyError};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use crate::shared::Shared;
+
+/// Connections open at once; more wait in the system's queue.
+const CONNECTIONS_MAX: usize = 4_096;
+/// How long a client may take to send a request's head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+/// Requests of one HTTP/2 connection at once.
+const STREAMS_MAX: u32 = 256;
+/// Largest request head.
+const HEAD_BYTES_MAX: u32 = 64 * 1024;
+/// Pause after the system refused a connection, for instance for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// When to come back, where no limit says it better.
+const RETRY_AFTER_S: u64 = 1;
+
+type Body = UnsyncBoxBody<Bytes, ResponseBodyError>;
+
+/// Serves until `stop`, then lets requests in flight end. Dropping the future ends them.
+pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener, stop: CancellationToken) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let graceful = GracefulShutdown::new();
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = accept(&listener, &places) => accepted,
+        };
+        match accepted {
+            Ok((stream, place)) => connection(&shared, &graceful, stream, place),
+            Err(error) => {
+                tracing::warn!("a connection was not accepted: {error}");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    graceful.shutdown().await;
+}
+
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> std::io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    let place = Arc::clone(places).acquire_owned().await.map_err(std::io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    stream.set_nodelay(true)?;
+    Ok((stream, place))
+}
+
+fn connection(
+    shared: &Arc<Shared>,
+    graceful: &GracefulShutdown,
+    stream: TcpStream,
+    place: OwnedSemaphorePermit,
+) {
+    let shared = Arc::clone(shared);
+    let service = service_fn(move |request| {
+        let shared = Arc::clone(&shared);
+        async move { Ok::<_, Infallible>(answer(&shared, request).await) }
+    });
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_BYTES_MAX as usize);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(HEAD_BYTES_MAX);
+    let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+    let connection = graceful.watch(connection);
+    tokio::spawn(async move {
+        // A client that breaks the protocol or goes away ends its own connection only.
+        if let Err(error) = connection.await {
+            tracing::debug!("connection ended: {error}");
+        }
+        drop(place);
+    });
+}
+
+async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Response<Body> {
+    let host = host(&request).to_owned();
+    let path = request.uri().path().to_owned();
+    let routes = Arc::clone(&shared.state().routes);
+    let Some(target) = routes.find(&host, &path) else {
+        let text = format!("no workload has a route for {host}{path}\n");
+        return plain(StatusCode::NOT_FOUND, text, None);
+    };
+    let Some(live) = shared.replicas.least_loaded(&target.workload, &target.component) else {
+        let text = format!("{}/{} does not run\n", target.workload, target.component);
+        return plain(StatusCode::SERVICE_UNAVAILABLE, text, Some(RETRY_AFTER_S));
+    };
+    match live.replica.handle(request).await {
+        Ok(response) => response.map(BodyExt::boxed_unsync),
+        Err(error) => refuse(&error),
+    }
+}
+
+/// The host that a request is for, without port: from the target (HTTP/2) or the `Host` field.
+fn host<B>(request: &Request<B>) -> &str {
+    let field = || request.headers().get(HOST).and_then(|value| value.to_str().ok());
+    let authority = request.uri().authority().map(http::uri::Authority::as_str);
+    let authority = authority.or_else(field).unwrap_or_default();
+    let end = if authority.starts_with('[') {
+        authority.find(']').map_or(authority.len(), |at| at + 1)
+    } else {
+        authority.rfind(':').unwrap_or(authority.len())
+    };
+    authority.get(..end).unwrap_or_default()
+}
+
+/// What a client is told: its own mistakes, and that the component failed; not how.
+fn refuse(error: &CallError) -> Response<Body> {
+    match error {
+        CallError::QueueFull { retry_after, .. } | CallError::QueueTimeout { retry_after, .. } => {
+            let seconds = retry_after.as_secs().max(RETRY_AFTER_S);
+            plain(StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n"), Some(seconds))
+        }
+        CallError::Stopped => {
+            let text = "the workload is stopping\n".to_owned();
+            plain(StatusCode::SERVICE_UNAVAILABLE, text, Some(RETRY_AFTER_S))
+        }
+        CallError::BadRequest { reason } => {
+            plain(StatusCode::BAD_REQUEST, format!("{reason}\n"), None)
+        }
+        CallError::Breach(Breach::WallTime { .. }) => {
+            plain(StatusCode::GATEWAY_TIMEOUT, "the component took too long\n".to_owned(), None)
+        }
+        _ => plain(StatusCode::BAD_GATEWAY, "the component failed\n".to_owned(), None),
+    }
+}
+
+fn plain(status: StatusCode, text: String, retry_after_s: Option<u64>) -> Response<Body> {
+    let body = Full::new(Bytes::from(text)).map_err(|never| match never {}).boxed_unsync();
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    if let Some(seconds) = retry_after_s {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_comes_without_its_port() {
+        let of = |uri: &str, field: Option<&str>| {
+            let mut request = Request::builder().uri(uri);
+            if let Some(field) = field {
+                request = request.header(HOST, field);
+            }
+            host(&request.body(()).unwrap()).to_owned()
+        };
+        assert_eq!(of("/", Some("a.example:8080")), "a.example");
+        assert_eq!(of("/", Some("a.example")), "a.example");
+        assert_eq!(of("/", Some("[::1]:8080")), "[::1]");
+        assert_eq!(of("http://b.example:1/", Some("a.example")), "b.example");
+        assert_eq!(of("/", None), "");
+    }
+}

@@ -1,0 +1,136 @@
+//! One replica's life on this node: prepare, start, serve or run, stop. Reports to the follower.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use orchestrator::{Event, ReplicaKey};
+use runtime::{CallError, ExitStatus, Replica, ReplicaConfig, ReplicaId};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use types::{ComponentKind, ComponentSpec};
+
+use crate::artifact::{compiled, files_folder, preopens};
+use crate::observer::ReplicaObserver;
+use crate::replicas::LiveReplica;
+use crate::shared::Shared;
+
+/// A command counts as running once it has lived this long: one that fails at once is never
+/// reported as deployed.
+const COMMAND_SETTLES_AFTER: Duration = Duration::from_millis(200);
+
+/// How long the calls of a replica may go on after it was asked to stop.
+const DRAIN_GRACE: Duration = Duration::from_secs(4);
+
+/// What the follower hears.
+#[derive(Debug)]
+pub(crate) struct InstanceEvent {
+    pub(crate) key: ReplicaKey,
+    pub(crate) generation: u64,
+    pub(crate) event: Event,
+}
+
+/// One start of one replica.
+pub(crate) struct Instance {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) key: ReplicaKey,
+    pub(crate) generation: u64,
+    pub(crate) spec: Arc<ComponentSpec>,
+    pub(crate) stop: CancellationToken,
+    pub(crate) events: mpsc::Sender<InstanceEvent>,
+}
+
+impl Instance {
+    /// Lives until the replica ends or is told to stop.
+    pub(crate) async fn live(self) {
+        let observer = Arc::new(ReplicaObserver::new(Arc::clone(&self.shared), self.key.clone()));
+        let event = tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Event::Stopped,
+            started = self.start(&observer) => match started {
+                Ok(replica) => self.serve(replica, &observer).await,
+                Err(failure) => {
+                    observer.note(format!("did not start: {failure}"));
+                    Event::Ended { failure: Some(failure) }
+                }
+            },
+        };
+        let folder = files_folder(&self.shared, &self.key, self.generation);
+        // Gone already, or never made; the next start of the node clears what stays.
+        let _ = tokio::fs::remove_dir_all(folder).await;
+        self.report(event).await;
+    }
+
+    async fn start(&self, observer: &Arc<ReplicaObserver>) -> Result<Replica, String> {
+        let Self { shared, key, generation, spec, .. } = self;
+        let compiled = compiled(shared, spec).await.map_err(|error| error.to_string())?;
+        let folder = files_folder(shared, key, *generation);
+        let preopens = preopens(shared, &spec.files, folder).await;
+        let preopens = preopens.map_err(|error| error.to_string())?;
+        let ReplicaKey { workload, component, index } = key.clone();
+        let config = ReplicaConfig {
+            id: ReplicaId { workload, component, index },
+            spec: ComponentSpec::clone(spec),
+            compiled,
+            preopens,
+            observer: Arc::clone(observer) as Arc<dyn runtime::Observer>,
+        };
+        shared.runtime.replica(config).await.map_err(|error| error.to_string())
+    }
+
+    async fn serve(&self, replica: Replica, observer: &ReplicaObserver) -> Event {
+        let Self { shared, key, generation, .. } = self;
+        let (key, generation) = (key.clone(), *generation);
+        if self.spec.kind == ComponentKind::Command {
+            return self.run(replica, observer).await;
+        }
+        observer.note(format!("started generation {generation}"));
+        let live = LiveReplica { key: key.clone(), generation, replica: replica.clone() };
+        shared.replicas.publish(live);
+        self.report(Event::Started).await;
+        self.stop.cancelled().await;
+        shared.replicas.withdraw(&key, generation);
+        replica.drain(DRAIN_GRACE).await;
+        observer.note(format!("stopped generation {generation}"));
+        Event::Stopped
+    }
+
+    async fn run(&self, replica: Replica, observer: &ReplicaObserver) -> Event {
+        observer.note(format!("started generation {}", self.generation));
+        let mut run = std::pin::pin!(replica.run());
+        let early = tokio::time::timeout(COMMAND_SETTLES_AFTER, &mut run).await;
+        let end = if let Ok(end) = early {
+            end
+        } else {
+            self.report(Event::Started).await;
+            tokio::select! {
+                end = &mut run => end,
+                () = self.stop.cancelled() => {
+                    replica.stop();
+                    let _ = run.await;
+                    observer.note("stopped on request".to_owned());
+                    return Event::Stopped;
+                }
+            }
+        };
+        let failure = failure(end);
+        observer.note(match &failure {
+            None => "ended well".to_owned(),
+            Some(failure) => format!("ended: {failure}"),
+        });
+        Event::Ended { failure }
+    }
+
+    async fn report(&self, event: Event) {
+        let (key, generation) = (self.key.clone(), self.generation);
+        // The follower outlives its instances, but for the very end of the node.
+        let _ = self.events.send(InstanceEvent { key, generation, event }).await;
+    }
+}
+
+fn failure(end: Result<ExitStatus, CallError>) -> Option<String> {
+    match end {
+        Ok(ExitStatus(0)) => None,
+        Ok(ExitStatus(status)) => Some(format!("exit status {status}")),
+        Err(error) => Some(error.to_string()),
+    }
+}

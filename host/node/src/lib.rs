@@ -1,0 +1,22 @@
+//! A node: the only place where the parts are joined. Knows no terminal.
+
+mod api;
+mod artifact;
+mod config;
+mod data_dir;
+mod error;
+mod follower;
+mod ingress;
+mod instance;
+mod logbook;
+mod node;
+mod observer;
+mod replicas;
+mod shared;
+mod status;
+
+pub use api::openapi;
+pub use config::Config;
+pub use data_dir::{DataDir, OPERATOR_KEY_FILE};
+pub use error::StartNodeError;
+pub use node::Node;

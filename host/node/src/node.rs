@@ -1,0 +1,232 @@
+//! A running node: started part by part, stopped in the reverse order.
+
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::{Duration, Instant};
+
+use consensus::{FinalizedBlock, Snapshot};
+use ledger::View;
+use monitor::Metrics;
+use orchestrator::Reconciler;
+use runtime::{Runtime, RuntimeConfig};
+use storage::Artifacts;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use types::{FabricId, NodeId};
+
+use crate::config::Config;
+use crate::data_dir::DataDir;
+use crate::error::StartNodeError;
+use crate::follower::{Follower, routes};
+use crate::logbook::Logbooks;
+use crate::replicas::Replicas;
+use crate::shared::{FollowedState, Shared};
+use crate::{api, ingress};
+
+/// How long the first block of a fabric may take before a start counts as failed.
+const FIRST_BLOCK_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A running node.
+pub struct Node {
+    shared: Arc<Shared>,
+    admin_socket: PathBuf,
+    stop_ingress: CancellationToken,
+    stop_follower: CancellationToken,
+    stop_api: CancellationToken,
+    ingress: Option<JoinHandle<()>>,
+    follower: JoinHandle<()>,
+    api: JoinHandle<()>,
+    /// Dropped last: another node may have the directory only when this one is done.
+    _data_dir: DataDir,
+}
+
+impl Node {
+    /// Starts a node. When this returns, the ledger runs, everything that it places here is being
+    /// started, and the admin socket answers.
+    ///
+    /// # Errors
+    /// [`StartNodeError`]: one sentence that says what, where and what to do.
+    pub async fn start(config: Config) -> Result<Self, StartNodeError> {
+        let started = Instant::now();
+        let data_dir = DataDir::open(&config.data_dir)?;
+        let (listener, http) = match config.http {
+            Some(address) => {
+                let (listener, address) = listen(address).await?;
+                (Some(listener), Some(address))
+            }
+            None => (None, None),
+        };
+        let identity = data_dir.identity()?;
+        let artifacts = Artifacts::open(&data_dir.artifacts())?;
+        let guests = data_dir.guests();
+        // Files of replicas that a killed node left.
+        let _ = std::fs::remove_dir_all(&guests);
+        let runtime = Runtime::new(RuntimeConfig::default())?;
+        let consensus = consensus::Config {
+            data_dir: data_dir.consensus(),
+            secret_key: consensus::SecretKey::from_seed(&identity.node.expose_seed()),
+            genesis: identity.genesis.clone(),
+            heartbeat: consensus::Config::HEARTBEAT,
+        };
+        let (ledger, snapshot, blocks) = consensus::start(consensus).await?;
+        let shared = Shared {
+            node: identity.node.public(),
+            fabric: identity.genesis.fabric_id(),
+            started,
+            data_dir: data_dir.path().to_owned(),
+            guests,
+            http,
+            ledger,
+            runtime,
+            artifacts,
+            logs: Logbooks::default(),
+            metrics: Metrics::default(),
+            replicas: Replicas::default(),
+            state: RwLock::new(followed(snapshot)),
+            reconciler: Mutex::new(Reconciler::new(identity.node.public())),
+            revision: watch::Sender::new(0),
+            stopping: CancellationToken::new(),
+            fatal: watch::Sender::new(None),
+        };
+        Self::launch(Arc::new(shared), data_dir, listener, blocks).await
+    }
+
+    async fn launch(
+        shared: Arc<Shared>,
+        data_dir: DataDir,
+        listener: Option<TcpListener>,
+        blocks: mpsc::Receiver<FinalizedBlock>,
+    ) -> Result<Self, StartNodeError> {
+        let admin_socket = data_dir.admin_socket();
+        let socket = bind_admin_socket(&admin_socket)?;
+        let [stop_ingress, stop_follower, stop_api] =
+            std::array::from_fn(|_| CancellationToken::new());
+        let follower = Follower::new(Arc::clone(&shared), blocks, stop_follower.clone());
+        let follower = tokio::spawn(follower.follow());
+        first_block(&shared).await;
+        let api = tokio::spawn(api::serve(Arc::clone(&shared), socket, stop_api.clone()));
+        let ingress = listener.map(|listener| {
+            tokio::spawn(ingress::serve(Arc::clone(&shared), listener, stop_ingress.clone()))
+        });
+        Ok(Self {
+            shared,
+            admin_socket,
+            stop_ingress,
+            stop_follower,
+            stop_api,
+            ingress,
+            follower,
+            api,
+            _data_dir: data_dir,
+        })
+    }
+
+    /// Where HTTP for workloads is served, if it is.
+    #[must_use]
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.shared.http
+    }
+
+    /// Where the admin API listens.
+    #[must_use]
+    pub fn admin_socket(&self) -> &Path {
+        &self.admin_socket
+    }
+
+    /// This node's id.
+    #[must_use]
+    pub fn id(&self) -> NodeId {
+        self.shared.node
+    }
+
+    /// The fabric that it is part of.
+    #[must_use]
+    pub fn fabric(&self) -> FabricId {
+        self.shared.fabric
+    }
+
+    /// Waits until the node has to end, and says why. Pending as long as all is well.
+    pub async fn failed(&self) -> String {
+        let mut fatal = self.shared.fatal.subscribe();
+        match fatal.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            // The sender lives in `shared`, which `self` holds.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Stops: no new requests, then calls in flight end, then instances, then the ledger.
+    /// After `grace` what is left is cut off.
+    pub async fn stop(self, grace: Duration) {
+        let deadline = tokio::time::Instant::now() + grace;
+        self.shared.stopping.cancel();
+        self.stop_ingress.cancel();
+        self.stop_follower.cancel();
+        self.stop_api.cancel();
+        let ingress = async {
+            if let Some(ingress) = self.ingress {
+                let abort = ingress.abort_handle();
+                if tokio::time::timeout_at(deadline, ingress).await.is_err() {
+                    abort.abort();
+                }
+            }
+        };
+        let instances = tokio::time::timeout_at(deadline, self.follower);
+        let api = tokio::time::timeout_at(deadline, self.api);
+        let _ = tokio::join!(ingress, instances, api);
+        if let Err(error) = self.shared.ledger.shutdown().await {
+            tracing::warn!("{error}");
+        }
+        // Gone already, or the next start replaces it.
+        let _ = std::fs::remove_file(&self.admin_socket);
+    }
+}
+
+fn followed(snapshot: Snapshot) -> FollowedState {
+    let view = View::new(snapshot.height, snapshot.time_ms, snapshot.entries);
+    // State that is not understood ends the node as soon as the follower looks at it.
+    let routes = Arc::new(routes(&view).unwrap_or_default());
+    FollowedState { view, routes }
+}
+
+/// A fresh fabric has no operators until its first block: a client that came earlier would be
+/// told that it is a stranger.
+async fn first_block(shared: &Shared) {
+    let mut revision = shared.revision.subscribe();
+    let begun = revision.wait_for(|_| shared.state().view.height() > 0);
+    if tokio::time::timeout(FIRST_BLOCK_TIMEOUT, begun).await.is_err() {
+        shared.fail(format!("no block became final in {FIRST_BLOCK_TIMEOUT:?}"));
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartNodeError> {
+    let failed = |source| StartNodeError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+/// Only the user who runs the node may speak to it: the mode is set before anyone can connect,
+/// because the directory lock makes this process the only one that uses the path.
+fn bind_admin_socket(path: &Path) -> Result<UnixListener, StartNodeError> {
+    let failed = |action| {
+        move |source| StartNodeError::Io { action, path: path.to_owned(), source }
+    };
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(failed("remove")(error));
+        }
+        _ => {}
+    }
+    let unfinished = path.with_extension("new");
+    let _ = std::fs::remove_file(&unfinished);
+    let socket = UnixListener::bind(&unfinished).map_err(failed("listen on"))?;
+    let private = std::fs::Permissions::from_mode(0o600);
+    std::fs::set_permissions(&unfinished, private).map_err(failed("restrict"))?;
+    std::fs::rename(&unfinished, path).map_err(failed("rename"))?;
+    Ok(socket)
+}

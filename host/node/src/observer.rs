@@ -1,0 +1,147 @@
+//! Takes what the runtime reports of one replica to its log, its counters and the metrics.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use admin::LogStream;
+use monitor::{CallEnd, CallSample, WorkloadLabels};
+use orchestrator::ReplicaKey;
+use runtime::{Breach, CallError, CallKind, CallOutcome, CallRecord, Denial, Observer};
+
+use crate::logbook::{LineSplitter, Logbook};
+use crate::replicas::ReplicaStats;
+use crate::shared::Shared;
+
+/// Frames of a wasm backtrace that go into the log: enough to see who called whom.
+const BACKTRACE_FRAMES_MAX: usize = 32;
+
+/// The observer of one replica.
+pub(crate) struct ReplicaObserver {
+    shared: Arc<Shared>,
+    key: ReplicaKey,
+    labels: WorkloadLabels,
+    book: Arc<Logbook>,
+    stats: Arc<ReplicaStats>,
+    stdout: Mutex<LineSplitter>,
+    stderr: Mutex<LineSplitter>,
+}
+
+impl ReplicaObserver {
+    pub(crate) fn new(shared: Arc<Shared>, key: ReplicaKey) -> Self {
+        let labels = labels(&key);
+        let book = shared.logs.book(&key.workload);
+        let stats = shared.replicas.stats(&key);
+        let (stdout, stderr) = (Mutex::default(), Mutex::default());
+        Self { shared, key, labels, book, stats, stdout, stderr }
+    }
+
+    /// Adds a line of the node's own.
+    pub(crate) fn note(&self, text: String) {
+        self.book.write(&self.key.component, self.key.index, LogStream::Node, text);
+    }
+
+    fn problem(&self, text: String) {
+        self.stats.set_problem(text.clone());
+        self.note(text);
+    }
+
+    fn write(&self, stream: LogStream, text: String) {
+        self.book.write(&self.key.component, self.key.index, stream, text);
+    }
+
+    /// Lets unfinished lines out when a call ends.
+    fn flush(&self) {
+        for (splitter, stream) in
+            [(&self.stdout, LogStream::Stdout), (&self.stderr, LogStream::Stderr)]
+        {
+            let mut splitter = splitter.lock().unwrap_or_else(PoisonError::into_inner);
+            splitter.finish(|line| self.write(stream, line));
+        }
+    }
+
+    fn failed(&self, error: &CallError) {
+        match error {
+            // Already said, with its kind, when it was reached.
+            CallError::Breach(_) | CallError::Stopped => {}
+            CallError::Trap { backtrace, .. } => {
+                self.shared.metrics.trap(&self.labels);
+                let mut text = error.to_string();
+                for frame in backtrace.iter().take(BACKTRACE_FRAMES_MAX) {
+                    text.push_str(&format!("\n    at {frame}"));
+                }
+                self.stats.set_problem(error.to_string());
+                for line in text.lines() {
+                    self.note(line.to_owned());
+                }
+            }
+            error => self.problem(error.to_string()),
+        }
+    }
+}
+
+impl Observer for ReplicaObserver {
+    fn log(&self, stream: runtime::LogStream, bytes: &[u8]) {
+        let (splitter, stream) = match stream {
+            runtime::LogStream::Stdout => (&self.stdout, LogStream::Stdout),
+            runtime::LogStream::Stderr => (&self.stderr, LogStream::Stderr),
+        };
+        let mut splitter = splitter.lock().unwrap_or_else(PoisonError::into_inner);
+        splitter.push(bytes, |line| self.write(stream, line));
+    }
+
+    fn breach(&self, breach: Breach) {
+        self.shared.metrics.breach(&self.labels, limit_name(&breach));
+        self.problem(breach.to_string());
+    }
+
+    fn call(&self, record: CallRecord) {
+        self.flush();
+        let end = match &record.outcome {
+            CallOutcome::Completed | CallOutcome::Exited(0) => CallEnd::Ok,
+            CallOutcome::Cancelled | CallOutcome::Failed(CallError::Stopped) => CallEnd::Cancelled,
+            CallOutcome::Failed(CallError::Breach(_)) => CallEnd::Limit,
+            CallOutcome::Exited(_) | CallOutcome::Failed(_) => CallEnd::Failed,
+        };
+        if let CallOutcome::Failed(error) = &record.outcome {
+            self.failed(error);
+        }
+        if record.kind == CallKind::Trial {
+            return;
+        }
+        let stats = &self.stats;
+        ReplicaStats::add(&stats.calls, 1);
+        if matches!(end, CallEnd::Failed | CallEnd::Limit) {
+            ReplicaStats::add(&stats.failures, 1);
+        }
+        let cpu_us = u64::try_from(record.cpu.as_micros()).unwrap_or(u64::MAX);
+        ReplicaStats::add(&stats.cpu_us, cpu_us);
+        stats.memory_peak_bytes.fetch_max(record.memory_peak_bytes, Ordering::Relaxed);
+        let CallRecord { wall, cpu, memory_peak_bytes, .. } = record;
+        self.shared.metrics.call(&self.labels, &CallSample { end, wall, cpu, memory_peak_bytes });
+    }
+
+    fn denied(&self, what: Denial) {
+        let capability = match what {
+            Denial::HttpHost { .. } => "http-outgoing",
+        };
+        self.shared.metrics.denial(&self.labels, capability);
+        self.problem(what.to_string());
+    }
+}
+
+/// The metric labels of a replica's component.
+pub(crate) fn labels(key: &ReplicaKey) -> WorkloadLabels {
+    WorkloadLabels { workload: key.workload.to_string(), component: key.component.to_string() }
+}
+
+fn limit_name(breach: &Breach) -> &'static str {
+    match breach {
+        Breach::Memory { .. } => "memory",
+        Breach::Tables { .. } => "table_elements",
+        Breach::WallTime { .. } => "wall_time",
+        Breach::Fuel { .. } => "fuel",
+        Breach::LogRate { .. } => "log_rate",
+        Breach::OutboundConnections { .. } => "outbound_connections",
+        Breach::StackOverflow { .. } => "stack",
+    }
+}

@@ -1,0 +1,99 @@
+//! The instances that take calls on this node, and what has been counted of each replica.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use orchestrator::ReplicaKey;
+use runtime::Replica;
+use types::Name;
+
+/// A replica that takes calls.
+#[derive(Clone)]
+pub(crate) struct LiveReplica {
+    pub(crate) key: ReplicaKey,
+    pub(crate) generation: u64,
+    pub(crate) replica: Replica,
+}
+
+/// Sums over all calls of one replica since the node started.
+#[derive(Debug, Default)]
+pub(crate) struct ReplicaStats {
+    pub(crate) calls: AtomicU64,
+    pub(crate) failures: AtomicU64,
+    pub(crate) cpu_us: AtomicU64,
+    pub(crate) memory_peak_bytes: AtomicU64,
+    /// The last breach, trap or denial, for `ps`.
+    pub(crate) problem: Mutex<Option<String>>,
+}
+
+impl ReplicaStats {
+    pub(crate) fn set_problem(&self, problem: String) {
+        *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = Some(problem);
+    }
+
+    pub(crate) fn problem(&self) -> Option<String> {
+        self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn add(counter: &AtomicU64, value: u64) {
+        counter.fetch_add(value, Ordering::Relaxed);
+    }
+}
+
+/// Replicas by component.
+#[derive(Default)]
+pub(crate) struct Replicas {
+    live: RwLock<BTreeMap<(Name, Name), Vec<LiveReplica>>>,
+    stats: Mutex<BTreeMap<ReplicaKey, Arc<ReplicaStats>>>,
+}
+
+impl Replicas {
+    /// Lets calls reach a replica.
+    pub(crate) fn publish(&self, replica: LiveReplica) {
+        let component = (replica.key.workload.clone(), replica.key.component.clone());
+        let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+        live.entry(component).or_default().push(replica);
+    }
+
+    /// Keeps new calls away from a replica.
+    pub(crate) fn withdraw(&self, key: &ReplicaKey, generation: u64) {
+        let component = (key.workload.clone(), key.component.clone());
+        let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(replicas) = live.get_mut(&component) {
+            replicas.retain(|live| live.key != *key || live.generation != generation);
+            if replicas.is_empty() {
+                live.remove(&component);
+            }
+        }
+    }
+
+    /// The replica of a component with the fewest calls in flight, of its newest generation.
+    pub(crate) fn least_loaded(&self, workload: &Name, component: &Name) -> Option<LiveReplica> {
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        let replicas = live.get(&(workload.clone(), component.clone()))?;
+        let newest = replicas.iter().map(|live| live.generation).max()?;
+        let current = replicas.iter().filter(|live| live.generation == newest);
+        current.min_by_key(|live| live.replica.in_flight()).cloned()
+    }
+
+    /// Calls that run now in one replica, over its generations.
+    pub(crate) fn in_flight(&self, key: &ReplicaKey) -> usize {
+        let component = (key.workload.clone(), key.component.clone());
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        let replicas = live.get(&component).into_iter().flatten();
+        replicas.filter(|live| live.key == *key).map(|live| live.replica.in_flight()).sum()
+    }
+
+    /// The counters of a replica, begun if need be.
+    pub(crate) fn stats(&self, key: &ReplicaKey) -> Arc<ReplicaStats> {
+        let mut stats = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(stats.entry(key.clone()).or_default())
+    }
+
+    /// Forgets the counters of replicas that are gone.
+    pub(crate) fn retain_stats(&self, keep: impl Fn(&ReplicaKey) -> bool) {
+        let mut stats = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
+        stats.retain(|key, _| keep(key));
+    }
+}

@@ -1,0 +1,81 @@
+//! What all tasks of a node look at. Each field has one writer; locks are held for moments only
+//! and never across an await.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Instant;
+
+use consensus::Ledger;
+use ledger::View;
+use monitor::Metrics;
+use orchestrator::{Reconciler, RouteTable};
+use runtime::Runtime;
+use storage::Artifacts;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use types::{FabricId, NodeId};
+
+use crate::logbook::Logbooks;
+use crate::replicas::Replicas;
+
+/// The node as its tasks see it.
+pub(crate) struct Shared {
+    pub(crate) node: NodeId,
+    pub(crate) fabric: FabricId,
+    pub(crate) started: Instant,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) guests: PathBuf,
+    pub(crate) http: Option<SocketAddr>,
+    pub(crate) ledger: Ledger,
+    pub(crate) runtime: Runtime,
+    pub(crate) artifacts: Artifacts,
+    pub(crate) logs: Logbooks,
+    pub(crate) metrics: Metrics,
+    pub(crate) replicas: Replicas,
+    /// Written by the follower.
+    pub(crate) state: RwLock<FollowedState>,
+    /// Written by the follower.
+    pub(crate) reconciler: Mutex<Reconciler>,
+    /// Grows with every change of the state or of a replica.
+    pub(crate) revision: watch::Sender<u64>,
+    /// Cancelled when the node begins to stop: ends what would wait for ever.
+    pub(crate) stopping: CancellationToken,
+    /// Why the node has to end, once it has to.
+    pub(crate) fatal: watch::Sender<Option<String>>,
+}
+
+/// Finalised state and what is derived from it.
+pub(crate) struct FollowedState {
+    pub(crate) view: View,
+    pub(crate) routes: Arc<RouteTable>,
+}
+
+impl Shared {
+    pub(crate) fn state(&self) -> RwLockReadGuard<'_, FollowedState> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn reconciler(&self) -> MutexGuard<'_, Reconciler> {
+        self.reconciler.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Monotonic milliseconds since the start, for the reconciler.
+    pub(crate) fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    pub(crate) fn changed(&self) {
+        self.revision.send_modify(|revision| *revision += 1);
+    }
+
+    /// Asks the node to end. The first reason stays.
+    pub(crate) fn fail(&self, reason: String) {
+        tracing::error!("{reason}");
+        self.fatal.send_if_modified(|fatal| {
+            let first = fatal.is_none();
+            fatal.get_or_insert(reason);
+            first
+        });
+    }
+}

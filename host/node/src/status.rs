@@ -1,0 +1,153 @@
+//! What is deployed and what is observed of it, joined for people and programs.
+
+use std::sync::atomic::Ordering;
+
+use admin::{ComponentStatus, ReplicaState, ReplicaStatus, WorkloadState, WorkloadStatus};
+use ledger::{DecodeRecordError, DeploymentRecord, DesiredState, Placement};
+use orchestrator::{Observed, Phase, ReplicaKey};
+use types::{ComponentSpec, Name};
+
+use crate::shared::Shared;
+
+/// One workload; none if it is not deployed.
+pub(crate) fn workload(
+    shared: &Shared,
+    name: &Name,
+) -> Result<Option<WorkloadStatus>, DecodeRecordError> {
+    let (deployment, placements) = {
+        let state = shared.state();
+        (state.view.deployment(name)?, state.view.placements()?)
+    };
+    Ok(deployment.map(|deployment| status(shared, deployment, &placements)))
+}
+
+/// All workloads, in name order.
+pub(crate) fn workloads(shared: &Shared) -> Result<Vec<WorkloadStatus>, DecodeRecordError> {
+    let (deployments, placements) = {
+        let state = shared.state();
+        (state.view.deployments()?, state.view.placements()?)
+    };
+    Ok(deployments.into_iter().map(|deployment| status(shared, deployment, &placements)).collect())
+}
+
+/// Replicas that take calls or run as commands here.
+pub(crate) fn replicas_running(shared: &Shared) -> u32 {
+    let reconciler = shared.reconciler();
+    let running = reconciler.replicas().filter(|(_, observed)| observed.phase == Phase::Running);
+    u32::try_from(running.count()).unwrap_or(u32::MAX)
+}
+
+fn status(
+    shared: &Shared,
+    deployment: DeploymentRecord,
+    placements: &[Placement],
+) -> WorkloadStatus {
+    let name = deployment.spec.name.clone();
+    let mut components = Vec::with_capacity(deployment.spec.components.len());
+    for spec in &deployment.spec.components {
+        let placed = placements
+            .iter()
+            .filter(|placed| placed.workload == name && placed.component == spec.name);
+        components.push(component(shared, spec, placed));
+    }
+    let state = match deployment.desired {
+        DesiredState::Stopped if is_running(shared, &name) => WorkloadState::Stopping,
+        DesiredState::Stopped => WorkloadState::Stopped,
+        DesiredState::Running => sum(&components),
+    };
+    let reasons = components.iter().flat_map(|component| &component.replicas);
+    let failed = |replica: &&ReplicaStatus| {
+        matches!(replica.state, ReplicaState::Failed | ReplicaState::Waiting)
+    };
+    let failure = reasons.clone().filter(failed).find_map(|replica| replica.reason.clone());
+    let reason = failure.or_else(|| reasons.clone().find_map(|replica| replica.reason.clone()));
+    WorkloadStatus {
+        name,
+        generation: deployment.generation,
+        created_at: deployment.created_at,
+        owner: deployment.owner,
+        state,
+        reason,
+        components,
+        spec: deployment.spec,
+    }
+}
+
+fn component<'a>(
+    shared: &Shared,
+    spec: &ComponentSpec,
+    placements: impl Iterator<Item = &'a Placement>,
+) -> ComponentStatus {
+    ComponentStatus {
+        name: spec.name.clone(),
+        kind: spec.kind,
+        artifact: spec.artifact,
+        replicas_wanted: spec.replicas,
+        routes: spec.routes.iter().map(ToString::to_string).collect(),
+        exports: Vec::new(),
+        limits: spec.limits.clone(),
+        replicas: placements.map(|placed| replica(shared, placed)).collect(),
+    }
+}
+
+fn replica(shared: &Shared, placed: &Placement) -> ReplicaStatus {
+    let key = ReplicaKey {
+        workload: placed.workload.clone(),
+        component: placed.component.clone(),
+        index: placed.index,
+    };
+    let observed = shared.reconciler().observed(&key);
+    // What runs under an older generation is on its way out.
+    let observed = observed.filter(|observed| observed.generation == placed.generation);
+    let stats = shared.replicas.stats(&key);
+    let reason = observed.as_ref().and_then(|observed| observed.reason.clone());
+    let in_flight = shared.replicas.in_flight(&key);
+    ReplicaStatus {
+        index: placed.index,
+        node: placed.node,
+        state: state(observed.as_ref()),
+        reason: reason.or_else(|| stats.problem()),
+        restart_in_ms: observed.as_ref().and_then(|observed| match observed.phase {
+            Phase::Waiting { until_ms } => Some(until_ms.saturating_sub(shared.now_ms())),
+            _ => None,
+        }),
+        restarts: observed.as_ref().map_or(0, |observed| observed.restarts),
+        calls: stats.calls.load(Ordering::Relaxed),
+        in_flight: u32::try_from(in_flight).unwrap_or(u32::MAX),
+        failures: stats.failures.load(Ordering::Relaxed),
+        cpu_ms: stats.cpu_us.load(Ordering::Relaxed) / 1_000,
+        memory_peak_bytes: stats.memory_peak_bytes.load(Ordering::Relaxed),
+    }
+}
+
+fn state(observed: Option<&Observed>) -> ReplicaState {
+    match observed.map(|observed| observed.phase) {
+        None => ReplicaState::Pending,
+        Some(Phase::Starting) => ReplicaState::Starting,
+        Some(Phase::Running) => ReplicaState::Running,
+        Some(Phase::Waiting { .. }) => ReplicaState::Waiting,
+        Some(Phase::Completed) => ReplicaState::Completed,
+        Some(Phase::Failed) => ReplicaState::Failed,
+        Some(Phase::Stopping) => ReplicaState::Stopping,
+    }
+}
+
+/// The worst that is true of any replica; a component of no replicas is what it is meant to be.
+fn sum(components: &[ComponentStatus]) -> WorkloadState {
+    let states: Vec<ReplicaState> =
+        components.iter().flat_map(|c| &c.replicas).map(|replica| replica.state).collect();
+    let any = |wanted: &[ReplicaState]| states.iter().any(|state| wanted.contains(state));
+    if any(&[ReplicaState::Failed, ReplicaState::Waiting]) {
+        WorkloadState::Failed
+    } else if any(&[ReplicaState::Pending, ReplicaState::Starting, ReplicaState::Stopping]) {
+        WorkloadState::Starting
+    } else if !states.is_empty() && states.iter().all(|s| *s == ReplicaState::Completed) {
+        WorkloadState::Completed
+    } else {
+        WorkloadState::Running
+    }
+}
+
+fn is_running(shared: &Shared, workload: &Name) -> bool {
+    shared.reconciler().replicas().any(|(key, _)| key.workload == *workload)
+}
