@@ -47,7 +47,7 @@ impl Instance {
             biased;
             () = self.stop.cancelled() => Event::Stopped,
             started = self.start(&observer) => match started {
-                Ok(replica) => self.serve(replica, &observer).await,
+                Ok((replica, exports)) => self.serve(replica, exports, &observer).await,
                 Err(failure) => {
                     observer.note(format!("did not start: {failure}"));
                     Event::Ended { failure: Some(failure) }
@@ -60,9 +60,14 @@ impl Instance {
         self.report(event).await;
     }
 
-    async fn start(&self, observer: &Arc<ReplicaObserver>) -> Result<Replica, String> {
+    /// The replica, and the signatures of its exports.
+    async fn start(
+        &self,
+        observer: &Arc<ReplicaObserver>,
+    ) -> Result<(Replica, Arc<[String]>), String> {
         let Self { shared, key, generation, spec, .. } = self;
         let compiled = compiled(shared, spec).await.map_err(|error| error.to_string())?;
+        let exports = compiled.inspection().exports.iter().map(ToString::to_string).collect();
         let folder = files_folder(shared, key, *generation);
         let preopens = preopens(shared, &spec.files, folder).await;
         let preopens = preopens.map_err(|error| error.to_string())?;
@@ -74,17 +79,24 @@ impl Instance {
             preopens,
             observer: Arc::clone(observer) as Arc<dyn runtime::Observer>,
         };
-        shared.runtime.replica(config).await.map_err(|error| error.to_string())
+        let replica = shared.runtime.replica(config).await.map_err(|error| error.to_string())?;
+        Ok((replica, exports))
     }
 
-    async fn serve(&self, replica: Replica, observer: &ReplicaObserver) -> Event {
+    async fn serve(
+        &self,
+        replica: Replica,
+        exports: Arc<[String]>,
+        observer: &ReplicaObserver,
+    ) -> Event {
         let Self { shared, key, generation, .. } = self;
         let (key, generation) = (key.clone(), *generation);
         if self.spec.kind == ComponentKind::Command {
             return self.run(replica, observer).await;
         }
         observer.note(format!("started generation {generation}"));
-        let live = LiveReplica { key: key.clone(), generation, replica: replica.clone() };
+        let live =
+            LiveReplica { key: key.clone(), generation, replica: replica.clone(), exports };
         shared.replicas.publish(live);
         self.report(Event::Started).await;
         self.stop.cancelled().await;

@@ -14,6 +14,8 @@ pub(crate) struct LiveReplica {
     pub(crate) key: ReplicaKey,
     pub(crate) generation: u64,
     pub(crate) replica: Replica,
+    /// Signatures of what it exports.
+    pub(crate) exports: Arc<[String]>,
 }
 
 /// Sums over all calls of one replica since the node started.

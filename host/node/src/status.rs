@@ -48,7 +48,7 @@ fn status(
         let placed = placements
             .iter()
             .filter(|placed| placed.workload == name && placed.component == spec.name);
-        components.push(component(shared, spec, placed));
+        components.push(component(shared, &name, spec, placed));
     }
     let state = match deployment.desired {
         DesiredState::Stopped if is_running(shared, &name) => WorkloadState::Stopping,
@@ -75,6 +75,7 @@ fn status(
 
 fn component<'a>(
     shared: &Shared,
+    workload: &Name,
     spec: &ComponentSpec,
     placements: impl Iterator<Item = &'a Placement>,
 ) -> ComponentStatus {
@@ -84,10 +85,18 @@ fn component<'a>(
         artifact: spec.artifact,
         replicas_wanted: spec.replicas,
         routes: spec.routes.iter().map(ToString::to_string).collect(),
-        exports: Vec::new(),
+        exports: exports(shared, workload, &spec.name),
         limits: spec.limits.clone(),
         replicas: placements.map(|placed| replica(shared, placed)).collect(),
     }
+}
+
+/// What can be invoked, as far as a replica runs here to tell. Exports of WASI are how the host
+/// drives a component, not what it offers.
+fn exports(shared: &Shared, workload: &Name, component: &Name) -> Vec<String> {
+    let live = shared.replicas.least_loaded(workload, component);
+    let exports = live.iter().flat_map(|live| live.exports.iter());
+    exports.filter(|export| !export.starts_with("wasi:")).cloned().collect()
 }
 
 fn replica(shared: &Shared, placed: &Placement) -> ReplicaStatus {

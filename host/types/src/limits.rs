@@ -43,7 +43,7 @@ impl Default for Limits {
             cpu_percent: 100,
             fuel: None,
             requests_in_flight: 32,
-            requests_queued: 128,
+            requests_queued: 1_000,
             queue_time: Millis::seconds(5),
             log_rate: ByteSize::kib(64),
             outbound_connections: 8,

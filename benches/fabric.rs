@@ -1,0 +1,121 @@
+//! A fabric of one node in this process, and a client that deploys as `nexus` does.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use admin::{Acceptance, ArtifactUse, Client, WorkloadState};
+use ledger::{Operation, Transaction};
+use node::{Config, Node};
+use trust::SecretKey;
+use types::{
+    ComponentKind, ComponentSpec, Digest, Limits, Name, RestartPolicy, Route, WorkloadSpec,
+};
+
+/// What can go wrong in a benchmark ends it.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// A running fabric in a folder of its own.
+pub struct Fabric {
+    node: Node,
+    client: Client,
+    operator: SecretKey,
+    address: SocketAddr,
+    _folder: tempfile::TempDir,
+}
+
+/// The admitted form of a hello service under `path`.
+///
+/// # Panics
+/// If `name` or `path` are not valid.
+#[must_use]
+pub fn hello_spec(name: &str, path: &str) -> WorkloadSpec {
+    let name = Name::new(name).unwrap_or_else(|error| panic!("{error}"));
+    let component = ComponentSpec {
+        name: name.clone(),
+        artifact: Digest::of(&crate::hello_component()),
+        kind: ComponentKind::Http,
+        replicas: 1,
+        args: Vec::new(),
+        env: BTreeMap::new(),
+        config: BTreeMap::new(),
+        files: Vec::new(),
+        limits: Limits::default(),
+        capabilities: Vec::new(),
+        routes: vec![Route::new("*", path).unwrap_or_else(|error| panic!("{error}"))],
+        restart: RestartPolicy::OnFailure,
+    };
+    WorkloadSpec { name, components: vec![component] }
+}
+
+impl Fabric {
+    /// Starts a node on a free port.
+    ///
+    /// # Errors
+    /// What [`Node::start`] says.
+    pub async fn start() -> Result<Self, Failure> {
+        let folder = tempfile::tempdir()?;
+        let http = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        let data_dir = folder.path().join("data");
+        let node = Node::start(Config { data_dir: data_dir.clone(), http }).await?;
+        let address = node.http_address().ok_or("the node serves no HTTP")?;
+        let client = Client::new(node.admin_socket());
+        let operator = SecretKey::load(&data_dir.join(node::OPERATOR_KEY_FILE))?;
+        Ok(Self { node, client, operator, address, _folder: folder })
+    }
+
+    /// Where it serves HTTP.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The running node.
+    #[must_use]
+    pub const fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// Uploads, admits, and waits until it runs.
+    ///
+    /// # Errors
+    /// If it is refused or does not run.
+    pub async fn deploy(&self, spec: WorkloadSpec, component: Vec<u8>) -> Result<(), Failure> {
+        let digest = Digest::of(&component);
+        if self.client.artifact(&digest, ArtifactUse::Component).await?.is_none() {
+            let content = component.into();
+            self.client.store_artifact(&digest, ArtifactUse::Component, content).await?;
+        }
+        if let Some(problem) = self.client.check(&spec).await?.problems.first() {
+            return Err(problem.message.clone().into());
+        }
+        let name = spec.name.clone();
+        let height = self.submit(Operation::Deploy { spec, replaces: None }).await?;
+        let status = self.client.settled(&name, height, 10_000).await?;
+        if status.state == WorkloadState::Running {
+            Ok(())
+        } else {
+            Err(format!("{name} is {}: {:?}", status.state, status.reason).into())
+        }
+    }
+
+    /// Signs and submits; returns the height of the block.
+    ///
+    /// # Errors
+    /// If the ledger refuses it.
+    pub async fn submit(&self, operation: Operation) -> Result<u64, Failure> {
+        let principal = self.client.principal(&self.operator.public()).await?;
+        let transaction = Transaction {
+            fabric: principal.fabric,
+            principal: principal.principal,
+            nonce: principal.nonce,
+            expires_at: principal.height + 100,
+            operation,
+        };
+        let signature = self.operator.sign(&transaction.signing_bytes());
+        let report = self.client.submit(transaction.encode_signed(&signature)).await?;
+        match report.outcome {
+            Acceptance::Applied => Ok(report.height),
+            Acceptance::Refused { message, .. } => Err(message.into()),
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! What the benchmarks share: the hello component, percentiles, tables. Measures nothing itself.
+
+mod fabric;
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+pub use fabric::{Fabric, Failure, hello_spec};
+
+/// A WASI 0.2 HTTP service that answers `hello, world`, put together from the texts that the
+/// runtime's tests use.
+///
+/// # Panics
+/// If the texts do not assemble: then the tests do not pass either.
+#[must_use]
+pub fn hello_component() -> Vec<u8> {
+    const FRAME: &str = include_str!("../host/runtime/tests/guests/http.wat");
+    const PARTS: [(&str, &str); 4] = [
+        (";;{handle}", include_str!("../host/runtime/tests/guests/handle-hello.wat")),
+        (";;{streams}", include_str!("../host/runtime/tests/guests/streams.wat")),
+        (";;{error-code}", include_str!("../host/runtime/tests/guests/error-code.wat")),
+        (";;{libc}", include_str!("../host/runtime/tests/guests/libc.wat")),
+    ];
+    let text = PARTS
+        .iter()
+        .fold(FRAME.to_owned(), |text, (mark, part)| text.replace(mark, part));
+    runtime::assemble_text(text.as_bytes()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The value below which `per_mille` thousandths of `samples` lie; zero of none.
+#[must_use]
+pub fn percentile(samples: &mut [Duration], per_mille: usize) -> Duration {
+    samples.sort_unstable();
+    let last = samples.len().saturating_sub(1);
+    samples.get(last * per_mille / 1_000).copied().unwrap_or_default()
+}
+
+/// A duration in milliseconds with three decimals.
+#[must_use]
+pub fn ms(duration: Duration) -> String {
+    format!("{:.3}", duration.as_secs_f64() * 1e3)
+}
+
+/// Rows under a head, columns aligned, as Markdown.
+#[must_use]
+pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let mut text = format!("| {} |\n|{}\n", head.join(" | "), "---|".repeat(head.len()));
+    for row in rows {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "| {} |", row.join(" | "));
+    }
+    text
+}

@@ -1,0 +1,109 @@
+//! `cargo bench -p hypermesh-benches --bench node`: a node's start, one transaction to finality, and
+//! a deployment to its first answer, beside what the disk alone takes in the same run.
+
+#![expect(clippy::print_stdout, reason = "a benchmark prints its results")]
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty};
+use hyper_util::rt::TokioIo;
+use hypermesh_benches::{Fabric, Failure, hello_component, hello_spec, ms, percentile, table};
+use ledger::Operation;
+use tokio::net::TcpStream;
+use types::Name;
+
+const STARTS: usize = 15;
+const TRANSACTIONS: usize = 200;
+const DEPLOYMENTS: usize = 60;
+
+#[tokio::main]
+async fn main() -> Result<(), Failure> {
+    let mut flushes = flushes()?;
+    let mut starts = Vec::new();
+    for _ in 0..STARTS {
+        let begun = Instant::now();
+        let fabric = Fabric::start().await?;
+        starts.push(begun.elapsed());
+        drop(fabric);
+    }
+    let fabric = Fabric::start().await?;
+    let mut transactions = transactions(&fabric).await?;
+    let mut deployments = deployments(&fabric).await?;
+    let rows: Vec<_> = [
+        ("node::disk_flush/bytes=512 (baseline)", &mut flushes),
+        ("node::start/fabric=fresh", &mut starts),
+        ("node::transaction/operations=1", &mut transactions),
+        ("node::deploy_to_first_answer/component=cached", &mut deployments),
+    ]
+    .into_iter()
+    .map(|(name, samples)| {
+        let (p50, p99) = (percentile(samples, 500), percentile(samples, 990));
+        vec![name.to_owned(), samples.len().to_string(), ms(p50), ms(p99)]
+    })
+    .collect();
+    println!("{}", table(&["bench", "samples", "p50 ms", "p99 ms"], &rows));
+    Ok(())
+}
+
+/// One small append and `fdatasync` after the other, where nodes keep their data.
+fn flushes() -> Result<Vec<Duration>, Failure> {
+    let mut file = tempfile::tempfile()?;
+    let mut samples = Vec::new();
+    for _ in 0..TRANSACTIONS {
+        let begun = Instant::now();
+        file.write_all(&[0; 512])?;
+        file.sync_data()?;
+        samples.push(begun.elapsed());
+    }
+    Ok(samples)
+}
+
+/// A transaction that the rules refuse is final like any other and changes only a nonce.
+async fn transactions(fabric: &Fabric) -> Result<Vec<Duration>, Failure> {
+    let workload = Name::new("nobody")?;
+    let mut samples = Vec::new();
+    for _ in 0..TRANSACTIONS {
+        let begun = Instant::now();
+        let refused = fabric.submit(Operation::Start { workload: workload.clone() }).await;
+        samples.push(begun.elapsed());
+        if refused.is_ok() {
+            return Err("a deployment that is not there was started".into());
+        }
+    }
+    Ok(samples)
+}
+
+/// From the client's first question to the first byte of the service's answer. The first deployment
+/// compiles the component and is not counted.
+async fn deployments(fabric: &Fabric) -> Result<Vec<Duration>, Failure> {
+    let mut samples = Vec::new();
+    for number in 0..=DEPLOYMENTS {
+        let (name, path) = (format!("hello-{number}"), format!("/{number}"));
+        let spec = hello_spec(&name, &path);
+        let begun = Instant::now();
+        fabric.deploy(spec, hello_component()).await?;
+        get(fabric.address(), &path).await?;
+        samples.push(begun.elapsed());
+    }
+    samples.remove(0);
+    Ok(samples)
+}
+
+async fn get(address: SocketAddr, path: &str) -> Result<(), Failure> {
+    let stream = TcpStream::connect(address).await?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    let request = http::Request::builder().uri(path).header("host", "bench.example");
+    let answer = sender.send_request(request.body(Empty::<Bytes>::new())?).await?;
+    let status = answer.status();
+    let body = answer.into_body().collect().await?.to_bytes();
+    if status == 200 && body == "hello, world\n" {
+        Ok(())
+    } else {
+        Err(format!("unexpected answer: {status} {body:?}").into())
+    }
+}
