@@ -57,9 +57,12 @@ pub fn openapi() -> Document {
 /// Serves until `stop`; requests in flight then end first. Dropping the future ends them.
 pub(crate) async fn serve(shared: Arc<Shared>, socket: UnixListener, stop: CancellationToken) {
     let (router, _) = router().split_for_parts();
-    let service = router.fallback(nothing_here).with_state(Arc::clone(&shared));
-    let ended =
-        axum::serve(socket, service).with_graceful_shutdown(stop.cancelled_owned()).await;
+    let service = router
+        .fallback(nothing_here)
+        .with_state(Arc::clone(&shared));
+    let ended = axum::serve(socket, service)
+        .with_graceful_shutdown(stop.cancelled_owned())
+        .await;
     if let Err(error) = ended {
         shared.fail(format!("the admin API stopped: {error}"));
     }
@@ -87,8 +90,14 @@ mod tests {
             let each = [&item.get, &item.put, &item.post, &item.delete];
             for operation in each.into_iter().flatten() {
                 operations += 1;
-                assert!(!operation.responses.responses.is_empty(), "{path} documents no answer");
-                let text = operation.summary.as_ref().or(operation.description.as_ref());
+                assert!(
+                    !operation.responses.responses.is_empty(),
+                    "{path} documents no answer"
+                );
+                let text = operation
+                    .summary
+                    .as_ref()
+                    .or(operation.description.as_ref());
                 assert!(text.is_some(), "{path} says not what it does");
             }
         }

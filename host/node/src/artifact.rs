@@ -32,7 +32,10 @@ pub(crate) async fn compiled(
 ) -> Result<Arc<Compiled>, PrepareError> {
     let bytes = read(shared, spec.artifact).await?;
     let profile = Profile::of(&spec.limits);
-    Ok(shared.runtime.compile(spec.artifact, bytes, profile).await?)
+    Ok(shared
+        .runtime
+        .compile(spec.artifact, bytes, profile)
+        .await?)
 }
 
 /// Reads an artifact off the async threads.
@@ -43,8 +46,14 @@ pub(crate) async fn read(shared: &Arc<Shared>, digest: Digest) -> Result<Vec<u8>
 
 /// The directory on this machine that holds one replica's files.
 pub(crate) fn files_folder(shared: &Shared, key: &ReplicaKey, generation: u64) -> PathBuf {
-    let ReplicaKey { workload, component, index } = key;
-    shared.guests.join(format!("{workload}.{component}.{index}.{generation}"))
+    let ReplicaKey {
+        workload,
+        component,
+        index,
+    } = key;
+    shared
+        .guests
+        .join(format!("{workload}.{component}.{index}.{generation}"))
 }
 
 /// Lays out a replica's files, one directory per guest root, and says what to preopen.
@@ -68,14 +77,21 @@ pub(crate) async fn preopens(
             let root = root.or_insert_with(|| folder.join(number.to_string()));
             write(&root.join(path.below_root()), &content)?;
         }
-        let preopen = |(guest_path, host_dir)| Preopen { host_dir, guest_path, writable: false };
+        let preopen = |(guest_path, host_dir)| Preopen {
+            host_dir,
+            guest_path,
+            writable: false,
+        };
         Ok(roots.into_iter().map(preopen).collect())
     })
     .await?
 }
 
 fn write(path: &Path, content: &[u8]) -> Result<(), PrepareError> {
-    let failed = |source| PrepareError::Write { path: path.to_owned(), source };
+    let failed = |source| PrepareError::Write {
+        path: path.to_owned(),
+        source,
+    };
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent).map_err(failed)?;
     }

@@ -43,7 +43,11 @@ fn failed<'a>(
     action: &'static str,
     path: &'a Path,
 ) -> impl FnOnce(io::Error) -> StartNodeError + 'a {
-    move |source| StartNodeError::Io { action, path: path.to_owned(), source }
+    move |source| StartNodeError::Io {
+        action,
+        path: path.to_owned(),
+        source,
+    }
 }
 
 impl DataDir {
@@ -60,7 +64,11 @@ impl DataDir {
         refuse_foreign(&folder)?;
         let path = folder.join("LOCK");
         let mut options = File::options();
-        let lock = options.create(true).append(true).open(&path).map_err(failed("open", &path))?;
+        let lock = options
+            .create(true)
+            .append(true)
+            .open(&path)
+            .map_err(failed("open", &path))?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
@@ -68,7 +76,10 @@ impl DataDir {
             }
             Err(error) => return Err(failed("lock", &path)(error.into())),
         }
-        let opened = Self { folder, _lock: lock };
+        let opened = Self {
+            folder,
+            _lock: lock,
+        };
         opened.check_format()?;
         opened.check_socket_path()?;
         Ok(opened)
@@ -107,8 +118,9 @@ impl DataDir {
         match fs::read(&path) {
             Ok(bytes) => {
                 let node = SecretKey::load(&self.folder.join("node.key"))?;
-                let genesis = Genesis::decode(&bytes).map_err(|error| {
-                    StartNodeError::Damaged { path, reason: error.to_string() }
+                let genesis = Genesis::decode(&bytes).map_err(|error| StartNodeError::Damaged {
+                    path,
+                    reason: error.to_string(),
                 })?;
                 Ok(Identity { node, genesis })
             }
@@ -124,7 +136,9 @@ impl DataDir {
         let mut salt = [0; 16];
         getrandom::fill(&mut salt)
             .map_err(|error| trust::IdentityError::Entropy(error.to_string()))?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
         let id = node.public();
         let genesis = Genesis::new(now_ms, salt, vec![id], vec![id], vec![operator.public()]);
@@ -149,7 +163,11 @@ impl DataDir {
             Ok(found) if found == FORMAT => Ok(()),
             Ok(found) => {
                 let path = self.folder.clone();
-                Err(StartNodeError::NewerFormat { path, found, known: FORMAT })
+                Err(StartNodeError::NewerFormat {
+                    path,
+                    found,
+                    known: FORMAT,
+                })
             }
             Err(_) => {
                 let reason = "it does not hold a format number".to_owned();
@@ -162,7 +180,11 @@ impl DataDir {
         let path = self.admin_socket();
         let bytes = path.as_os_str().as_bytes().len();
         if bytes > SOCKET_PATH_BYTES_MAX {
-            return Err(StartNodeError::SocketPath { path, bytes, max: SOCKET_PATH_BYTES_MAX });
+            return Err(StartNodeError::SocketPath {
+                path,
+                bytes,
+                max: SOCKET_PATH_BYTES_MAX,
+            });
         }
         Ok(())
     }
@@ -173,7 +195,9 @@ fn refuse_foreign(folder: &Path) -> Result<(), StartNodeError> {
     let ours = folder.join("LOCK").exists() || folder.join("FORMAT").exists();
     let mut entries = fs::read_dir(folder).map_err(failed("list", folder))?;
     if !ours && entries.next().is_some() {
-        return Err(StartNodeError::Foreign { path: folder.to_owned() });
+        return Err(StartNodeError::Foreign {
+            path: folder.to_owned(),
+        });
     }
     Ok(())
 }
@@ -198,7 +222,8 @@ fn load_or_make(path: &Path) -> Result<SecretKey, StartNodeError> {
 pub(crate) fn write_durably(path: &Path, content: &[u8]) -> Result<(), StartNodeError> {
     let unfinished = path.with_extension("new");
     let mut file = File::create(&unfinished).map_err(failed("create", &unfinished))?;
-    file.write_all(content).map_err(failed("write", &unfinished))?;
+    file.write_all(content)
+        .map_err(failed("write", &unfinished))?;
     file.sync_all().map_err(failed("flush", &unfinished))?;
     fs::rename(&unfinished, path).map_err(failed("rename", &unfinished))?;
     let folder = path.parent().unwrap_or(path);
@@ -216,7 +241,10 @@ mod tests {
         let path = folder.path().join("data");
         let first = DataDir::open(&path).unwrap();
         let fabric = first.identity().unwrap().genesis.fabric_id();
-        assert!(matches!(DataDir::open(&path), Err(StartNodeError::InUse { .. })));
+        assert!(matches!(
+            DataDir::open(&path),
+            Err(StartNodeError::InUse { .. })
+        ));
         drop(first);
         let again = DataDir::open(&path).unwrap().identity().unwrap();
         assert_eq!(again.genesis.fabric_id(), fabric);
@@ -229,15 +257,27 @@ mod tests {
         drop(DataDir::open(&path).unwrap());
         fs::write(path.join("FORMAT"), "2\n").unwrap();
         let error = DataDir::open(&path).unwrap_err();
-        assert!(matches!(error, StartNodeError::NewerFormat { found: 2, .. }));
+        assert!(matches!(
+            error,
+            StartNodeError::NewerFormat { found: 2, .. }
+        ));
         fs::write(path.join("FORMAT"), "x").unwrap();
-        assert!(matches!(DataDir::open(&path), Err(StartNodeError::Damaged { .. })));
+        assert!(matches!(
+            DataDir::open(&path),
+            Err(StartNodeError::Damaged { .. })
+        ));
         let foreign = folder.path().join("photos");
         fs::create_dir(&foreign).unwrap();
         fs::write(foreign.join("cat.jpg"), "").unwrap();
-        assert!(matches!(DataDir::open(&foreign), Err(StartNodeError::Foreign { .. })));
+        assert!(matches!(
+            DataDir::open(&foreign),
+            Err(StartNodeError::Foreign { .. })
+        ));
         let long = folder.path().join("x".repeat(120));
-        assert!(matches!(DataDir::open(&long), Err(StartNodeError::SocketPath { .. })));
+        assert!(matches!(
+            DataDir::open(&long),
+            Err(StartNodeError::SocketPath { .. })
+        ));
     }
 
     #[test]

@@ -42,7 +42,14 @@ impl Follower {
         stop: CancellationToken,
     ) -> Self {
         let (sender, events) = mpsc::channel(EVENTS_MAX);
-        Self { shared, blocks, events, sender, instances: HashMap::new(), stop }
+        Self {
+            shared,
+            blocks,
+            events,
+            sender,
+            instances: HashMap::new(),
+            stop,
+        }
     }
 
     /// Follows until told to stop, then stops every instance.
@@ -69,24 +76,40 @@ impl Follower {
     }
 
     fn take_block(&mut self, block: FinalizedBlock) {
-        let FinalizedBlock { height, time_ms, changes, transactions, .. } = block;
+        let FinalizedBlock {
+            height,
+            time_ms,
+            changes,
+            transactions,
+            ..
+        } = block;
         tracing::debug!(height, transactions = transactions.len(), "final block");
         let changed = !changes.is_empty();
         {
-            let mut state = self.shared.state.write().unwrap_or_else(PoisonError::into_inner);
+            let mut state = self
+                .shared
+                .state
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
             state.view.advance(height, time_ms, changes);
         }
         self.reconcile(changed);
     }
 
     fn take_event(&mut self, event: InstanceEvent) {
-        let InstanceEvent { key, generation, event } = event;
+        let InstanceEvent {
+            key,
+            generation,
+            event,
+        } = event;
         tracing::info!(replica = %key, generation, "{}", describe(&event));
         if !matches!(event, orchestrator::Event::Started) {
             self.instances.remove(&(key.clone(), generation));
         }
         let now_ms = self.shared.now_ms();
-        self.shared.reconciler().instance_changed(now_ms, &key, generation, event);
+        self.shared
+            .reconciler()
+            .instance_changed(now_ms, &key, generation, event);
         self.reconcile(false);
     }
 
@@ -95,7 +118,8 @@ impl Follower {
         let now_ms = self.shared.now_ms();
         if ledger_changed && let Err(error) = self.look_at_ledger(now_ms) {
             // An older release must not act on what it cannot read.
-            self.shared.fail(format!("the ledger's state is not understood: {error}"));
+            self.shared
+                .fail(format!("the ledger's state is not understood: {error}"));
         }
         self.shared.reconciler().time_passed(now_ms);
         loop {
@@ -115,8 +139,10 @@ impl Follower {
         shared.reconciler().ledger_changed(now_ms, &state.view)?;
         let deployments = state.view.deployments()?;
         drop(state);
-        let names: BTreeSet<_> =
-            deployments.iter().map(|deployment| deployment.spec.name.clone()).collect();
+        let names: BTreeSet<_> = deployments
+            .iter()
+            .map(|deployment| deployment.spec.name.clone())
+            .collect();
         shared.logs.retain(|workload| names.contains(workload));
         shared.replicas.retain_stats(|key| {
             let live = names.contains(&key.workload);
@@ -144,7 +170,11 @@ impl Follower {
 
     fn carry_out(&mut self, effect: Effect) {
         match effect {
-            Effect::Start { key, generation, spec } => {
+            Effect::Start {
+                key,
+                generation,
+                spec,
+            } => {
                 tracing::info!(replica = %key, generation, "start");
                 let stop = CancellationToken::new();
                 let instance = Instance {
@@ -194,8 +224,16 @@ pub(crate) fn routes(view: &View) -> Result<RouteTable, DecodeRecordError> {
     for deployment in view.deployments()? {
         for component in deployment.spec.components {
             let workload = deployment.spec.name.clone();
-            let target = Target { workload, component: component.name };
-            routes.extend(component.routes.into_iter().map(|route| (route, target.clone())));
+            let target = Target {
+                workload,
+                component: component.name,
+            };
+            routes.extend(
+                component
+                    .routes
+                    .into_iter()
+                    .map(|route| (route, target.clone())),
+            );
         }
     }
     Ok(RouteTable::new(routes))
@@ -213,6 +251,8 @@ fn describe(event: &orchestrator::Event) -> String {
         orchestrator::Event::Started => "started".to_owned(),
         orchestrator::Event::Stopped => "stopped".to_owned(),
         orchestrator::Event::Ended { failure: None } => "ended well".to_owned(),
-        orchestrator::Event::Ended { failure: Some(failure) } => format!("ended: {failure}"),
+        orchestrator::Event::Ended {
+            failure: Some(failure),
+        } => format!("ended: {failure}"),
     }
 }

@@ -61,7 +61,10 @@ async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
 ) -> std::io::Result<(TcpStream, OwnedSemaphorePermit)> {
-    let place = Arc::clone(places).acquire_owned().await.map_err(std::io::Error::other)?;
+    let place = Arc::clone(places)
+        .acquire_owned()
+        .await
+        .map_err(std::io::Error::other)?;
     let (stream, _) = listener.accept().await?;
     stream.set_nodelay(true)?;
     Ok((stream, place))
@@ -89,7 +92,9 @@ fn connection(
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_MAX)
         .max_header_list_size(HEAD_BYTES_MAX);
-    let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+    let connection = builder
+        .serve_connection(TokioIo::new(stream), service)
+        .into_owned();
     let connection = graceful.watch(connection);
     tokio::spawn(async move {
         // A client that breaks the protocol or goes away ends its own connection only.
@@ -108,7 +113,10 @@ async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Response<Bo
         let text = format!("no workload has a route for {host}{path}\n");
         return plain(StatusCode::NOT_FOUND, text, None);
     };
-    let Some(live) = shared.replicas.least_loaded(&target.workload, &target.component) else {
+    let Some(live) = shared
+        .replicas
+        .least_loaded(&target.workload, &target.component)
+    else {
         let text = format!("{}/{} does not run\n", target.workload, target.component);
         return plain(StatusCode::SERVICE_UNAVAILABLE, text, Some(RETRY_AFTER_S));
     };
@@ -120,7 +128,12 @@ async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Response<Bo
 
 /// The host that a request is for, without port: from the target (HTTP/2) or the `Host` field.
 fn host<B>(request: &Request<B>) -> &str {
-    let field = || request.headers().get(HOST).and_then(|value| value.to_str().ok());
+    let field = || {
+        request
+            .headers()
+            .get(HOST)
+            .and_then(|value| value.to_str().ok())
+    };
     let authority = request.uri().authority().map(http::uri::Authority::as_str);
     let authority = authority.or_else(field).unwrap_or_default();
     let end = if authority.starts_with('[') {
@@ -136,7 +149,11 @@ fn refuse(error: &CallError) -> Response<Body> {
     match error {
         CallError::QueueFull { retry_after, .. } | CallError::QueueTimeout { retry_after, .. } => {
             let seconds = retry_after.as_secs().max(RETRY_AFTER_S);
-            plain(StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n"), Some(seconds))
+            plain(
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("{error}\n"),
+                Some(seconds),
+            )
         }
         CallError::Stopped => {
             let text = "the workload is stopping\n".to_owned();
@@ -145,19 +162,30 @@ fn refuse(error: &CallError) -> Response<Body> {
         CallError::BadRequest { reason } => {
             plain(StatusCode::BAD_REQUEST, format!("{reason}\n"), None)
         }
-        CallError::Breach(Breach::WallTime { .. }) => {
-            plain(StatusCode::GATEWAY_TIMEOUT, "the component took too long\n".to_owned(), None)
-        }
-        _ => plain(StatusCode::BAD_GATEWAY, "the component failed\n".to_owned(), None),
+        CallError::Breach(Breach::WallTime { .. }) => plain(
+            StatusCode::GATEWAY_TIMEOUT,
+            "the component took too long\n".to_owned(),
+            None,
+        ),
+        _ => plain(
+            StatusCode::BAD_GATEWAY,
+            "the component failed\n".to_owned(),
+            None,
+        ),
     }
 }
 
 fn plain(status: StatusCode, text: String, retry_after_s: Option<u64>) -> Response<Body> {
-    let body = Full::new(Bytes::from(text)).map_err(|never| match never {}).boxed_unsync();
+    let body = Full::new(Bytes::from(text))
+        .map_err(|never| match never {})
+        .boxed_unsync();
     let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
     if let Some(seconds) = retry_after_s {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }

@@ -42,7 +42,10 @@ pub(crate) struct Instance {
 impl Instance {
     /// Lives until the replica ends or is told to stop.
     pub(crate) async fn live(self) {
-        let observer = Arc::new(ReplicaObserver::new(Arc::clone(&self.shared), self.key.clone()));
+        let observer = Arc::new(ReplicaObserver::new(
+            Arc::clone(&self.shared),
+            self.key.clone(),
+        ));
         let event = tokio::select! {
             biased;
             () = self.stop.cancelled() => Event::Stopped,
@@ -65,21 +68,46 @@ impl Instance {
         &self,
         observer: &Arc<ReplicaObserver>,
     ) -> Result<(Replica, Arc<[String]>), String> {
-        let Self { shared, key, generation, spec, .. } = self;
-        let compiled = compiled(shared, spec).await.map_err(|error| error.to_string())?;
-        let exports = compiled.inspection().exports.iter().map(ToString::to_string).collect();
+        let Self {
+            shared,
+            key,
+            generation,
+            spec,
+            ..
+        } = self;
+        let compiled = compiled(shared, spec)
+            .await
+            .map_err(|error| error.to_string())?;
+        let exports = compiled
+            .inspection()
+            .exports
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         let folder = files_folder(shared, key, *generation);
         let preopens = preopens(shared, &spec.files, folder).await;
         let preopens = preopens.map_err(|error| error.to_string())?;
-        let ReplicaKey { workload, component, index } = key.clone();
+        let ReplicaKey {
+            workload,
+            component,
+            index,
+        } = key.clone();
         let config = ReplicaConfig {
-            id: ReplicaId { workload, component, index },
+            id: ReplicaId {
+                workload,
+                component,
+                index,
+            },
             spec: ComponentSpec::clone(spec),
             compiled,
             preopens,
             observer: Arc::clone(observer) as Arc<dyn runtime::Observer>,
         };
-        let replica = shared.runtime.replica(config).await.map_err(|error| error.to_string())?;
+        let replica = shared
+            .runtime
+            .replica(config)
+            .await
+            .map_err(|error| error.to_string())?;
         Ok((replica, exports))
     }
 
@@ -89,14 +117,23 @@ impl Instance {
         exports: Arc<[String]>,
         observer: &ReplicaObserver,
     ) -> Event {
-        let Self { shared, key, generation, .. } = self;
+        let Self {
+            shared,
+            key,
+            generation,
+            ..
+        } = self;
         let (key, generation) = (key.clone(), *generation);
         if self.spec.kind == ComponentKind::Command {
             return self.run(replica, observer).await;
         }
         observer.note(format!("started generation {generation}"));
-        let live =
-            LiveReplica { key: key.clone(), generation, replica: replica.clone(), exports };
+        let live = LiveReplica {
+            key: key.clone(),
+            generation,
+            replica: replica.clone(),
+            exports,
+        };
         shared.replicas.publish(live);
         self.report(Event::Started).await;
         self.stop.cancelled().await;
@@ -135,7 +172,14 @@ impl Instance {
     async fn report(&self, event: Event) {
         let (key, generation) = (self.key.clone(), self.generation);
         // The follower outlives its instances, but for the very end of the node.
-        let _ = self.events.send(InstanceEvent { key, generation, event }).await;
+        let _ = self
+            .events
+            .send(InstanceEvent {
+                key,
+                generation,
+                event,
+            })
+            .await;
     }
 }
 

@@ -60,21 +60,34 @@ impl Logbooks {
 impl Default for Logbook {
     fn default() -> Self {
         let (live, _) = broadcast::channel(FOLLOWER_LINES_MAX);
-        Self { ring: Mutex::default(), live }
+        Self {
+            ring: Mutex::default(),
+            live,
+        }
     }
 }
 
 impl Logbook {
     /// Adds one line.
     pub(crate) fn write(&self, component: &Name, replica: u16, stream: LogStream, text: String) {
-        let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let time = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         let time_ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let line = LogLine { time_ms, component: component.clone(), replica, stream, text };
+        let line = LogLine {
+            time_ms,
+            component: component.clone(),
+            replica,
+            stream,
+            text,
+        };
         let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
         ring.bytes += line.text.len();
         ring.lines.push_back(line.clone());
         while ring.bytes > RING_BYTES_MAX || ring.lines.len() > RING_LINES_MAX {
-            let Some(oldest) = ring.lines.pop_front() else { break };
+            let Some(oldest) = ring.lines.pop_front() else {
+                break;
+            };
             ring.bytes -= oldest.text.len();
         }
         // Under the lock, so that a new follower sees each line exactly once.
@@ -88,8 +101,14 @@ impl Logbook {
         wanted: impl Fn(&LogLine) -> bool,
     ) -> (Vec<LogLine>, broadcast::Receiver<LogLine>) {
         let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut lines: Vec<LogLine> =
-            ring.lines.iter().rev().filter(|line| wanted(line)).take(tail).cloned().collect();
+        let mut lines: Vec<LogLine> = ring
+            .lines
+            .iter()
+            .rev()
+            .filter(|line| wanted(line))
+            .take(tail)
+            .cloned()
+            .collect();
         lines.reverse();
         (lines, self.live.subscribe())
     }

@@ -110,7 +110,11 @@ impl Node {
         first_block(&shared).await;
         let api = tokio::spawn(api::serve(Arc::clone(&shared), socket, stop_api.clone()));
         let ingress = listener.map(|listener| {
-            tokio::spawn(ingress::serve(Arc::clone(&shared), listener, stop_ingress.clone()))
+            tokio::spawn(ingress::serve(
+                Arc::clone(&shared),
+                listener,
+                stop_ingress.clone(),
+            ))
         });
         Ok(Self {
             shared,
@@ -198,7 +202,10 @@ fn followed(snapshot: Snapshot) -> FollowedState {
 async fn first_block(shared: &Shared) {
     let mut revision = shared.revision.subscribe();
     let begun = revision.wait_for(|_| shared.state().view.height() > 0);
-    if tokio::time::timeout(FIRST_BLOCK_TIMEOUT, begun).await.is_err() {
+    if tokio::time::timeout(FIRST_BLOCK_TIMEOUT, begun)
+        .await
+        .is_err()
+    {
         shared.fail(format!("no block became final in {FIRST_BLOCK_TIMEOUT:?}"));
     }
 }
@@ -214,7 +221,11 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartN
 /// because the directory lock makes this process the only one that uses the path.
 fn bind_admin_socket(path: &Path) -> Result<UnixListener, StartNodeError> {
     let failed = |action| {
-        move |source| StartNodeError::Io { action, path: path.to_owned(), source }
+        move |source| StartNodeError::Io {
+            action,
+            path: path.to_owned(),
+            source,
+        }
     };
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

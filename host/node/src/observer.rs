@@ -32,12 +32,21 @@ impl ReplicaObserver {
         let book = shared.logs.book(&key.workload);
         let stats = shared.replicas.stats(&key);
         let (stdout, stderr) = (Mutex::default(), Mutex::default());
-        Self { shared, key, labels, book, stats, stdout, stderr }
+        Self {
+            shared,
+            key,
+            labels,
+            book,
+            stats,
+            stdout,
+            stderr,
+        }
     }
 
     /// Adds a line of the node's own.
     pub(crate) fn note(&self, text: String) {
-        self.book.write(&self.key.component, self.key.index, LogStream::Node, text);
+        self.book
+            .write(&self.key.component, self.key.index, LogStream::Node, text);
     }
 
     fn problem(&self, text: String) {
@@ -46,14 +55,16 @@ impl ReplicaObserver {
     }
 
     fn write(&self, stream: LogStream, text: String) {
-        self.book.write(&self.key.component, self.key.index, stream, text);
+        self.book
+            .write(&self.key.component, self.key.index, stream, text);
     }
 
     /// Lets unfinished lines out when a call ends.
     fn flush(&self) {
-        for (splitter, stream) in
-            [(&self.stdout, LogStream::Stdout), (&self.stderr, LogStream::Stderr)]
-        {
+        for (splitter, stream) in [
+            (&self.stdout, LogStream::Stdout),
+            (&self.stderr, LogStream::Stderr),
+        ] {
             let mut splitter = splitter.lock().unwrap_or_else(PoisonError::into_inner);
             splitter.finish(|line| self.write(stream, line));
         }
@@ -90,7 +101,9 @@ impl Observer for ReplicaObserver {
     }
 
     fn breach(&self, breach: Breach) {
-        self.shared.metrics.breach(&self.labels, limit_name(&breach));
+        self.shared
+            .metrics
+            .breach(&self.labels, limit_name(&breach));
         self.problem(breach.to_string());
     }
 
@@ -115,9 +128,24 @@ impl Observer for ReplicaObserver {
         }
         let cpu_us = u64::try_from(record.cpu.as_micros()).unwrap_or(u64::MAX);
         ReplicaStats::add(&stats.cpu_us, cpu_us);
-        stats.memory_peak_bytes.fetch_max(record.memory_peak_bytes, Ordering::Relaxed);
-        let CallRecord { wall, cpu, memory_peak_bytes, .. } = record;
-        self.shared.metrics.call(&self.labels, &CallSample { end, wall, cpu, memory_peak_bytes });
+        stats
+            .memory_peak_bytes
+            .fetch_max(record.memory_peak_bytes, Ordering::Relaxed);
+        let CallRecord {
+            wall,
+            cpu,
+            memory_peak_bytes,
+            ..
+        } = record;
+        self.shared.metrics.call(
+            &self.labels,
+            &CallSample {
+                end,
+                wall,
+                cpu,
+                memory_peak_bytes,
+            },
+        );
     }
 
     fn denied(&self, what: Denial) {
@@ -131,7 +159,10 @@ impl Observer for ReplicaObserver {
 
 /// The metric labels of a replica's component.
 pub(crate) fn labels(key: &ReplicaKey) -> WorkloadLabels {
-    WorkloadLabels { workload: key.workload.to_string(), component: key.component.to_string() }
+    WorkloadLabels {
+        workload: key.workload.to_string(),
+        component: key.component.to_string(),
+    }
 }
 
 fn limit_name(breach: &Breach) -> &'static str {

@@ -35,7 +35,10 @@ impl ReplicaStats {
     }
 
     pub(crate) fn problem(&self) -> Option<String> {
-        self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.problem
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     pub(crate) fn add(counter: &AtomicU64, value: u64) {
@@ -84,7 +87,10 @@ impl Replicas {
         let component = (key.workload.clone(), key.component.clone());
         let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
         let replicas = live.get(&component).into_iter().flatten();
-        replicas.filter(|live| live.key == *key).map(|live| live.replica.in_flight()).sum()
+        replicas
+            .filter(|live| live.key == *key)
+            .map(|live| live.replica.in_flight())
+            .sum()
     }
 
     /// The counters of a replica, begun if need be.

@@ -57,7 +57,9 @@ impl Shared {
     }
 
     pub(crate) fn reconciler(&self) -> MutexGuard<'_, Reconciler> {
-        self.reconciler.lock().unwrap_or_else(PoisonError::into_inner)
+        self.reconciler
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Monotonic milliseconds since the start, for the reconciler.

@@ -27,13 +27,18 @@ pub(crate) fn workloads(shared: &Shared) -> Result<Vec<WorkloadStatus>, DecodeRe
         let state = shared.state();
         (state.view.deployments()?, state.view.placements()?)
     };
-    Ok(deployments.into_iter().map(|deployment| status(shared, deployment, &placements)).collect())
+    Ok(deployments
+        .into_iter()
+        .map(|deployment| status(shared, deployment, &placements))
+        .collect())
 }
 
 /// Replicas that take calls or run as commands here.
 pub(crate) fn replicas_running(shared: &Shared) -> u32 {
     let reconciler = shared.reconciler();
-    let running = reconciler.replicas().filter(|(_, observed)| observed.phase == Phase::Running);
+    let running = reconciler
+        .replicas()
+        .filter(|(_, observed)| observed.phase == Phase::Running);
     u32::try_from(running.count()).unwrap_or(u32::MAX)
 }
 
@@ -59,7 +64,10 @@ fn status(
     let failed = |replica: &&ReplicaStatus| {
         matches!(replica.state, ReplicaState::Failed | ReplicaState::Waiting)
     };
-    let failure = reasons.clone().filter(failed).find_map(|replica| replica.reason.clone());
+    let failure = reasons
+        .clone()
+        .filter(failed)
+        .find_map(|replica| replica.reason.clone());
     let reason = failure.or_else(|| reasons.clone().find_map(|replica| replica.reason.clone()));
     WorkloadStatus {
         name,
@@ -96,7 +104,10 @@ fn component<'a>(
 fn exports(shared: &Shared, workload: &Name, component: &Name) -> Vec<String> {
     let live = shared.replicas.least_loaded(workload, component);
     let exports = live.iter().flat_map(|live| live.exports.iter());
-    exports.filter(|export| !export.starts_with("wasi:")).cloned().collect()
+    exports
+        .filter(|export| !export.starts_with("wasi:"))
+        .cloned()
+        .collect()
 }
 
 fn replica(shared: &Shared, placed: &Placement) -> ReplicaStatus {
@@ -109,7 +120,9 @@ fn replica(shared: &Shared, placed: &Placement) -> ReplicaStatus {
     // What runs under an older generation is on its way out.
     let observed = observed.filter(|observed| observed.generation == placed.generation);
     let stats = shared.replicas.stats(&key);
-    let reason = observed.as_ref().and_then(|observed| observed.reason.clone());
+    let reason = observed
+        .as_ref()
+        .and_then(|observed| observed.reason.clone());
     let in_flight = shared.replicas.in_flight(&key);
     ReplicaStatus {
         index: placed.index,
@@ -143,12 +156,19 @@ fn state(observed: Option<&Observed>) -> ReplicaState {
 
 /// The worst that is true of any replica; a component of no replicas is what it is meant to be.
 fn sum(components: &[ComponentStatus]) -> WorkloadState {
-    let states: Vec<ReplicaState> =
-        components.iter().flat_map(|c| &c.replicas).map(|replica| replica.state).collect();
+    let states: Vec<ReplicaState> = components
+        .iter()
+        .flat_map(|c| &c.replicas)
+        .map(|replica| replica.state)
+        .collect();
     let any = |wanted: &[ReplicaState]| states.iter().any(|state| wanted.contains(state));
     if any(&[ReplicaState::Failed, ReplicaState::Waiting]) {
         WorkloadState::Failed
-    } else if any(&[ReplicaState::Pending, ReplicaState::Starting, ReplicaState::Stopping]) {
+    } else if any(&[
+        ReplicaState::Pending,
+        ReplicaState::Starting,
+        ReplicaState::Stopping,
+    ]) {
         WorkloadState::Starting
     } else if !states.is_empty() && states.iter().all(|s| *s == ReplicaState::Completed) {
         WorkloadState::Completed
@@ -158,5 +178,8 @@ fn sum(components: &[ComponentStatus]) -> WorkloadState {
 }
 
 fn is_running(shared: &Shared, workload: &Name) -> bool {
-    shared.reconciler().replicas().any(|(key, _)| key.workload == *workload)
+    shared
+        .reconciler()
+        .replicas()
+        .any(|(key, _)| key.workload == *workload)
 }

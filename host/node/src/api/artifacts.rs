@@ -8,9 +8,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use tokio::sync::mpsc;
 
-use admin::{
-    ARTIFACT_BYTES_MAX, ApiError, ArtifactQuery, ArtifactReport, ArtifactUse, ErrorCode,
-};
+use admin::{ARTIFACT_BYTES_MAX, ApiError, ArtifactQuery, ArtifactReport, ArtifactUse, ErrorCode};
 use storage::{Artifacts, ReadArtifactError, StoreArtifactError};
 use types::Digest;
 
@@ -25,7 +23,7 @@ const PIECES_MAX: usize = 16;
     get,
     path = "/v1/artifacts/{digest}",
     params(("digest" = String, Path, description = "blake3:<64 hex digits>"), ArtifactQuery),
-    responses((status = 200, body = ArtifactReport), (status = 404, body = ApiError), (status = 422, body = ApiError))
+    responses((status = 200, body = ArtifactReport), (status = 400, body = ApiError), (status = 404, body = ApiError), (status = 422, body = ApiError))
 )]
 pub(super) async fn describe(
     State(shared): State<Arc<Shared>>,
@@ -72,7 +70,9 @@ async fn receive(
     let mut bytes = 0;
     while let Some(frame) = body.frame().await {
         let broken = |error| Refused::new(ErrorCode::BadRequest, error);
-        let Ok(piece) = frame.map_err(broken)?.into_data() else { continue };
+        let Ok(piece) = frame.map_err(broken)?.into_data() else {
+            continue;
+        };
         bytes += piece.len();
         if bytes > ARTIFACT_BYTES_MAX {
             let text = format!("the artifact is larger than {ARTIFACT_BYTES_MAX} bytes");
@@ -113,13 +113,24 @@ async fn report(
         ArtifactUse::File => {
             let bytes = shared.artifacts.size(&digest);
             let bytes = bytes.ok_or_else(|| absent(&ReadArtifactError::Absent(digest)))?;
-            Ok(ArtifactReport { digest, bytes, component: None })
+            Ok(ArtifactReport {
+                digest,
+                bytes,
+                component: None,
+            })
         }
         ArtifactUse::Component => {
-            let content = shared.artifacts.read(&digest).map_err(|error| absent(&error))?;
+            let content = shared
+                .artifacts
+                .read(&digest)
+                .map_err(|error| absent(&error))?;
             let component = inspect(&shared, &content)?;
             let bytes = content.len() as u64;
-            Ok(ArtifactReport { digest, bytes, component: Some(component) })
+            Ok(ArtifactReport {
+                digest,
+                bytes,
+                component: Some(component),
+            })
         }
     });
     looked.await.map_err(Refused::internal)?

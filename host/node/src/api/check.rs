@@ -22,7 +22,8 @@ pub(super) async fn check(
     State(shared): State<Arc<Shared>>,
     Body(spec): Body<WorkloadSpec>,
 ) -> Result<Json<CheckReport>, Refused> {
-    spec.check().map_err(|error| Refused::new(ErrorCode::Refused, error))?;
+    spec.check()
+        .map_err(|error| Refused::new(ErrorCode::Refused, error))?;
     let mut problems = route_problems(&shared, &spec)?;
     for component in spec.components {
         let shared = Arc::clone(&shared);
@@ -53,7 +54,10 @@ fn route_problems(shared: &Shared, spec: &WorkloadSpec) -> Result<Vec<ImportProb
 }
 
 fn component_problems(shared: &Shared, spec: &ComponentSpec) -> Vec<ImportProblem> {
-    let problem = |message: String| ImportProblem { component: spec.name.clone(), message };
+    let problem = |message: String| ImportProblem {
+        component: spec.name.clone(),
+        message,
+    };
     let mut problems = Vec::new();
     for file in &spec.files {
         if shared.artifacts.size(&file.artifact).is_none() {

@@ -8,9 +8,7 @@ use axum::response::IntoResponse;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 
-use admin::{
-    Acceptance, ApiError, ErrorCode, NodeStatus, PrincipalStatus, TransactionReport,
-};
+use admin::{Acceptance, ApiError, ErrorCode, NodeStatus, PrincipalStatus, TransactionReport};
 use consensus::SubmitError;
 use ledger::{Refusal, TransactionOutcome};
 use monitor::{METRICS_CONTENT_TYPE, NodeSample};
@@ -47,7 +45,7 @@ pub(super) async fn node(State(shared): State<Arc<Shared>>) -> Json<NodeStatus> 
     get,
     path = "/v1/principals/{id}",
     params(("id" = String, Path, description = "public key, 64 hex digits")),
-    responses((status = 200, body = PrincipalStatus), (status = 404, body = ApiError))
+    responses((status = 200, body = PrincipalStatus), (status = 400, body = ApiError), (status = 404, body = ApiError))
 )]
 pub(super) async fn principal(
     State(shared): State<Arc<Shared>>,
@@ -57,7 +55,9 @@ pub(super) async fn principal(
     let record = state.view.principal(&id).map_err(Refused::internal)?;
     let Some(record) = record else {
         let fabric = shared.fabric.short();
-        return Err(Refused::not_found(format!("fabric {fabric} does not know signer {id}")));
+        return Err(Refused::not_found(format!(
+            "fabric {fabric} does not know signer {id}"
+        )));
     };
     Ok(Json(PrincipalStatus {
         principal: id,
@@ -94,7 +94,9 @@ pub(super) async fn submit(
     })?;
     // What this client asks next must show what it has just been told.
     let mut revision = shared.revision.subscribe();
-    let seen = revision.wait_for(|_| shared.state().view.height() >= finality.height).await;
+    let seen = revision
+        .wait_for(|_| shared.state().view.height() >= finality.height)
+        .await;
     seen.map_err(|_| Refused::new(ErrorCode::Unavailable, "the node is stopping"))?;
     let outcome = match finality.outcome {
         TransactionOutcome::Applied => Acceptance::Applied,
@@ -103,7 +105,11 @@ pub(super) async fn submit(
             message: refusal.to_string(),
         },
     };
-    Ok(Json(TransactionReport { id, height: finality.height, outcome }))
+    Ok(Json(TransactionReport {
+        id,
+        height: finality.height,
+        outcome,
+    }))
 }
 
 /// Metrics as text (OpenMetrics 1.0).
@@ -116,7 +122,10 @@ pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoRespo
         replicas_running: status::replicas_running(&shared).into(),
         deployments: deployments(&shared).into(),
     };
-    ([(CONTENT_TYPE, METRICS_CONTENT_TYPE)], shared.metrics.encode(&sample))
+    (
+        [(CONTENT_TYPE, METRICS_CONTENT_TYPE)],
+        shared.metrics.encode(&sample),
+    )
 }
 
 fn deployments(shared: &Shared) -> u32 {

@@ -25,7 +25,7 @@ use crate::shared::Shared;
     params(("name" = String, Path), LogQuery),
     responses(
         (status = 200, content_type = "application/x-ndjson", body = LogLine),
-        (status = 404, body = ApiError)
+        (status = 400, body = ApiError), (status = 404, body = ApiError)
     )
 )]
 pub(super) async fn read(
@@ -33,15 +33,28 @@ pub(super) async fn read(
     Path(name): Path<Name>,
     Query(query): Query<LogQuery>,
 ) -> Result<Response, Refused> {
-    let known = shared.state().view.deployment(&name).map_err(Refused::internal)?.is_some();
+    let known = shared
+        .state()
+        .view
+        .deployment(&name)
+        .map_err(Refused::internal)?
+        .is_some();
     if !known {
-        return Err(Refused::not_found(format!("no workload is called `{name}`")));
+        return Err(Refused::not_found(format!(
+            "no workload is called `{name}`"
+        )));
     }
     // Opened here if nothing was logged yet; closed by the follower when the workload goes.
-    let book = shared.logs.find(&name).unwrap_or_else(|| shared.logs.book(&name));
+    let book = shared
+        .logs
+        .find(&name)
+        .unwrap_or_else(|| shared.logs.book(&name));
     let component = query.component;
-    let wanted =
-        move |line: &LogLine| component.as_ref().is_none_or(|name| *name == line.component);
+    let wanted = move |line: &LogLine| {
+        component
+            .as_ref()
+            .is_none_or(|name| *name == line.component)
+    };
     let tail = query.tail.map_or(usize::MAX, |tail| tail as usize);
     let (old, live) = book.read(tail, &wanted);
     drop(book);
@@ -73,7 +86,11 @@ fn follow(live: broadcast::Receiver<LogLine>) -> impl Stream<Item = LogLine> {
                 (Err(RecvError::Lagged(_)), None) => {}
                 (Err(RecvError::Lagged(missed)), Some(last)) => {
                     let text = format!("{missed} lines were not sent: the reader is too slow");
-                    break LogLine { stream: LogStream::Node, text, ..last.clone() };
+                    break LogLine {
+                        stream: LogStream::Node,
+                        text,
+                        ..last.clone()
+                    };
                 }
             }
         };

@@ -22,9 +22,7 @@ const WAIT_MS_MAX: u64 = 60_000;
 
 /// All workloads.
 #[utoipa::path(get, path = "/v1/workloads", responses((status = 200, body = WorkloadList)))]
-pub(super) async fn list(
-    State(shared): State<Arc<Shared>>,
-) -> Result<Json<WorkloadList>, Refused> {
+pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Result<Json<WorkloadList>, Refused> {
     let workloads = status::workloads(&shared).map_err(Refused::internal)?;
     Ok(Json(WorkloadList { workloads }))
 }
@@ -34,7 +32,10 @@ pub(super) async fn list(
     get,
     path = "/v1/workloads/{name}",
     params(("name" = String, Path), StatusQuery),
-    responses((status = 200, body = WorkloadStatus), (status = 404, body = ApiError))
+    responses(
+        (status = 200, body = WorkloadStatus), (status = 400, body = ApiError),
+        (status = 404, body = ApiError)
+    )
 )]
 pub(super) async fn describe(
     State(shared): State<Arc<Shared>>,
@@ -50,8 +51,10 @@ pub(super) async fn describe(
         loop {
             revision.mark_unchanged();
             let status = find(&shared, &name)?;
-            let moving =
-                matches!(status.state, WorkloadState::Starting | WorkloadState::Stopping);
+            let moving = matches!(
+                status.state,
+                WorkloadState::Starting | WorkloadState::Stopping
+            );
             if shared.state().view.height() >= generation && !moving {
                 return Ok(status);
             }
@@ -76,7 +79,7 @@ pub(super) async fn describe(
     params(("name" = String, Path)),
     request_body = InvokeRequest,
     responses(
-        (status = 200, body = InvokeAnswer), (status = 404, body = ApiError),
+        (status = 200, body = InvokeAnswer), (status = 400, body = ApiError), (status = 404, body = ApiError),
         (status = 422, body = ApiError), (status = 429, body = ApiError), (status = 503, body = ApiError)
     )
 )]
@@ -90,7 +93,10 @@ pub(super) async fn invoke(
         let text = format!("{name}/{component} does not run: see `nexus describe {name}`");
         return Err(Refused::new(ErrorCode::Unavailable, text));
     };
-    let result = live.replica.invoke(&request.export, &request.arguments).await;
+    let result = live
+        .replica
+        .invoke(&request.export, &request.arguments)
+        .await;
     let result = result.map_err(|error| Refused::new(code(&error), error))?;
     Ok(Json(InvokeAnswer { result }))
 }
@@ -103,18 +109,34 @@ fn find(shared: &Shared, name: &Name) -> Result<WorkloadStatus, Refused> {
 /// The component that is meant: the one that is named, else the only one that can be invoked.
 fn target(status: &WorkloadStatus, wanted: Option<&Name>) -> Result<Name, Refused> {
     let callable = |kind| kind != ComponentKind::Command;
-    let names = || status.components.iter().filter(|c| callable(c.kind)).map(|c| c.name.clone());
-    let list = || names().map(|name| name.to_string()).collect::<Vec<_>>().join(", ");
+    let names = || {
+        status
+            .components
+            .iter()
+            .filter(|c| callable(c.kind))
+            .map(|c| c.name.clone())
+    };
+    let list = || {
+        names()
+            .map(|name| name.to_string())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
     match wanted {
         Some(wanted) => names().find(|name| name == wanted).ok_or_else(|| {
-            let text = format!("no component `{wanted}` can be invoked; there are: {}", list());
+            let text = format!(
+                "no component `{wanted}` can be invoked; there are: {}",
+                list()
+            );
             Refused::not_found(text)
         }),
         None => {
             let mut all = names();
             match (all.next(), all.next()) {
                 (Some(only), None) => Ok(only),
-                (None, _) => Err(Refused::not_found("it has no component that can be invoked")),
+                (None, _) => Err(Refused::not_found(
+                    "it has no component that can be invoked",
+                )),
                 (Some(_), Some(_)) => {
                     let text = format!("name one of its components: {}", list());
                     Err(Refused::new(ErrorCode::BadRequest, text))

@@ -1,0 +1,21 @@
+//! A real node from outside: killed, starved, streamed through, asked over its socket.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test stops at the first surprise, helpers of tests included"
+)]
+
+mod admin_api;
+#[path = "../cli/components.rs"]
+#[allow(dead_code, reason = "shared with the tests of the command line, which use the rest")]
+mod components;
+mod data_directory;
+mod durability;
+mod guests;
+#[path = "../cli/harness.rs"]
+#[allow(dead_code, reason = "shared with the tests of the command line, which use the rest")]
+mod harness;
+mod ingress;
