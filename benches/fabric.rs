@@ -44,7 +44,10 @@ pub fn hello_spec(name: &str, path: &str) -> WorkloadSpec {
         routes: vec![Route::new("*", path).unwrap_or_else(|error| panic!("{error}"))],
         restart: RestartPolicy::OnFailure,
     };
-    WorkloadSpec { name, components: vec![component] }
+    WorkloadSpec {
+        name,
+        components: vec![component],
+    }
 }
 
 impl Fabric {
@@ -56,11 +59,21 @@ impl Fabric {
         let folder = tempfile::tempdir()?;
         let http = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
         let data_dir = folder.path().join("data");
-        let node = Node::start(Config { data_dir: data_dir.clone(), http }).await?;
+        let node = Node::start(Config {
+            data_dir: data_dir.clone(),
+            http,
+        })
+        .await?;
         let address = node.http_address().ok_or("the node serves no HTTP")?;
         let client = Client::new(node.admin_socket());
         let operator = SecretKey::load(&data_dir.join(node::OPERATOR_KEY_FILE))?;
-        Ok(Self { node, client, operator, address, _folder: folder })
+        Ok(Self {
+            node,
+            client,
+            operator,
+            address,
+            _folder: folder,
+        })
     }
 
     /// Where it serves HTTP.
@@ -81,15 +94,27 @@ impl Fabric {
     /// If it is refused or does not run.
     pub async fn deploy(&self, spec: WorkloadSpec, component: Vec<u8>) -> Result<(), Failure> {
         let digest = Digest::of(&component);
-        if self.client.artifact(&digest, ArtifactUse::Component).await?.is_none() {
+        if self
+            .client
+            .artifact(&digest, ArtifactUse::Component)
+            .await?
+            .is_none()
+        {
             let content = component.into();
-            self.client.store_artifact(&digest, ArtifactUse::Component, content).await?;
+            self.client
+                .store_artifact(&digest, ArtifactUse::Component, content)
+                .await?;
         }
         if let Some(problem) = self.client.check(&spec).await?.problems.first() {
             return Err(problem.message.clone().into());
         }
         let name = spec.name.clone();
-        let height = self.submit(Operation::Deploy { spec, replaces: None }).await?;
+        let height = self
+            .submit(Operation::Deploy {
+                spec,
+                replaces: None,
+            })
+            .await?;
         let status = self.client.settled(&name, height, 10_000).await?;
         if status.state == WorkloadState::Running {
             Ok(())
@@ -112,7 +137,10 @@ impl Fabric {
             operation,
         };
         let signature = self.operator.sign(&transaction.signing_bytes());
-        let report = self.client.submit(transaction.encode_signed(&signature)).await?;
+        let report = self
+            .client
+            .submit(transaction.encode_signed(&signature))
+            .await?;
         match report.outcome {
             Acceptance::Applied => Ok(report.height),
             Acceptance::Refused { message, .. } => Err(message.into()),

@@ -27,7 +27,9 @@ const ROUND_TIME: Duration = Duration::from_secs(3);
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 fn main() -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     match std::env::args().nth(1).as_deref() {
         Some("serve-bare") => runtime.block_on(http::bare::serve()),
         Some("serve-node") => runtime.block_on(http::whole::serve()),
@@ -44,8 +46,11 @@ struct Server {
 impl Server {
     fn start(kind: &str) -> Result<Self, Failure> {
         let mut command = Command::new(std::env::current_exe()?);
-        let mut process =
-            command.arg(kind).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut process = command
+            .arg(kind)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
         let mut line = String::new();
         let output = process.stdout.take().ok_or("the server has no output")?;
         BufReader::new(output).read_line(&mut line)?;
@@ -82,7 +87,13 @@ async fn compare() -> Result<(), Failure> {
             ]);
         }
     }
-    println!("{}", table(&["bench", "requests/s", "p50 ms", "p99 ms", "of bare"], &rows));
+    println!(
+        "{}",
+        table(
+            &["bench", "requests/s", "p50 ms", "p99 ms", "of bare"],
+            &rows
+        )
+    );
     Ok(())
 }
 

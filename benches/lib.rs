@@ -16,14 +16,26 @@ pub use fabric::{Fabric, Failure, hello_spec};
 pub fn hello_component() -> Vec<u8> {
     const FRAME: &str = include_str!("../host/runtime/tests/guests/http.wat");
     const PARTS: [(&str, &str); 4] = [
-        (";;{handle}", include_str!("../host/runtime/tests/guests/handle-hello.wat")),
-        (";;{streams}", include_str!("../host/runtime/tests/guests/streams.wat")),
-        (";;{error-code}", include_str!("../host/runtime/tests/guests/error-code.wat")),
-        (";;{libc}", include_str!("../host/runtime/tests/guests/libc.wat")),
+        (
+            ";;{handle}",
+            include_str!("../host/runtime/tests/guests/handle-hello.wat"),
+        ),
+        (
+            ";;{streams}",
+            include_str!("../host/runtime/tests/guests/streams.wat"),
+        ),
+        (
+            ";;{error-code}",
+            include_str!("../host/runtime/tests/guests/error-code.wat"),
+        ),
+        (
+            ";;{libc}",
+            include_str!("../host/runtime/tests/guests/libc.wat"),
+        ),
     ];
-    let text = PARTS
-        .iter()
-        .fold(FRAME.to_owned(), |text, (mark, part)| text.replace(mark, part));
+    let text = PARTS.iter().fold(FRAME.to_owned(), |text, (mark, part)| {
+        text.replace(mark, part)
+    });
     runtime::assemble_text(text.as_bytes()).unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -32,7 +44,10 @@ pub fn hello_component() -> Vec<u8> {
 pub fn percentile(samples: &mut [Duration], per_mille: usize) -> Duration {
     samples.sort_unstable();
     let last = samples.len().saturating_sub(1);
-    samples.get(last * per_mille / 1_000).copied().unwrap_or_default()
+    samples
+        .get(last * per_mille / 1_000)
+        .copied()
+        .unwrap_or_default()
 }
 
 /// A duration in milliseconds with three decimals.

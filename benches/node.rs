@@ -36,7 +36,10 @@ async fn main() -> Result<(), Failure> {
         ("node::disk_flush/bytes=512 (baseline)", &mut flushes),
         ("node::start/fabric=fresh", &mut starts),
         ("node::transaction/operations=1", &mut transactions),
-        ("node::deploy_to_first_answer/component=cached", &mut deployments),
+        (
+            "node::deploy_to_first_answer/component=cached",
+            &mut deployments,
+        ),
     ]
     .into_iter()
     .map(|(name, samples)| {
@@ -44,7 +47,10 @@ async fn main() -> Result<(), Failure> {
         vec![name.to_owned(), samples.len().to_string(), ms(p50), ms(p99)]
     })
     .collect();
-    println!("{}", table(&["bench", "samples", "p50 ms", "p99 ms"], &rows));
+    println!(
+        "{}",
+        table(&["bench", "samples", "p50 ms", "p99 ms"], &rows)
+    );
     Ok(())
 }
 
@@ -67,7 +73,11 @@ async fn transactions(fabric: &Fabric) -> Result<Vec<Duration>, Failure> {
     let mut samples = Vec::new();
     for _ in 0..TRANSACTIONS {
         let begun = Instant::now();
-        let refused = fabric.submit(Operation::Start { workload: workload.clone() }).await;
+        let refused = fabric
+            .submit(Operation::Start {
+                workload: workload.clone(),
+            })
+            .await;
         samples.push(begun.elapsed());
         if refused.is_ok() {
             return Err("a deployment that is not there was started".into());
@@ -97,8 +107,12 @@ async fn get(address: SocketAddr, path: &str) -> Result<(), Failure> {
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
-    let request = http::Request::builder().uri(path).header("host", "bench.example");
-    let answer = sender.send_request(request.body(Empty::<Bytes>::new())?).await?;
+    let request = http::Request::builder()
+        .uri(path)
+        .header("host", "bench.example");
+    let answer = sender
+        .send_request(request.body(Empty::<Bytes>::new())?)
+        .await?;
     let status = answer.status();
     let body = answer.into_body().collect().await?.to_bytes();
     if status == 200 && body == "hello, world\n" {

@@ -6,7 +6,7 @@ use runtime::{
     WARM_SLOTS_MAX, WASM_STACK_BYTES,
 };
 use types::Limits;
-use wasmtime::component::{Component, InstancePre, Linker, Val};
+use wasmtime::component::{Component, InstancePre, Linker, Type, Val};
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Result, Store,
     StoreLimits, StoreLimitsBuilder,
@@ -33,11 +33,24 @@ impl Bare {
         let engine = Engine::new(&config)?;
         let component = Component::from_binary(&engine, bytes)?;
         let pre = Linker::new(&engine).instantiate_pre(&component)?;
-        Ok(Self { engine, pre, epochs })
+        Ok(Self {
+            engine,
+            pre,
+            epochs,
+        })
     }
 
     pub(crate) async fn touch(&self) -> Result<Val> {
         self.call("touch", &[Val::U32(1), Val::U32(2)]).await
+    }
+
+    /// As [`Self::touch`], with arguments and result as text, which is what `invoke` takes.
+    pub(crate) async fn touch_text(&self, args: &[String]) -> Result<String> {
+        let args: Vec<Val> = args
+            .iter()
+            .map(|arg| Val::from_wave(&Type::U32, arg))
+            .collect::<Result<_>>()?;
+        self.call("touch", &args).await?.to_wave()
     }
 
     pub(crate) async fn count(&self, iterations: u64) -> Result<Val> {

@@ -18,7 +18,10 @@ impl Row {
 pub(crate) fn quantile(times: &mut [Duration], part: f64) -> Duration {
     times.sort_unstable();
     let last = times.len().saturating_sub(1);
-    let skip = times.iter().enumerate().find(|(at, _)| *at as f64 >= last as f64 * part);
+    let skip = times
+        .iter()
+        .enumerate()
+        .find(|(at, _)| *at as f64 >= last as f64 * part);
     skip.map(|(_, time)| *time).unwrap_or_default()
 }
 

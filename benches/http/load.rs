@@ -29,15 +29,20 @@ pub(crate) async fn run(
 ) -> Result<Round, Failure> {
     let begin = Instant::now() + WARM_UP;
     let end = begin + time;
-    let clients: Vec<_> =
-        (0..connections).map(|_| tokio::spawn(client(address, begin, end))).collect();
+    let clients: Vec<_> = (0..connections)
+        .map(|_| tokio::spawn(client(address, begin, end)))
+        .collect();
     let mut samples = Vec::new();
     for client in clients {
         samples.extend(client.await??);
     }
     let per_second = samples.len() as f64 / time.as_secs_f64();
     let (p50, p99) = (percentile(&mut samples, 500), percentile(&mut samples, 990));
-    Ok(Round { per_second, p50, p99 })
+    Ok(Round {
+        per_second,
+        p50,
+        p99,
+    })
 }
 
 async fn client(
@@ -57,8 +62,12 @@ async fn client(
             return Ok(samples);
         }
         sender.ready().await?;
-        let request = ::http::Request::builder().uri("/").header("host", "bench.example");
-        let answer = sender.send_request(request.body(Empty::<Bytes>::new())?).await?;
+        let request = ::http::Request::builder()
+            .uri("/")
+            .header("host", "bench.example");
+        let answer = sender
+            .send_request(request.body(Empty::<Bytes>::new())?)
+            .await?;
         let status = answer.status();
         let body = answer.into_body().collect().await?.to_bytes();
         if status != 200 || body != "hello, world\n" {

@@ -38,10 +38,16 @@ fn every_documented_operation_is_served_and_nothing_else() {
             .replace("{digest}", &format!("blake3:{}", "0".repeat(64)));
         for (method, operation) in item.as_object().unwrap() {
             let (status, text) = ask(&fabric, &method.to_uppercase(), &concrete, "{}");
-            assert!(status != 405 && !text.contains("the admin API has no"), "{method} {path}");
+            assert!(
+                status != 405 && !text.contains("the admin API has no"),
+                "{method} {path}"
+            );
             let documented = operation["responses"].as_object().unwrap();
             let known = documented.contains_key(&status.to_string());
-            assert!(known, "{method} {path} answers {status}, which is not documented: {text}");
+            assert!(
+                known,
+                "{method} {path} answers {status}, which is not documented: {text}"
+            );
         }
     }
     let (status, text) = ask(&fabric, "GET", "/v1/nothing", "");
@@ -55,7 +61,9 @@ fn metrics_parse_and_count_calls_traps_and_limits() {
     fabric.write("hello.wat", &service("hello"));
     fabric.write("trap.wat", &guests::trap());
     fabric.nexus(&["deploy", "hello.wat", "--route", "/"]).ok();
-    fabric.nexus(&["deploy", "trap.wat", "--route", "/trap"]).ok();
+    fabric
+        .nexus(&["deploy", "trap.wat", "--route", "/trap"])
+        .ok();
     for _ in 0..3 {
         assert_eq!(fabric.get("/hello").0, 200);
     }
@@ -82,7 +90,10 @@ fn metrics_parse_and_count_calls_traps_and_limits() {
     assert!((value("nexus_traps_total", "trap") - 1.0).abs() < 0.5);
     assert!(value("nexus_memory_peak_bytes", "hello") >= 65_536.0);
     assert!(value("nexus_ledger_height", "") >= 3.0);
-    assert!(text.contains("nexus_call_duration_seconds_bucket"), "{text}");
+    assert!(
+        text.contains("nexus_call_duration_seconds_bucket"),
+        "{text}"
+    );
     fabric.stop();
 }
 
@@ -117,7 +128,12 @@ fn garbage_is_refused_in_words_and_changes_nothing() {
         assert!(!error["message"].as_str().unwrap().is_empty());
     }
     let digest = format!("blake3:{}", "0".repeat(64));
-    let (status, text) = ask(&fabric, "PUT", &format!("/v1/artifacts/{digest}"), "other content");
+    let (status, text) = ask(
+        &fabric,
+        "PUT",
+        &format!("/v1/artifacts/{digest}"),
+        "other content",
+    );
     assert_eq!(status, 400, "{text}");
     let after = fabric.nexus(&["node", "status", "-o", "json"]).json();
     assert_eq!(before["height"], after["height"]);

@@ -15,7 +15,10 @@ fn a_directory_of_a_newer_version_is_refused_and_left_alone() {
     let ran = run(&mut up(folder.path(), &[]));
     let said = fs::read_to_string(folder.path().join("node.log")).unwrap();
     assert_eq!(ran.code, 1, "{said}");
-    assert!(said.contains("newer version") && said.contains("format 7"), "{said}");
+    assert!(
+        said.contains("newer version") && said.contains("format 7"),
+        "{said}"
+    );
     assert_eq!(said.trim_end().lines().count(), 1, "one sentence: {said}");
     fs::write(&format, "1\n").unwrap();
     Fabric::start_in(folder, &[]).stop();
@@ -40,8 +43,13 @@ impl<'a> SmallDisk<'a> {
     /// None where this user may not mount.
     fn mount(at: &'a Path, bytes: u32) -> Option<Self> {
         let options = format!("size={bytes}");
-        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(at).output();
-        mount.is_ok_and(|output| output.status.success()).then_some(Self(at))
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
+            .arg(at)
+            .output();
+        mount
+            .is_ok_and(|output| output.status.success())
+            .then_some(Self(at))
     }
 }
 
@@ -69,7 +77,10 @@ fn a_full_disk_ends_in_a_sentence_and_loses_nothing() {
     fabric.write("second.wat", &service("second"));
     let ran = fabric.nexus(&["deploy", "second.wat", "--route", "/second"]);
     assert_ne!(ran.code, 0, "{ran:?}");
-    assert!(!ran.err.is_empty() && !ran.err.contains("panicked"), "{ran:?}");
+    assert!(
+        !ran.err.is_empty() && !ran.err.contains("panicked"),
+        "{ran:?}"
+    );
     // The ledger may have had to stop; then the node ends by itself and says why.
     if fabric.process.has_ended() {
         let log = fabric.log();

@@ -24,8 +24,10 @@ fn next(seed: &mut u64) -> u64 {
 #[test]
 fn every_acknowledged_deployment_survives_kills_at_random_instants() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let mut seed = std::env::var("HYPERMESH_SEED")
-        .map_or_else(|_| u64::try_from(now.as_nanos()).unwrap_or(1), |seed| seed.parse().unwrap());
+    let mut seed = std::env::var("HYPERMESH_SEED").map_or_else(
+        |_| u64::try_from(now.as_nanos()).unwrap_or(1),
+        |seed| seed.parse().unwrap(),
+    );
     println!("HYPERMESH_SEED={seed} chooses these instants again");
     let acknowledged = Arc::new(Mutex::new(Vec::new()));
     let mut folder = tempfile::tempdir().unwrap();
@@ -37,7 +39,10 @@ fn every_acknowledged_deployment_survives_kills_at_random_instants() {
     }
     let fabric = Fabric::start_in(folder, &["--http", "127.0.0.1:0"]);
     let acknowledged = acknowledged.lock().unwrap();
-    println!("{} deployments were acknowledged in {ROUNDS} rounds", acknowledged.len());
+    println!(
+        "{} deployments were acknowledged in {ROUNDS} rounds",
+        acknowledged.len()
+    );
     check(&fabric, &acknowledged);
     fabric.stop();
 }
@@ -49,7 +54,10 @@ fn deploy_until_killed(
     pause: Duration,
     acknowledged: &Arc<Mutex<Vec<String>>>,
 ) -> tempfile::TempDir {
-    let Fabric { mut process, folder } = fabric;
+    let Fabric {
+        mut process,
+        folder,
+    } = fabric;
     let stop = Arc::new(AtomicBool::new(false));
     let deployer = {
         let (stop, acknowledged) = (Arc::clone(&stop), Arc::clone(acknowledged));
@@ -63,7 +71,11 @@ fn deploy_until_killed(
                 let file = path.join(format!("{name}.wat"));
                 std::fs::write(&file, service(&name)).unwrap();
                 let mut command = crate::harness::binary();
-                command.arg("--data").arg(path.join("data")).arg("deploy").arg(file);
+                command
+                    .arg("--data")
+                    .arg(path.join("data"))
+                    .arg("deploy")
+                    .arg(file);
                 command.args(["--route", &format!("/{name}/hello"), "--timeout", "5s"]);
                 if run(&mut command).code == 0 {
                     acknowledged.lock().unwrap().push(name);
@@ -88,9 +100,15 @@ fn check(fabric: &Fabric, acknowledged: &[String]) {
         let running = |workload: &serde_json::Value| workload["state"] == "running";
         workloads.iter().all(running).then_some(workloads)
     });
-    let names: Vec<&str> = listed.iter().map(|workload| workload["name"].as_str().unwrap()).collect();
+    let names: Vec<&str> = listed
+        .iter()
+        .map(|workload| workload["name"].as_str().unwrap())
+        .collect();
     for name in acknowledged {
-        assert!(names.contains(&name.as_str()), "{name} was acknowledged and is gone: {names:?}");
+        assert!(
+            names.contains(&name.as_str()),
+            "{name} was acknowledged and is gone: {names:?}"
+        );
     }
     for name in names {
         let (status, _) = get(&http, &format!("/{name}/hello")).unwrap();
@@ -98,7 +116,17 @@ fn check(fabric: &Fabric, acknowledged: &[String]) {
         assert!(status == 200 || status == 404, "{name} answers {status}");
     }
     let artifacts = std::fs::read_dir(fabric.data().join("artifacts")).unwrap();
-    let unfinished = artifacts
-        .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().contains("upload"));
-    assert_eq!(unfinished.count(), 0, "uploads of the killed node were cleared");
+    let unfinished = artifacts.filter(|entry| {
+        entry
+            .as_ref()
+            .unwrap()
+            .file_name()
+            .to_string_lossy()
+            .contains("upload")
+    });
+    assert_eq!(
+        unfinished.count(),
+        0,
+        "uploads of the killed node were cleared"
+    );
 }

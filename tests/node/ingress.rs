@@ -35,7 +35,9 @@ fn fabric_with_echo() -> Fabric {
 /// Sends the head of a request whose body is still to come.
 fn begin(http: &str) -> TcpStream {
     let mut stream = TcpStream::connect(http).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
     let head = "POST / HTTP/1.1\r\nhost: a.example\r\ntransfer-encoding: chunked\r\n\r\n";
     stream.write_all(head.as_bytes()).unwrap();
     stream
@@ -95,7 +97,9 @@ fn a_client_that_goes_away_stops_its_guest() {
     let fabric = fabric_with_echo();
     let in_flight = || {
         let status = fabric.nexus(&["describe", "echo", "-o", "json"]).json();
-        status["components"][0]["replicas"][0]["in_flight"].as_u64().unwrap()
+        status["components"][0]["replicas"][0]["in_flight"]
+            .as_u64()
+            .unwrap()
     };
     let mut client = begin(&fabric.http());
     send(&mut client, "here");
@@ -112,7 +116,10 @@ fn http_2_carries_requests_side_by_side() {
     fabric.write("hello.wat", &service("over two"));
     fabric.nexus(&["deploy", "hello.wat", "--route", "/"]).ok();
     let http = fabric.http();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(async {
         let stream = tokio::net::TcpStream::connect(&http).await.unwrap();
         let handshake =
@@ -140,7 +147,9 @@ fn http_2_carries_requests_side_by_side() {
 fn a_taken_route_is_refused_and_names_its_owner() {
     let fabric = fabric_with_echo();
     fabric.write("other.wat", &service("other"));
-    let error = fabric.nexus(&["deploy", "other.wat", "--route", "/"]).failed(5);
+    let error = fabric
+        .nexus(&["deploy", "other.wat", "--route", "/"])
+        .failed(5);
     assert!(error.contains("echo") && error.contains("*/"), "{error}");
     assert_eq!(fabric.state("other"), None);
     let (status, _) = fabric.get("/x");
@@ -153,7 +162,9 @@ fn hosts_and_prefixes_choose_the_workload() {
     let fabric = Fabric::start();
     for (name, route) in [("any", "/"), ("api", "/hello"), ("own", "own.example/")] {
         fabric.write(&format!("{name}.wat"), &service(name));
-        fabric.nexus(&["deploy", &format!("{name}.wat"), "--route", route]).ok();
+        fabric
+            .nexus(&["deploy", &format!("{name}.wat"), "--route", route])
+            .ok();
     }
     let http = fabric.http();
     let ask = |host: &str, path: &str| {
@@ -181,7 +192,9 @@ fn failing_guests_are_reported_and_neighbours_serve_on() {
     let spin = ECHO.replace("echo", "spin").replace("\"/\"", "\"/spin\"");
     fabric.write("spin.toml", &format!("{spin}wall_time = \"300ms\"\n"));
     fabric.nexus(&["deploy", "good.wat", "--route", "/"]).ok();
-    fabric.nexus(&["deploy", "trap.wat", "--route", "/trap"]).ok();
+    fabric
+        .nexus(&["deploy", "trap.wat", "--route", "/trap"])
+        .ok();
     fabric.nexus(&["deploy", "spin.toml"]).ok();
     assert_eq!(fabric.get("/trap").0, 502);
     assert_eq!(fabric.get("/spin").0, 504);

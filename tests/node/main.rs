@@ -5,17 +5,24 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test stops at the first surprise, helpers of tests included"
+    clippy::print_stdout,
+    reason = "a test stops at the first surprise and prints its seed, helpers of tests included"
 )]
 
 mod admin_api;
 #[path = "../cli/components.rs"]
-#[allow(dead_code, reason = "shared with the tests of the command line, which use the rest")]
+#[allow(
+    dead_code,
+    reason = "shared with the tests of the command line, which use the rest"
+)]
 mod components;
 mod data_directory;
 mod durability;
 mod guests;
 #[path = "../cli/harness.rs"]
-#[allow(dead_code, reason = "shared with the tests of the command line, which use the rest")]
+#[allow(
+    dead_code,
+    reason = "shared with the tests of the command line, which use the rest"
+)]
 mod harness;
 mod ingress;

@@ -24,7 +24,7 @@ pub enum ErrorCode {
     NotFound,
     /// The artifact, workload or transaction breaks a rule.
     Refused,
-    /// The guest failed: a trap, a broken limit, a wrong argument.
+    /// The guest failed: a trap, a broken limit.
     GuestFailed,
     /// Too large.
     TooLarge,

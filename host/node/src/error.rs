@@ -90,6 +90,7 @@ fn advice(error: &io::Error) -> &'static str {
         io::ErrorKind::PermissionDenied => {
             "; run as the user that owns it or name another directory with --data"
         }
+        io::ErrorKind::NotFound => "; name another directory with --data",
         io::ErrorKind::ReadOnlyFilesystem => "; name a directory that can be written with --data",
         io::ErrorKind::StorageFull => "; free some space or name another directory with --data",
         _ => "",

@@ -153,6 +153,7 @@ fn code(error: &InvokeError) -> ErrorCode {
         }
         InvokeError::Call(CallError::Stopped) => ErrorCode::Unavailable,
         InvokeError::Call(_) => ErrorCode::GuestFailed,
+        InvokeError::UnknownExport { .. } => ErrorCode::NotFound,
         _ => ErrorCode::BadRequest,
     }
 }

@@ -1,0 +1,251 @@
+//! Builds and checks blocks: executes them on the authenticated state and compares every
+//! commitment. Validity depends on the block's bytes and its parent's state, on nothing else.
+
+use std::sync::Arc;
+
+use commonware_consensus::Heightable as _;
+use commonware_consensus::marshal::ancestry::Ancestry;
+use commonware_consensus::simplex::scheme::ed25519::Scheme;
+use commonware_cryptography::Digestible as _;
+use commonware_glue::stateful::db::{DatabaseSet, Merkleized as _, Reader, Unmerkleized as _};
+use commonware_glue::stateful::{Application, Finality, Input, Proposed};
+use commonware_runtime::Spawner;
+use commonware_storage::qmdb::sync::Target;
+use commonware_utils::non_empty_range;
+use futures::StreamExt as _;
+use ledger::{BlockContext, Genesis, SignedTransaction, StateKey};
+
+use crate::block::{Block, Context, Digest};
+use crate::execution::{Executed, Executions, ReadState, run};
+use crate::feed::Feed;
+use crate::handle::FinalizedBlock;
+use crate::pacing::{Unsettled, now_ms};
+use crate::state::{Databases, Db, DbError, Family, Head};
+
+type Batch<E> = <Databases<E> as DatabaseSet<E>>::Unmerkleized;
+type Sealed<E> = <Databases<E> as DatabaseSet<E>>::Merkleized;
+type Readers<E> = <Databases<E> as DatabaseSet<E>>::Readers;
+
+/// The ledger as the engine's application.
+#[derive(Clone)]
+pub(crate) struct LedgerApplication {
+    pub(crate) genesis: Arc<Genesis>,
+    pub(crate) genesis_block: Arc<Block>,
+    pub(crate) executions: Executions,
+    pub(crate) unsettled: Unsettled,
+    pub(crate) feed: Feed,
+}
+
+/// Bounds that every runtime of the engine meets.
+pub(crate) trait Runtime: Spawner + commonware_storage::Context {}
+impl<E: Spawner + commonware_storage::Context> Runtime for E {}
+
+impl<E: Runtime> Application<E> for LedgerApplication {
+    type SigningScheme = Scheme;
+    type Context = Context;
+    type Block = Block;
+    type Databases = Databases<E>;
+    type Captured = Arc<Executed>;
+    type Provider = ();
+    type Input = ();
+
+    fn sync_targets(block: &Block) -> Target<Family, Digest> {
+        Target::new(block.sync_root, block.sync_range.clone())
+    }
+
+    async fn genesis(&mut self) -> Block {
+        self.genesis_block.as_ref().clone()
+    }
+
+    async fn propose(
+        &mut self,
+        (clock, context): (E, Context),
+        mut ancestry: impl Ancestry<Block>,
+        batch: Batch<E>,
+        _: Input<(), ()>,
+    ) -> Option<Proposed<Self, E>> {
+        let taken = self.unsettled.transactions(ancestry.clone()).await;
+        let parent = ancestry.next().await?;
+        let transactions = self.unsettled.shared.pool.pick(&taken);
+        let height = parent.height().next();
+        let head = Head {
+            height: height.get(),
+            time_ms: parent.inner().child_time_ms(now_ms(&clock)),
+        };
+        let (executed, sealed) = self.execute(head, &transactions, batch).await;
+        let block = Block {
+            fabric: self.genesis_block.fabric,
+            context,
+            parent: parent.digest(),
+            height,
+            time_ms: head.time_ms,
+            state_root: sealed.root(),
+            sync_root: sealed.ops_root(),
+            sync_range: non_empty_range!(sealed.sync_boundary(), sealed.bounds().tip.size),
+            transactions: transactions
+                .iter()
+                .map(|tx| tx.bytes().to_vec().into())
+                .collect(),
+        };
+        self.executions
+            .remember(head.height, block.digest(), Arc::new(executed));
+        Some(Proposed {
+            block,
+            merkleized: sealed,
+        })
+    }
+
+    async fn process(
+        &mut self,
+        _: (E, Context),
+        mut ancestry: impl Ancestry<Block>,
+        batch: Batch<E>,
+        _: Finality,
+    ) -> Option<Sealed<E>> {
+        let block = ancestry.next().await?;
+        let parent = ancestry.next().await?;
+        let (digest, block) = (block.digest(), block.inner());
+        if block.fabric != self.genesis_block.fabric || !block.time_follows(parent.inner()) {
+            tracing::warn!(
+                height = block.height.get(),
+                "refused a block of a wrong fabric or time"
+            );
+            return None;
+        }
+        let transactions = self.decode(block)?;
+        let head = Head {
+            height: block.height.get(),
+            time_ms: block.time_ms,
+        };
+        let (executed, sealed) = self.execute(head, &transactions, batch).await;
+        if sealed.root() != block.state_root {
+            tracing::warn!(
+                height = head.height,
+                "refused a block with another state root"
+            );
+            return None;
+        }
+        self.executions
+            .remember(head.height, digest, Arc::new(executed));
+        Some(sealed)
+    }
+
+    async fn capture(
+        &mut self,
+        _: (E, Context),
+        block: &Block,
+        _: &Sealed<E>,
+        readers: Readers<E>,
+    ) -> Arc<Executed> {
+        let height = block.height.get();
+        let known = self.executions.recall(height, block.digest());
+        self.executions.forget_through(height);
+        if let Some(executed) = known {
+            return executed;
+        }
+        // The block was executed before a restart: its parent's state still stands here.
+        let Some(transactions) = self.decode(block) else {
+            panic!("the final block at height {height} carries a transaction that is not valid");
+        };
+        let context = BlockContext {
+            height,
+            time_ms: block.time_ms,
+        };
+        match run(&self.genesis, &context, &transactions, &Applied(readers)).await {
+            Ok(executed) => Arc::new(executed),
+            Err(error) => panic!("the final block at height {height} cannot be executed: {error}"),
+        }
+    }
+
+    async fn finalized(
+        &mut self,
+        _: (E, Context),
+        block: &Block,
+        executed: Arc<Executed>,
+        _: Readers<E>,
+    ) {
+        let Executed { changes, outcomes } = Arc::unwrap_or_clone(executed);
+        self.feed
+            .publish(FinalizedBlock {
+                height: block.height.get(),
+                time_ms: block.time_ms,
+                block_digest: block.digest().0,
+                state_root: block.state_root.0,
+                changes: changes.into_iter().collect(),
+                transactions: outcomes,
+            })
+            .await;
+    }
+}
+
+impl LedgerApplication {
+    /// The block's transactions, unless one is not valid in any block.
+    fn decode(&self, block: &Block) -> Option<Vec<SignedTransaction>> {
+        let fabric = &self.unsettled.shared.fabric;
+        let decode = |bytes| SignedTransaction::decode(fabric, bytes);
+        match block
+            .transactions
+            .iter()
+            .map(|bytes| decode(bytes))
+            .collect()
+        {
+            Ok(transactions) => Some(transactions),
+            Err(error) => {
+                tracing::warn!(height = block.height.get(), %error, "refused a block");
+                None
+            }
+        }
+    }
+
+    /// Executes on `batch` and seals it with the head that it leads to.
+    ///
+    /// A state that cannot be read or sealed says nothing about the block, so it must not become
+    /// a vote: the engine stops instead.
+    async fn execute<E: Runtime>(
+        &self,
+        head: Head,
+        transactions: &[SignedTransaction],
+        batch: Batch<E>,
+    ) -> (Executed, Sealed<E>) {
+        let context = BlockContext {
+            height: head.height,
+            time_ms: head.time_ms,
+        };
+        let executed = match run(&self.genesis, &context, transactions, &Pending(&batch)).await {
+            Ok(executed) => executed,
+            Err(error) => panic!(
+                "the block at height {} cannot be executed: {error}",
+                head.height
+            ),
+        };
+        let mut batch = batch.with_metadata(head.to_bytes());
+        for (key, value) in &executed.changes {
+            batch = batch.write(key.as_bytes().to_vec(), value.clone());
+        }
+        match batch.merkleize().await {
+            Ok(sealed) => (executed, sealed),
+            Err(error) => panic!(
+                "the state at height {} cannot be sealed: {error}",
+                head.height
+            ),
+        }
+    }
+}
+
+/// State of a parent that is not final.
+struct Pending<'a, E: Runtime>(&'a Batch<E>);
+
+impl<E: Runtime> ReadState for Pending<'_, E> {
+    async fn read(&self, key: &StateKey) -> Result<Option<Vec<u8>>, DbError> {
+        self.0.get(&key.as_bytes().to_vec()).await
+    }
+}
+
+/// Final state.
+struct Applied<E: Runtime>(Reader<Db<E>>);
+
+impl<E: Runtime> ReadState for Applied<E> {
+    async fn read(&self, key: &StateKey) -> Result<Option<Vec<u8>>, DbError> {
+        self.0.read().await.get(&key.as_bytes().to_vec()).await
+    }
+}

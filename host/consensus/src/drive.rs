@@ -1,0 +1,281 @@
+//! One run of the engine, from opening its files to its end; and how a round that a crash cut off
+//! is brought to an end. Never knows whose directory it is, nor what blocks contain.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use commonware_consensus::marshal::Identifier;
+use commonware_runtime::{Clock, IoBuf, Runner as _, tokio as engine_runtime};
+use futures::FutureExt as _;
+use futures::future::select_all;
+use tokio::sync::mpsc;
+
+use crate::application::LedgerApplication;
+use crate::block::Block;
+use crate::data_dir::DataDir;
+use crate::engine::{EngineRuntime, Foundation, Pace, Parts, agree, lay_foundation};
+use crate::error::{Closed, StartError};
+use crate::execution::Executions;
+use crate::feed::Feed;
+use crate::handle::{Shared, Tip};
+use crate::network::SoleNetwork;
+use crate::observer::Observer;
+use crate::pacing::Unsettled;
+use crate::start::Job;
+use crate::state::{Databases, Snapshot, read_all, read_head};
+
+/// Pause before each reminder of votes.
+const REMINDER_PAUSE: Duration = Duration::from_millis(10);
+/// Reminders before a round counts as stuck: half a second, where milliseconds are usual.
+const REMINDERS_MAX: u32 = 50;
+/// The same while stuck rounds are being ended, which takes timeouts of a second: ten seconds.
+const UNBLOCKING_REMINDERS_MAX: u32 = 1000;
+/// Times that a start tries to end a stuck round before it leaves that to the usual timeouts.
+const UNBLOCKINGS_MAX: u32 = 3;
+/// When one actor fails, others find their neighbour gone. The runtime raises the first failure
+/// here as soon as it is told of it; the consequences wait this long so as not to hide it.
+const CAUSE_GRACE: Duration = Duration::from_millis(200);
+/// Threads for file operations: the stores of one block flush at the same time.
+const BLOCKING_THREADS_MAX: usize = 16;
+
+/// How a run ended.
+enum End {
+    Closed(Closed),
+    /// No round got under way: the last one before the start cannot end by itself.
+    Stuck,
+    /// The stuck round has ended.
+    Unblocked,
+}
+
+impl Job {
+    /// Runs until asked to stop or until something fails.
+    ///
+    /// A crash between a vote and the flush of the block it is for loses the block. The vote
+    /// stands, the block cannot be certified, and the round ends by its timeout only, which an
+    /// idle ledger makes long. So a start that finds a round stuck runs once with short timeouts,
+    /// in which nothing is proposed, and then again as usual.
+    pub(crate) fn run_engine(&mut self, dir: &DataDir) -> Closed {
+        let mut unblockings = 0;
+        let mut pace = Pace::Usual;
+        loop {
+            self.shared
+                .rounds
+                .send_modify(|rounds| rounds.voting = false);
+            let patient = unblockings >= UNBLOCKINGS_MAX;
+            pace = match (self.run_once(dir, pace, patient), pace) {
+                (End::Closed(reason), _) => return reason,
+                (End::Stuck, Pace::Usual) => {
+                    unblockings += 1;
+                    Pace::Unblocking
+                }
+                (End::Stuck | End::Unblocked, _) => Pace::Usual,
+            };
+        }
+    }
+
+    /// Storage failures end the engine with a panic, by design of its stores: no state can be
+    /// trusted after one. It ends here.
+    fn run_once(&mut self, dir: &DataDir, pace: Pace, patient: bool) -> End {
+        let runtime = engine_runtime::Config::new()
+            .with_worker_threads(1)
+            .with_max_blocking_threads(BLOCKING_THREADS_MAX)
+            .with_storage_directory(dir.engine());
+        let runner = engine_runtime::Runner::new(runtime);
+        let run = || runner.start(|context| self.drive(context, dir, pace, patient));
+        match catch_unwind(AssertUnwindSafe(run)) {
+            Ok(end) => end,
+            Err(panic) => End::Closed(Closed::Failed {
+                reason: panic_text(panic.as_ref()),
+            }),
+        }
+    }
+
+    async fn drive(
+        &mut self,
+        context: engine_runtime::Context,
+        dir: &DataDir,
+        pace: Pace,
+        patient: bool,
+    ) -> End {
+        let parts = self.parts(pace);
+        let observer = parts.observer.clone();
+        let Self {
+            config,
+            me,
+            shared,
+            feed,
+            stopped,
+            tell,
+            ..
+        } = self;
+        let (network, own_votes) = SoleNetwork::sole(me.clone());
+        let SoleNetwork {
+            agreement,
+            delivery,
+            peers,
+            blocker,
+        } = network;
+        let base = lay_foundation(&context, &parts, delivery, &peers, &blocker);
+        let mut base = tokio::select! {
+            base = base => base,
+            _ = &mut *stopped => return End::Closed(Closed::Stopped),
+        };
+        let voter = agree(&context, parts, &base, agreement, blocker);
+        let mut actors = std::mem::take(&mut base.actors);
+        actors.push(("agreement", voter));
+        let names: Vec<_> = actors.iter().map(|(name, _)| *name).collect();
+        let ended = select_all(actors.into_iter().map(|(_, handle)| handle));
+        let serve = async {
+            let resumed = resume_votes(&context, shared, &observer, own_votes, pace).await;
+            if pace == Pace::Unblocking {
+                return if resumed { End::Unblocked } else { End::Stuck };
+            }
+            if !resumed && !patient {
+                return End::Stuck;
+            }
+            let snapshot = snapshot(&base, feed, shared, config.genesis.time_ms()).await;
+            // A caller that went away has dropped the handle too, which stops the engine.
+            let _ = tell.take().map(|tell| tell.send(Ok(snapshot)));
+            let reason = remember_votes(shared, dir).await.to_string();
+            End::Closed(Closed::Failed { reason })
+        };
+        let serve = AssertUnwindSafe(serve).catch_unwind();
+        tokio::select! {
+            _ = stopped => End::Closed(Closed::Stopped),
+            (result, index, _) = ended => {
+                let actor = names.get(index).copied().unwrap_or("engine");
+                context.sleep(CAUSE_GRACE).await;
+                let end = result.err().map_or_else(|| "it ended".to_owned(), |e| e.to_string());
+                End::Closed(Closed::Failed { reason: format!("the {actor} actor is gone: {end}") })
+            }
+            served = serve => match served {
+                Ok(end) => end,
+                Err(panic) => {
+                    context.sleep(CAUSE_GRACE).await;
+                    resume_unwind(panic)
+                }
+            },
+        }
+    }
+
+    fn parts(&self, pace: Pace) -> Parts {
+        let Self { config, shared, .. } = self;
+        let genesis_block = Block::genesis::<_, Databases<engine_runtime::Context>>(
+            &config.genesis,
+            self.me.clone(),
+        );
+        let executions = Executions::default();
+        let unsettled = Unsettled {
+            shared: shared.clone(),
+            executions: executions.clone(),
+        };
+        Parts {
+            scheme: self.scheme.clone(),
+            me: self.me.clone(),
+            application: LedgerApplication {
+                genesis: Arc::new(config.genesis.clone()),
+                genesis_block: Arc::new(genesis_block),
+                executions,
+                unsettled,
+                feed: self.feed.clone(),
+            },
+            observer: Observer::new(shared.clone()),
+            heartbeat: config.heartbeat,
+            pace,
+        }
+    }
+}
+
+/// Reminds the engine of its votes of before until a round is under way, and says whether one is.
+/// The first reminders may come before it listens; one that it knows already changes nothing.
+async fn resume_votes(
+    clock: &impl Clock,
+    shared: &Shared,
+    observer: &Observer,
+    own_votes: mpsc::Sender<IoBuf>,
+    pace: Pace,
+) -> bool {
+    let most = match pace {
+        Pace::Usual => REMINDERS_MAX,
+        Pace::Unblocking => UNBLOCKING_REMINDERS_MAX,
+    };
+    let mut reminded = 0;
+    for _ in 0..most {
+        clock.sleep(REMINDER_PAUSE).await;
+        reminded += u32::from(shared.rounds.borrow().voting);
+        for vote in observer.recalled() {
+            // Without a listener the engine has ended, which is noticed elsewhere.
+            let _ = own_votes.send(vote).await;
+        }
+        if reminded > 1 {
+            return true;
+        }
+    }
+    tracing::info!(?pace, "no round is under way");
+    false
+}
+
+/// Notes beside the engine that this validator has votes; ends only with an error.
+async fn remember_votes(shared: &Shared, dir: &DataDir) -> StartError {
+    let mut tip = shared.tip.subscribe();
+    // The sender is in `shared`.
+    let _ = tip.wait_for(|tip| tip.height > 0).await;
+    match dir.mark_voted() {
+        Ok(()) => std::future::pending().await,
+        Err(error) => error,
+    }
+}
+
+/// Waits until every block that was final on disk is applied, then takes the state and begins the
+/// stream above it. Whatever was acknowledged before a crash is in it.
+async fn snapshot<E: EngineRuntime>(
+    base: &Foundation<E>,
+    feed: &Feed,
+    shared: &Shared,
+    genesis_ms: u64,
+) -> Snapshot {
+    let databases = base.stateful.subscribe_databases().await;
+    let durable = base.marshal.get_info(Identifier::Latest).await;
+    let durable = durable.map_or(0, |(height, _)| height.get());
+    let head = read_head(&*databases.read().await).await;
+    let height = head.map(|head| head.map_or(0, |head| head.height));
+    match height {
+        Ok(height) if height >= durable => {}
+        Ok(_) => {
+            let mut tip = shared.tip.subscribe();
+            // The sender is in `shared`.
+            let _ = tip.wait_for(|tip| tip.height >= durable).await;
+        }
+        Err(error) => panic!("{error}"),
+    }
+    let take = async {
+        let snapshot = read_all(&*databases.read().await, genesis_ms).await?;
+        let Snapshot {
+            height,
+            time_ms,
+            state_root,
+            ..
+        } = snapshot;
+        Ok::<_, crate::state::ReadStateError>((
+            snapshot,
+            Tip {
+                height,
+                time_ms,
+                state_root,
+            },
+        ))
+    };
+    match feed.begin(take).await {
+        Ok(snapshot) => snapshot,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("the engine panicked without a message")
+        .to_owned()
+}

@@ -1,0 +1,372 @@
+//! Puts the engine together: agreement (simplex), ordered durable delivery (marshal), state
+//! (stateful over qmdb), and our application between them. Never knows where the network's bytes
+//! go, nor who submits transactions.
+
+use std::time::Duration;
+
+use commonware_broadcast::buffered;
+use commonware_codec::CodecShared;
+use commonware_consensus::Reporters;
+use commonware_consensus::marshal::core::{Actor as MarshalActor, Mailbox as MarshalMailbox};
+use commonware_consensus::marshal::standard::{Deferred, Standard};
+use commonware_consensus::marshal::{self, Start, resolver::p2p as marshal_resolver};
+use commonware_consensus::simplex;
+use commonware_consensus::simplex::config::{Floor, ForwardPolicy, SkipBudget, SkipPolicy};
+use commonware_consensus::simplex::elector::RoundRobin;
+use commonware_consensus::simplex::scheme::ed25519::Scheme;
+use commonware_consensus::types::{Epoch, FixedEpocher, ViewDelta};
+use commonware_cryptography::blake3::Blake3;
+use commonware_cryptography::certificate::{ConstantProvider, Verifier as _};
+use commonware_cryptography::ed25519::PublicKey;
+use commonware_cryptography::{Digested, Digestible as _};
+use commonware_glue::stateful::db::SyncEngineConfig;
+use commonware_glue::stateful::{
+    Config as StatefulConfig, Mailbox as StatefulMailbox, PruneConfig, Stateful, SyncPlan,
+};
+use commonware_p2p::{Blocker, Provider, Receiver, Sender};
+use commonware_parallel::Sequential;
+use commonware_runtime::Handle;
+use commonware_runtime::buffer::paged::{CacheRef, page_size};
+use commonware_storage::archive::prunable;
+use commonware_storage::translator::EightCap;
+use commonware_utils::{NZDuration, NZU64, NZUsize};
+use rand_core::CryptoRng;
+
+use crate::application::{LedgerApplication, Runtime};
+use crate::block::{Block, Digest};
+use crate::data_dir::VOTES_PARTITION;
+use crate::network::{Agreement, Delivery, NoStatePeers};
+use crate::observer::Observer;
+use crate::pacing::Paced;
+use crate::state::db_config;
+
+/// Size of a page on disk. Part of the disk format: files of another page size do not open.
+const PAGE_BYTES: u32 = 4096;
+/// Pages kept in memory for all stores together: 4 MiB.
+const PAGE_CACHE_PAGES: usize = 1024;
+/// Messages that may wait for an actor.
+const MAILBOX_MESSAGES: usize = 1024;
+/// One epoch holds every block until validators can change.
+const EPOCH_BLOCKS: u64 = u64::MAX;
+/// Blocks and certificates per archive file: what pruning frees at a time.
+const ARCHIVE_SECTION_BLOCKS: u64 = 4096;
+/// Blocks kept for peers that catch up and for people who look back; the state needs none of them.
+const RETAINED_BLOCKS: usize = 1 << 16;
+/// Blocks between two prunings.
+const PRUNE_INTERVAL_BLOCKS: usize = 1024;
+/// Views of votes and candidate blocks kept behind the last final one.
+const RETAINED_VIEWS: u64 = 64;
+/// Views of candidate blocks per file.
+const CANDIDATE_SECTION_VIEWS: u64 = 64;
+/// Final blocks that the state may lag behind before delivery waits for it.
+const PENDING_BLOCKS: usize = 16;
+/// Buffered per file before it is written; every block is flushed long before.
+const WRITE_BUFFER_BYTES: usize = 1 << 16;
+/// Read at once while files are replayed at start.
+const REPLAY_BUFFER_BYTES: usize = 1 << 18;
+/// How much longer than the heartbeat a leader may stay silent. A leader holds an empty block
+/// until the heartbeat, so a shorter time would end idle rounds without a block.
+const LEADER_SLACK: Duration = Duration::from_secs(30);
+/// Timeout of a round that a crash cut off.
+const UNBLOCKING_TIMEOUT: Duration = Duration::from_millis(500);
+/// State operations asked of and given to a peer at once.
+const STATE_SYNC_OPERATIONS: u64 = 256;
+/// Missing blocks asked for at once.
+const REPAIR_BLOCKS: usize = 32;
+/// Candidate blocks kept per peer until consensus asks for them.
+const BROADCAST_BLOCKS_PER_PEER: usize = 16;
+/// How long a peer may take to answer.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(1);
+/// Pause before asking again.
+const FETCH_RETRY: Duration = Duration::from_millis(100);
+
+const SYNC: SyncEngineConfig = SyncEngineConfig {
+    fetch_batch_size: NZU64!(STATE_SYNC_OPERATIONS),
+    apply_batch_size: NZU64!(STATE_SYNC_OPERATIONS),
+    max_outstanding_requests: NZUsize!(8),
+};
+
+const PRUNE: PruneConfig = PruneConfig {
+    maintenance_interval: NZUsize!(PRUNE_INTERVAL_BLOCKS),
+    retained_marshal_blocks: RETAINED_BLOCKS,
+    retained_qmdb_blocks: 0,
+};
+
+/// What differs between validators and fabrics.
+pub(crate) struct Parts {
+    pub(crate) scheme: Scheme,
+    pub(crate) me: PublicKey,
+    pub(crate) application: LedgerApplication,
+    pub(crate) observer: Observer,
+    pub(crate) heartbeat: Duration,
+    pub(crate) pace: Pace,
+}
+
+/// How long rounds may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// An idle leader is silent for a heartbeat: silence shorter than that is no failure.
+    Usual,
+    /// Rounds end quickly and nothing is proposed.
+    Unblocking,
+}
+
+/// The running actors below agreement: what is final already is being delivered.
+pub(crate) struct Foundation<E: Runtime> {
+    pub(crate) marshal: MarshalMailbox<Scheme, Standard<Block>>,
+    pub(crate) stateful: StatefulMailbox<E, LedgerApplication>,
+    /// Each runs until it fails.
+    pub(crate) actors: Vec<(&'static str, Handle<()>)>,
+    page_cache: CacheRef,
+    genesis: Digested<Block>,
+}
+
+/// What a runtime must offer the engine.
+pub(crate) trait EngineRuntime: Runtime + CryptoRng {}
+impl<E: Runtime + CryptoRng> EngineRuntime for E {}
+
+/// Starts delivery and state, which recover what is on disk. Votes for nothing.
+pub(crate) async fn lay_foundation<E, S, R, P, B>(
+    context: &E,
+    parts: &Parts,
+    network: Delivery<S, R>,
+    peers: &P,
+    blocker: &B,
+) -> Foundation<E>
+where
+    E: EngineRuntime,
+    S: Sender<PublicKey = PublicKey>,
+    R: Receiver<PublicKey = PublicKey>,
+    P: Provider<PublicKey = PublicKey>,
+    B: Blocker<PublicKey = PublicKey>,
+{
+    let page_cache = CacheRef::new(page_size(PAGE_BYTES), NZUsize!(PAGE_CACHE_PAGES));
+    let block = parts.application.genesis_block.clone();
+    let digest = block.digest();
+    let genesis = Digested::precomputed(block, digest);
+
+    let (broadcast, buffer) =
+        buffered::Engine::new(context.child("broadcast"), broadcast_config(parts, peers));
+    let broadcast = broadcast.start(network.broadcast);
+    let resolver = marshal_resolver::init(
+        context.child("backfill"),
+        backfill_config(parts, peers, blocker),
+        network.backfill,
+    );
+
+    let certificates = archive(
+        context.child("certificates"),
+        archive_config(
+            "certificates",
+            &page_cache,
+            Scheme::certificate_codec_config_unbounded(),
+        ),
+    )
+    .await;
+    let blocks = archive(
+        context.child("blocks"),
+        archive_config("blocks", &page_cache, ()),
+    )
+    .await;
+    let plan = SyncPlan::init(context.child("plan"), "state-").await;
+    let start = plan.marshal_start(genesis.clone());
+    let (marshal, marshal_mailbox, floor) =
+        MarshalActor::<_, Standard<Block>, _, _, _, _, _>::init(
+            context.child("marshal"),
+            certificates,
+            blocks,
+            marshal_config(parts, start, &page_cache),
+        )
+        .await;
+
+    let (stateful, stateful_mailbox) = Stateful::new(
+        context.child("stateful"),
+        StatefulConfig {
+            application: parts.application.clone(),
+            db_config: db_config(page_cache.clone()),
+            provider: (),
+            marshal: (marshal_mailbox.clone(), floor),
+            mailbox_size: NZUsize!(MAILBOX_MESSAGES),
+            plan,
+            resolvers: NoStatePeers,
+            sync_config: SYNC,
+            prune_config: Some(PRUNE),
+            strategy: Sequential,
+        },
+    );
+    let marshal = marshal.start(stateful_mailbox.clone(), buffer, resolver);
+    let stateful = stateful.start();
+    let actors = vec![
+        ("delivery", marshal),
+        ("state", stateful),
+        ("broadcast", broadcast),
+    ];
+    Foundation {
+        marshal: marshal_mailbox,
+        stateful: stateful_mailbox,
+        actors,
+        page_cache,
+        genesis,
+    }
+}
+
+/// Begins to vote, on top of what the vote journal says.
+pub(crate) fn agree<E, S, R, B>(
+    context: &E,
+    parts: Parts,
+    foundation: &Foundation<E>,
+    network: Agreement<S, R>,
+    blocker: B,
+) -> Handle<()>
+where
+    E: EngineRuntime,
+    S: Sender<PublicKey = PublicKey>,
+    R: Receiver<PublicKey = PublicKey>,
+    B: Blocker<PublicKey = PublicKey>,
+{
+    let paced = Paced {
+        inner: foundation.stateful.clone(),
+        unsettled: parts.application.unsettled.clone(),
+        heartbeat: parts.heartbeat,
+        pace: parts.pace,
+    };
+    let marshal = foundation.marshal.clone();
+    let deferred = Deferred::new(context.child("deferred"), paced, marshal, epocher());
+    let reporter: Reporters<_, _> = (parts.observer, deferred.clone()).into();
+    let (leader_timeout, slack) = match parts.pace {
+        Pace::Usual => (parts.heartbeat.saturating_add(LEADER_SLACK), LEADER_SLACK),
+        Pace::Unblocking => (UNBLOCKING_TIMEOUT, UNBLOCKING_TIMEOUT),
+    };
+    let config = simplex::Config {
+        scheme: parts.scheme,
+        elector: RoundRobin::<Blake3>::default(),
+        blocker,
+        automaton: deferred.clone(),
+        relay: deferred,
+        reporter,
+        track_historical_votes: false,
+        strategy: Sequential,
+        partition: VOTES_PARTITION.into(),
+        mailbox_size: NZUsize!(MAILBOX_MESSAGES),
+        epoch: Epoch::zero(),
+        floor: Floor::Genesis(foundation.genesis.digest()),
+        replay_buffer: NZUsize!(REPLAY_BUFFER_BYTES),
+        write_buffer: NZUsize!(WRITE_BUFFER_BYTES),
+        page_cache: foundation.page_cache.clone(),
+        leader_timeout,
+        certification_timeout: leader_timeout.saturating_add(slack),
+        timeout_retry: slack,
+        view_retention: ViewDelta::new(RETAINED_VIEWS),
+        // A proposal that fails ends its round at once instead of at the leader's time.
+        skip: SkipPolicy::Enabled {
+            timeout: leader_timeout.saturating_add(slack * 2),
+            budget: SkipBudget::Participants,
+        },
+        fetch_timeout: NZDuration!(FETCH_TIMEOUT),
+        fetch_retry_delay: FETCH_RETRY,
+        forward: ForwardPolicy::SilentLeader,
+    };
+    let engine = simplex::Engine::new(context.child("agreement"), config);
+    engine.start(network.votes, network.certificates, network.resolver)
+}
+
+type Archive<E, V> = prunable::Archive<EightCap, E, Digest, V>;
+
+async fn archive<E, V>(context: E, config: prunable::Config<EightCap, V::Cfg>) -> Archive<E, V>
+where
+    E: Runtime,
+    V: CodecShared,
+{
+    match prunable::Archive::init(context, config).await {
+        Ok(archive) => archive,
+        Err(error) => panic!("an archive of blocks or certificates cannot be opened: {error}"),
+    }
+}
+
+fn archive_config<C>(name: &str, pages: &CacheRef, codec: C) -> prunable::Config<EightCap, C> {
+    prunable::Config {
+        translator: EightCap,
+        metadata_partition: format!("{name}-metadata"),
+        key_partition: format!("{name}-key"),
+        key_page_cache: pages.clone(),
+        value_partition: format!("{name}-value"),
+        compression: None,
+        codec_config: codec,
+        items_per_section: NZU64!(ARCHIVE_SECTION_BLOCKS),
+        key_write_buffer: NZUsize!(WRITE_BUFFER_BYTES),
+        value_write_buffer: NZUsize!(WRITE_BUFFER_BYTES),
+        replay_buffer: NZUsize!(REPLAY_BUFFER_BYTES),
+    }
+}
+
+type MarshalConfig = marshal::Config<
+    ConstantProvider<Scheme, Epoch>,
+    FixedEpocher,
+    Sequential,
+    Block,
+    Digested<Block>,
+>;
+
+fn marshal_config(
+    parts: &Parts,
+    start: Start<Scheme, Digest, Digested<Block>>,
+    page_cache: &CacheRef,
+) -> MarshalConfig {
+    marshal::Config {
+        provider: ConstantProvider::new(parts.scheme.clone()),
+        epocher: epocher(),
+        start,
+        partition_prefix: "delivery".into(),
+        mailbox_size: NZUsize!(MAILBOX_MESSAGES),
+        view_retention: ViewDelta::new(RETAINED_VIEWS),
+        prunable_items_per_section: NZU64!(CANDIDATE_SECTION_VIEWS),
+        page_cache: page_cache.clone(),
+        replay_buffer: NZUsize!(REPLAY_BUFFER_BYTES),
+        key_write_buffer: NZUsize!(WRITE_BUFFER_BYTES),
+        value_write_buffer: NZUsize!(WRITE_BUFFER_BYTES),
+        block_codec_config: (),
+        max_repair: NZUsize!(REPAIR_BLOCKS),
+        max_pending_acks: NZUsize!(PENDING_BLOCKS),
+        strategy: Sequential,
+    }
+}
+
+fn epocher() -> FixedEpocher {
+    FixedEpocher::new(NZU64!(EPOCH_BLOCKS))
+}
+
+fn broadcast_config<P>(parts: &Parts, peers: &P) -> buffered::Config<PublicKey, (), P, Sequential>
+where
+    P: Provider<PublicKey = PublicKey>,
+{
+    buffered::Config {
+        public_key: parts.me.clone(),
+        mailbox_size: NZUsize!(MAILBOX_MESSAGES),
+        deque_size: BROADCAST_BLOCKS_PER_PEER,
+        priority: false,
+        codec_config: (),
+        peer_provider: peers.clone(),
+        strategy: Sequential,
+    }
+}
+
+fn backfill_config<P, B>(
+    parts: &Parts,
+    peers: &P,
+    blocker: &B,
+) -> marshal_resolver::Config<PublicKey, P, B>
+where
+    P: Provider<PublicKey = PublicKey>,
+    B: Blocker<PublicKey = PublicKey>,
+{
+    marshal_resolver::Config {
+        public_key: parts.me.clone(),
+        peer_provider: peers.clone(),
+        blocker: blocker.clone(),
+        mailbox_size: NZUsize!(MAILBOX_MESSAGES),
+        fetch_timeout: NZDuration!(FETCH_TIMEOUT),
+        fetch_retry_delay: FETCH_RETRY,
+        priority_requests: false,
+        priority_responses: false,
+    }
+}

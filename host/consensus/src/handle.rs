@@ -1,0 +1,211 @@
+//! The ledger as the rest of the node sees it: submit, look, stop. Lives on ordinary tokio and
+//! talks to the engine's thread over channels only.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use ledger::{SignedTransaction, StateKey, TransactionOutcome};
+use tokio::sync::{oneshot, watch};
+use types::FabricId;
+
+use crate::error::{Closed, ShutdownError, SubmitError};
+use crate::pool::{Pool, PoolDepth};
+
+/// A running ledger. Clones share it; when the last one is dropped it stops by itself.
+#[derive(Clone)]
+pub struct Ledger {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    /// Dropping this stops the engine.
+    stop: Mutex<Option<oneshot::Sender<()>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What the engine's thread and the handles have in common.
+pub(crate) struct Shared {
+    pub(crate) fabric: FabricId,
+    pub(crate) validators: usize,
+    pub(crate) pool: Pool,
+    pub(crate) tip: watch::Sender<Tip>,
+    pub(crate) rounds: watch::Sender<Rounds>,
+    pub(crate) closed: watch::Sender<Option<Closed>>,
+}
+
+/// The last final block.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tip {
+    pub(crate) height: u64,
+    pub(crate) time_ms: u64,
+    pub(crate) state_root: [u8; 32],
+}
+
+/// How agreement goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Rounds {
+    /// The vote journal is open and a round is under way.
+    pub(crate) voting: bool,
+    /// Latest round that ended.
+    pub(crate) view: u64,
+    /// Latest round that ended with a final block.
+    pub(crate) final_view: u64,
+    pub(crate) nullified: u64,
+}
+
+/// A transaction's end: in a final block, durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finality {
+    /// Height of the block.
+    pub height: u64,
+    /// What the transaction did there.
+    pub outcome: TransactionOutcome,
+}
+
+/// One final block, with everything that it changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FinalizedBlock {
+    /// Its height: one more than that of the block before.
+    pub height: u64,
+    /// Ledger time, Unix milliseconds: greater than that of the block before.
+    pub time_ms: u64,
+    /// BLAKE3 of the block's canonical bytes.
+    pub block_digest: [u8; 32],
+    /// Canonical root of the state after it.
+    pub state_root: [u8; 32],
+    /// Entries written, and removed (`None`), in key order.
+    pub changes: Vec<(StateKey, Option<Vec<u8>>)>,
+    /// Its transactions in order, each with what it did.
+    pub transactions: Vec<(types::Digest, TransactionOutcome)>,
+}
+
+/// The ledger at a glance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Height of the last final block.
+    pub height: u64,
+    /// Its time, Unix milliseconds.
+    pub time_ms: u64,
+    /// Canonical root of the state after it.
+    pub state_root: [u8; 32],
+    /// What waits for a block.
+    pub pool: PoolDepth,
+    /// Nodes with a vote.
+    pub validators: usize,
+    /// Latest round of voting that this node saw end.
+    pub view: u64,
+    /// Rounds since the start that ended without a block.
+    pub nullified: u64,
+    /// Why the ledger is closed; `None` while it runs.
+    pub closed: Option<Closed>,
+}
+
+impl Ledger {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        stop: oneshot::Sender<()>,
+        thread: JoinHandle<()>,
+    ) -> Self {
+        let (stop, thread) = (Mutex::new(Some(stop)), Mutex::new(Some(thread)));
+        Self {
+            inner: Arc::new(Inner {
+                shared,
+                stop,
+                thread,
+            }),
+        }
+    }
+
+    /// Hands in a transaction and waits until it is in a final block on disk: `kill -9` right
+    /// after the return loses nothing. Dropping the future does not take the transaction back.
+    ///
+    /// Handing in one that waits already joins it. One that is final already is executed again
+    /// and refused by its nonce.
+    ///
+    /// Do not call this from the task that reads the block stream: a stream nobody reads holds
+    /// finality up.
+    ///
+    /// # Errors
+    /// [`SubmitError`]; only after [`SubmitError::Stopped`] is the transaction's fate open.
+    pub async fn submit(&self, transaction: Vec<u8>) -> Result<Finality, SubmitError> {
+        let shared = &self.inner.shared;
+        let transaction = SignedTransaction::decode(&shared.fabric, &transaction)?;
+        let height = shared.tip.borrow().height;
+        let expires_at = transaction.transaction().expires_at;
+        if expires_at <= height {
+            return Err(SubmitError::Expired { expires_at, height });
+        }
+        let told = shared.pool.insert(transaction)?;
+        match told.await {
+            Ok(end) => end,
+            // The pool tells every waiter before it lets go of one.
+            Err(_) => Err(SubmitError::Stopped {
+                reason: self.closed().await,
+            }),
+        }
+    }
+
+    /// The ledger at a glance.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let shared = &self.inner.shared;
+        let (tip, rounds) = (*shared.tip.borrow(), *shared.rounds.borrow());
+        Status {
+            height: tip.height,
+            time_ms: tip.time_ms,
+            state_root: tip.state_root,
+            pool: shared.pool.depth(),
+            validators: shared.validators,
+            view: rounds.view,
+            nullified: rounds.nullified,
+            closed: shared.closed.borrow().clone(),
+        }
+    }
+
+    /// Waits until the ledger is closed and says why.
+    pub async fn closed(&self) -> Closed {
+        let mut closed = self.inner.shared.closed.subscribe();
+        match closed.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or(Closed::Stopped),
+            // The sender lives in `shared`, which `self` holds.
+            Err(_) => Closed::Stopped,
+        }
+    }
+
+    /// Stops the engine and waits until its thread has ended and its files are released. What
+    /// still waits in the pool is told that the ledger stopped.
+    ///
+    /// # Errors
+    /// [`ShutdownError::Failed`] if the ledger had failed before it was asked to stop.
+    pub async fn shutdown(&self) -> Result<(), ShutdownError> {
+        drop(
+            self.inner
+                .stop
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(),
+        );
+        let reason = self.closed().await;
+        let thread = self
+            .inner
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(thread) = thread {
+            // The thread caught its own panic and is past its last step.
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+        match reason {
+            Closed::Stopped => Ok(()),
+            Closed::Failed { reason } => Err(ShutdownError::Failed { reason }),
+        }
+    }
+}
+
+impl std::fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Ledger").field(&self.status()).finish()
+    }
+}

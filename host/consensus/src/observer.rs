@@ -1,0 +1,95 @@
+//! Watches voting from beside the engine: keeps what `status` shows, and the votes that the
+//! engine recalls at a start. Never decides anything.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use commonware_actor::Feedback;
+use commonware_codec::Encode as _;
+use commonware_consensus::simplex::scheme::ed25519::Scheme;
+use commonware_consensus::simplex::types::{Activity, Vote};
+use commonware_consensus::{Reporter, Viewable as _};
+use commonware_runtime::IoBuf;
+
+use crate::block::Digest;
+use crate::handle::Shared;
+
+/// Votes kept for [`Observer::recalled`]: at most three per round, of the last rounds only.
+const RECALLED_VOTES_MAX: usize = 8;
+
+/// Sees what the engine reports, in order.
+#[derive(Clone)]
+pub(crate) struct Observer {
+    shared: Arc<Shared>,
+    recalled: Arc<Mutex<VecDeque<IoBuf>>>,
+}
+
+impl Observer {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            recalled: Arc::default(),
+        }
+    }
+
+    /// This validator's last votes from before the start, encoded as on the wire.
+    ///
+    /// The engine reads them from its journal so as never to contradict them, but does not count
+    /// them again: it expects other validators to have moved on. Where they have not, the round
+    /// would stand still until its timeout, so the votes are handed to it once more as messages.
+    pub(crate) fn recalled(&self) -> Vec<IoBuf> {
+        self.recalled
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .cloned()
+            .collect()
+    }
+
+    fn recall(&self, vote: &Vote<Scheme, Digest>) -> Feedback {
+        // Until the first round is under way, all votes reported come from the journal.
+        if !self.shared.rounds.borrow().voting {
+            let mut recalled = self.recalled.lock().unwrap_or_else(PoisonError::into_inner);
+            recalled.push_back(vote.encode().into());
+            if recalled.len() > RECALLED_VOTES_MAX {
+                recalled.pop_front();
+            }
+        }
+        Feedback::Ok
+    }
+}
+
+impl Reporter for Observer {
+    type Activity = Activity<Scheme, Digest>;
+
+    fn report(&mut self, activity: Self::Activity) -> Feedback {
+        match activity {
+            Activity::Notarize(vote) => self.recall(&Vote::Notarize(vote)),
+            Activity::Nullify(vote) => self.recall(&Vote::Nullify(vote)),
+            Activity::Finalize(vote) => self.recall(&Vote::Finalize(vote)),
+            Activity::Finalization(certificate) => {
+                let view = certificate.view().get();
+                self.shared.rounds.send_modify(|rounds| {
+                    rounds.view = rounds.view.max(view);
+                    rounds.final_view = rounds.final_view.max(view);
+                });
+                Feedback::Ok
+            }
+            Activity::Nullification(certificate) => {
+                let view = certificate.view().get();
+                self.shared.rounds.send_modify(|rounds| {
+                    rounds.view = rounds.view.max(view);
+                    rounds.nullified += 1;
+                });
+                Feedback::Ok
+            }
+            Activity::ConflictingNotarize(_)
+            | Activity::ConflictingFinalize(_)
+            | Activity::NullifyFinalize(_) => {
+                tracing::error!(?activity, "a validator contradicted itself");
+                Feedback::Ok
+            }
+            Activity::Notarization(_) | Activity::Certification(_) => Feedback::Ok,
+        }
+    }
+}

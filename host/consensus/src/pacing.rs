@@ -1,0 +1,179 @@
+//! When a block is worth proposing: at once when a transaction waits, else at the heartbeat.
+//! Wraps the application, so that a held proposal holds nothing else up. Never decides validity.
+
+use std::collections::HashSet;
+use std::future::pending;
+use std::mem;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use commonware_consensus::marshal::ancestry::Ancestry;
+use commonware_consensus::{Application, Handoff, Viewable as _};
+use commonware_cryptography::{Digested, Digestible as _};
+use commonware_runtime::Clock;
+use futures::StreamExt as _;
+use ledger::SignedTransaction;
+
+use crate::block::{Block, Context};
+use crate::engine::Pace;
+use crate::execution::Executions;
+use crate::handle::Shared;
+
+/// How far ahead of the local clock a block's time may be before this node waits for it to come.
+const CLOCK_TOLERANCE_MS: u64 = 500;
+
+/// How long a parent may lack its certificate of finality before an empty child is proposed.
+const OPEN_PARENT_MAX: Duration = Duration::from_secs(1);
+
+/// An application whose empty blocks are paced.
+#[derive(Clone)]
+pub(crate) struct Paced<A> {
+    pub(crate) inner: A,
+    pub(crate) unsettled: Unsettled,
+    pub(crate) heartbeat: Duration,
+    pub(crate) pace: Pace,
+}
+
+impl<E, A> Application<E> for Paced<A>
+where
+    E: Clock,
+    A: Application<E, Block = Block, Context = Context, Input = ()> + Sync,
+{
+    type SigningScheme = A::SigningScheme;
+    type Context = Context;
+    type Block = Block;
+    type Input = ();
+
+    /// Declines: a block is worth building once its parent stands and there is work for it.
+    async fn prepare(
+        &mut self,
+        _: (E, Context),
+        _: impl Ancestry<Block>,
+        (): (),
+    ) -> Handoff<Digested<Block>> {
+        Handoff::Wait
+    }
+
+    async fn propose(
+        &mut self,
+        (clock, context): (E, Context),
+        ancestry: impl Ancestry<Block>,
+        (): (),
+    ) -> Option<Digested<Block>> {
+        self.unsettled
+            .shared
+            .rounds
+            .send_if_modified(|rounds| !mem::replace(&mut rounds.voting, true));
+        if self.pace == Pace::Unblocking {
+            return pending().await;
+        }
+        self.hold(&clock, ancestry.clone()).await;
+        self.inner.propose((clock, context), ancestry, ()).await
+    }
+
+    async fn verify(
+        &mut self,
+        (clock, context): (E, Context),
+        ancestry: impl Ancestry<Block>,
+    ) -> bool {
+        // A clock that is behind delays this node's vote and never turns it into a refusal.
+        if let Some(block) = ancestry.peek() {
+            let early_ms = block.inner().time_ms.saturating_sub(now_ms(&clock));
+            if early_ms > CLOCK_TOLERANCE_MS {
+                clock
+                    .sleep(Duration::from_millis(early_ms - CLOCK_TOLERANCE_MS))
+                    .await;
+            }
+        }
+        self.inner.verify((clock, context), ancestry).await
+    }
+}
+
+impl<A> Paced<A> {
+    /// Returns when a block on this ancestry is worth proposing.
+    async fn hold(&self, clock: &impl Clock, ancestry: impl Ancestry<Block>) {
+        let mut parents = ancestry.clone();
+        let Some(parent) = parents.next().await else {
+            return;
+        };
+        if parent.inner().height.is_zero() {
+            // The first block writes the genesis entries.
+            return;
+        }
+        let heartbeat_ms = u64::try_from(self.heartbeat.as_millis()).unwrap_or(u64::MAX);
+        let due_ms = parent.inner().time_ms.saturating_add(heartbeat_ms);
+        // A parent ahead of this clock must not hold the proposal beyond the leader's time.
+        let wait_ms = due_ms.saturating_sub(now_ms(clock)).min(heartbeat_ms);
+        let taken = self.unsettled.transactions(ancestry).await;
+        let view = parent.inner().context.view().get();
+        tokio::select! {
+            () = self.unsettled.shared.pool.wait_for_work(&taken) => {}
+            () = clock.sleep(Duration::from_millis(wait_ms)) => {}
+            () = self.parent_stays_open(clock, view) => {}
+        }
+    }
+
+    /// Returns if the parent is not final although it had the time: a child makes it so.
+    async fn parent_stays_open(&self, clock: &impl Clock, view: u64) {
+        let mut rounds = self.unsettled.shared.rounds.subscribe();
+        let closed = async {
+            rounds
+                .wait_for(|rounds| rounds.final_view >= view)
+                .await
+                .is_ok()
+        };
+        let closed = tokio::select! {
+            closed = closed => closed,
+            () = clock.sleep(OPEN_PARENT_MAX) => false,
+        };
+        if closed {
+            pending().await
+        }
+    }
+}
+
+/// The local clock, Unix milliseconds.
+pub(crate) fn now_ms(clock: &impl Clock) -> u64 {
+    let since = clock
+        .current()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Which transactions are in blocks that are proposed but not final.
+#[derive(Clone)]
+pub(crate) struct Unsettled {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) executions: Executions,
+}
+
+impl Unsettled {
+    /// The ids in `ancestry` above the last final block: a child must not carry them again.
+    pub(crate) async fn transactions(
+        &self,
+        mut ancestry: impl Ancestry<Block>,
+    ) -> HashSet<types::Digest> {
+        let mut ids = HashSet::new();
+        while let Some(block) = ancestry.next().await {
+            let height = block.inner().height.get();
+            if height <= self.shared.tip.borrow().height {
+                break;
+            }
+            match self.executions.recall(height, block.digest()) {
+                Some(executed) => ids.extend(executed.outcomes.iter().map(|(id, _)| *id)),
+                None => ids.extend(self.decode(block.inner())),
+            }
+        }
+        ids
+    }
+
+    fn decode(&self, block: &Block) -> impl Iterator<Item = types::Digest> {
+        let decode = |bytes| SignedTransaction::decode(&self.shared.fabric, bytes).ok();
+        block
+            .transactions
+            .iter()
+            .filter_map(move |bytes| decode(bytes))
+            .map(|tx| tx.id())
+    }
+}

@@ -1,0 +1,240 @@
+//! What survives a kill at any instant and a disk that fills up: everything acknowledged.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use futures::future::join_all;
+use hypermesh_consensus::{Closed, SubmitError};
+use ledger::TransactionOutcome;
+
+use crate::support::{
+    GENESIS_MS, GENESIS_MS_VARIABLE, Node, Principal, config, deployment, deployment_key,
+};
+
+const DIR_VARIABLE: &str = "HYPERMESH_TEST_CRASH_DIR";
+const SEED_VARIABLE: &str = "HYPERMESH_TEST_SEED";
+const KILLS: u32 = 8;
+/// Submitters of the child: their transactions share blocks.
+const SUBMITTERS: u8 = 3;
+
+/// Small and good enough to pick instants (splitmix64).
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % bound
+    }
+}
+
+fn seed() -> u64 {
+    let given = std::env::var(SEED_VARIABLE)
+        .ok()
+        .and_then(|text| text.parse().ok());
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.subsec_nanos());
+    given.unwrap_or(u64::from(now))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_acknowledged_survives_kills_at_random_instants() {
+    let seed = seed();
+    let mut dice = Dice(seed);
+    let dir = tempfile::tempdir().unwrap();
+    let mut acknowledged = Vec::new();
+    for kill in 0..KILLS {
+        let child = spawn(dir.path());
+        // From before the start is over to well into the work, also where starts are slow.
+        let slow = if acknowledged.is_empty() {
+            u64::from(kill) * 500
+        } else {
+            0
+        };
+        std::thread::sleep(Duration::from_millis(20 + slow + dice.below(700)));
+        acknowledged.extend(kill_and_read(child));
+        let node = Node::open(dir.path()).await;
+        for name in &acknowledged {
+            let kept = node.state.entries.contains_key(&deployment_key(name));
+            assert!(
+                kept,
+                "`{name}` was acknowledged and is lost; {SEED_VARIABLE}={seed} kill {kill}"
+            );
+        }
+        node.stop().await;
+    }
+    assert!(
+        !acknowledged.is_empty(),
+        "no child got far enough; {SEED_VARIABLE}={seed}"
+    );
+}
+
+/// Runs [`submits_until_killed`] of this test program in a process of its own.
+fn spawn(dir: &Path) -> Child {
+    Command::new(std::env::current_exe().expect("this program"))
+        .args(["--exact", "crash::submits_until_killed", "--nocapture"])
+        .env(DIR_VARIABLE, dir)
+        .env(GENESIS_MS_VARIABLE, GENESIS_MS.to_string())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("a child process")
+}
+
+fn kill_and_read(mut child: Child) -> Vec<String> {
+    child.kill().expect("a living child");
+    let output = BufReader::new(child.stdout.take().expect("a pipe"));
+    // A line that the kill cut off was not acknowledged to anybody.
+    let lines: Vec<String> = output.lines().map_while(Result::ok).collect();
+    child.wait().expect("an end");
+    let names = lines
+        .iter()
+        .filter_map(|line| line.strip_prefix("acknowledged "));
+    names
+        .filter_map(|name| name.strip_suffix('.'))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The child's part: not a test by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn submits_until_killed() {
+    let Some(dir) = std::env::var_os(DIR_VARIABLE) else {
+        return;
+    };
+    let mut node = Node::open(Path::new(&dir)).await;
+    let first = node.state.height;
+    let signers: Vec<_> = (0..SUBMITTERS)
+        .map(|index| Principal::of(index, &node.state))
+        .collect();
+    let ledger = node.ledger.clone();
+    let submit = |(index, signer): (usize, Principal)| {
+        let ledger = ledger.clone();
+        async move {
+            for count in 0_u64.. {
+                let name = format!("c-{first}-{index}-{count}");
+                let end = ledger.submit(signer.deploy(&name)).await.expect("finality");
+                assert_eq!(end.outcome, TransactionOutcome::Applied);
+                let mut output = std::io::stdout().lock();
+                writeln!(output, "acknowledged {name}.").expect("a reader");
+                output.flush().expect("a reader");
+            }
+        }
+    };
+    let follow = async {
+        loop {
+            node.follow().await;
+        }
+    };
+    tokio::select! {
+        _ = join_all(signers.into_iter().enumerate().map(submit)) => {}
+        () = follow => {}
+    }
+}
+
+/// A file system of a fixed size, gone with the value.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount(bytes: u64) -> Result<Self, String> {
+        let disk = Self(tempfile::tempdir().map_err(|error| error.to_string())?);
+        disk.command(
+            "mount",
+            &["-t", "tmpfs", "-o", &format!("size={bytes}"), "tmpfs"],
+        )?;
+        Ok(disk)
+    }
+
+    fn grow(&self, bytes: u64) -> Result<(), String> {
+        self.command("mount", &["-o", &format!("remount,size={bytes}")])
+    }
+
+    fn command(&self, program: &str, arguments: &[&str]) -> Result<(), String> {
+        let run = Command::new(program)
+            .args(arguments)
+            .arg(self.0.path())
+            .output();
+        let output = run.map_err(|error| format!("{program}: {error}"))?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        if output.status.success() {
+            Ok(())
+        } else {
+            Err(said)
+        }
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = self.command("umount", &["-l"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_stops_the_ledger_and_loses_nothing_acknowledged() {
+    let disk = match SmallDisk::mount(4 << 20) {
+        Ok(disk) => disk,
+        Err(why) => {
+            writeln!(
+                std::io::stdout(),
+                "skipped: no small file system can be mounted: {why}"
+            )
+            .ok();
+            return;
+        }
+    };
+    let dir = disk.0.path().join("consensus");
+    let mut node = Node::open(&dir).await;
+    let operator = Principal::operator(0, 0);
+    let mut acknowledged = Vec::new();
+    let reason = loop {
+        let name = format!("large-{}", acknowledged.len());
+        match node
+            .ledger
+            .submit(operator.sign(deployment(&name, 12)))
+            .await
+        {
+            Ok(end) => {
+                assert_eq!(end.outcome, TransactionOutcome::Applied);
+                node.follow_to(end.height).await;
+                acknowledged.push(name);
+            }
+            Err(SubmitError::Stopped { reason }) => break reason,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    assert!(
+        matches!(&reason, Closed::Failed { reason } if reason.contains("space")),
+        "{reason}"
+    );
+    assert_eq!(node.ledger.closed().await, reason);
+    assert!(node.ledger.shutdown().await.is_err());
+    drop(node);
+    disk.grow(64 << 20).unwrap();
+    let node = Node::open(&dir).await;
+    for name in &acknowledged {
+        assert!(
+            node.state.entries.contains_key(&deployment_key(name)),
+            "`{name}` is lost"
+        );
+    }
+    node.submit(Principal::of(0, &node.state).deploy("after"))
+        .await;
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_at_the_start_is_a_reason_not_a_crash() {
+    let Ok(disk) = SmallDisk::mount(64 << 10) else {
+        return;
+    };
+    let Err(error) = Node::start(config(&disk.0.path().join("consensus"))).await else {
+        // A start that fits into so little is fine; writing the first block then is not.
+        return;
+    };
+    assert!(!error.to_string().is_empty());
+}

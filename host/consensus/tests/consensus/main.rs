@@ -1,0 +1,7 @@
+//! Behaviour of a validator's ledger through its public interface: real engine, real files.
+
+mod crash;
+mod finality;
+mod refusal;
+mod restart;
+mod support;

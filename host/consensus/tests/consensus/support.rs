@@ -1,0 +1,228 @@
+//! A fabric of one for tests: keys, transactions, and a ledger whose stream is followed.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use ed25519_dalek::{Signer as _, SigningKey};
+use hypermesh_consensus::{
+    Config, Finality, FinalizedBlock, Ledger, SecretKey, Snapshot, StartError, start,
+};
+use ledger::{Genesis, Operation, StateKey, Transaction, View};
+use tokio::sync::mpsc;
+use types::{
+    ComponentKind, ComponentSpec, Digest, Limits, Name, PublicKey, RestartPolicy, Signature,
+    WorkloadSpec,
+};
+
+/// Seed of the validator's key.
+pub(crate) const VALIDATOR: [u8; 32] = [1; 32];
+
+/// Carries [`GENESIS_MS`] to a child process.
+pub(crate) const GENESIS_MS_VARIABLE: &str = "HYPERMESH_TEST_GENESIS_MS";
+
+/// When the fabric of this test process began: an hour ago, so that ledger time is on the clock
+/// after the first block.
+pub(crate) static GENESIS_MS: LazyLock<u64> = LazyLock::new(|| {
+    let inherited = std::env::var(GENESIS_MS_VARIABLE)
+        .ok()
+        .and_then(|text| text.parse().ok());
+    inherited.unwrap_or_else(|| now_ms() - 3_600_000)
+});
+
+pub(crate) fn now_ms() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("a clock after 1970");
+    since
+        .as_millis()
+        .try_into()
+        .expect("a clock before the year 500 million")
+}
+
+/// A principal that signs transactions in order.
+pub(crate) struct Principal {
+    key: SigningKey,
+    fabric: Digest,
+    nonce: AtomicU64,
+}
+
+/// The genesis of a one-node fabric with ten operators.
+pub(crate) fn genesis(salt: u8) -> Genesis {
+    genesis_at(*GENESIS_MS, salt)
+}
+
+pub(crate) fn genesis_at(time_ms: u64, salt: u8) -> Genesis {
+    let node = SecretKey::from(VALIDATOR).public_key();
+    let operators = (0..10).map(|index| public(&operator_key(index))).collect();
+    Genesis::new(time_ms, [salt; 16], vec![node], vec![node], operators).expect("a valid genesis")
+}
+
+pub(crate) fn config(dir: &Path) -> Config {
+    Config {
+        data_dir: dir.to_owned(),
+        secret_key: SecretKey::from(VALIDATOR),
+        genesis: genesis(0),
+        heartbeat: Config::HEARTBEAT,
+    }
+}
+
+fn operator_key(index: u8) -> SigningKey {
+    SigningKey::from_bytes(&[100 + index; 32])
+}
+
+fn public(key: &SigningKey) -> PublicKey {
+    PublicKey::from_bytes(key.verifying_key().to_bytes())
+}
+
+impl Principal {
+    /// One of the ten operators of the genesis, who has signed `nonce` transactions.
+    pub(crate) fn operator(index: u8, nonce: u64) -> Self {
+        let (key, fabric) = (operator_key(index), genesis(0).fabric_id());
+        Self {
+            key,
+            fabric,
+            nonce: AtomicU64::new(nonce),
+        }
+    }
+
+    /// A signed transaction with the next nonce.
+    pub(crate) fn sign(&self, operation: Operation) -> Vec<u8> {
+        self.sign_until(u64::MAX, operation)
+    }
+
+    pub(crate) fn sign_until(&self, expires_at: u64, operation: Operation) -> Vec<u8> {
+        let nonce = self.nonce.fetch_add(1, Ordering::Relaxed);
+        let (fabric, principal) = (self.fabric, public(&self.key));
+        let transaction = Transaction {
+            fabric,
+            principal,
+            nonce,
+            expires_at,
+            operation,
+        };
+        let signature = self.key.sign(&transaction.signing_bytes()).to_bytes();
+        transaction.encode_signed(&Signature::from_bytes(signature))
+    }
+
+    /// The operator of that index, going on where `state` leaves it.
+    pub(crate) fn of(index: u8, state: &Snapshot) -> Self {
+        let view = View::new(state.height, state.time_ms, state.entries.clone());
+        let record = view
+            .principal(&public(&operator_key(index)))
+            .expect("a readable state");
+        Self::operator(index, record.map_or(0, |record| record.nonce))
+    }
+
+    /// A transaction that deploys a small workload.
+    pub(crate) fn deploy(&self, name: &str) -> Vec<u8> {
+        self.sign(deployment(name, 0))
+    }
+}
+
+/// The operation that deploys `name`, larger by `padding` settings of 4,000 bytes.
+pub(crate) fn deployment(name: &str, padding: usize) -> Operation {
+    let component = ComponentSpec {
+        name: Name::new("web").expect("a name"),
+        artifact: Digest::of(name.as_bytes()),
+        kind: ComponentKind::Library,
+        replicas: 1,
+        args: vec![],
+        env: BTreeMap::new(),
+        config: (0..padding)
+            .map(|index| (format!("p{index}"), "x".repeat(4_000)))
+            .collect(),
+        files: vec![],
+        limits: Limits::default(),
+        capabilities: vec![],
+        routes: vec![],
+        restart: RestartPolicy::Never,
+    };
+    let name = Name::new(name).expect("a name");
+    Operation::Deploy {
+        spec: WorkloadSpec {
+            name,
+            components: vec![component],
+        },
+        replaces: None,
+    }
+}
+
+pub(crate) fn deployment_key(name: &str) -> StateKey {
+    StateKey::deployment(&Name::new(name).expect("a name"))
+}
+
+/// A running ledger and the state that its stream leads to.
+pub(crate) struct Node {
+    pub(crate) ledger: Ledger,
+    pub(crate) state: Snapshot,
+    pub(crate) stream: mpsc::Receiver<FinalizedBlock>,
+}
+
+impl Node {
+    pub(crate) async fn start(config: Config) -> Result<Self, StartError> {
+        let (ledger, state, stream) = start(config).await?;
+        Ok(Self {
+            ledger,
+            state,
+            stream,
+        })
+    }
+
+    pub(crate) async fn open(dir: &Path) -> Self {
+        Self::start(config(dir)).await.expect("the ledger starts")
+    }
+
+    pub(crate) async fn submit(&self, transaction: Vec<u8>) -> Finality {
+        self.ledger
+            .submit(transaction)
+            .await
+            .expect("the transaction becomes final")
+    }
+
+    /// Applies the next block of the stream and checks that it is the next one.
+    pub(crate) async fn follow(&mut self) -> FinalizedBlock {
+        let block = tokio::time::timeout(Duration::from_secs(20), self.stream.recv());
+        let block = block
+            .await
+            .expect("a block in time")
+            .expect("an open stream");
+        self.apply(&block);
+        block
+    }
+
+    fn apply(&mut self, block: &FinalizedBlock) {
+        assert_eq!(
+            block.height,
+            self.state.height + 1,
+            "gap or repeat in the stream"
+        );
+        assert!(block.time_ms > self.state.time_ms, "ledger time must grow");
+        self.state.height = block.height;
+        self.state.time_ms = block.time_ms;
+        self.state.state_root = block.state_root;
+        for (key, value) in &block.changes {
+            match value {
+                Some(value) => self.state.entries.insert(key.clone(), value.clone()),
+                None => self.state.entries.remove(key),
+            };
+        }
+    }
+
+    pub(crate) async fn follow_to(&mut self, height: u64) {
+        while self.state.height < height {
+            self.follow().await;
+        }
+    }
+
+    /// Stops and returns the state at the end of the stream.
+    pub(crate) async fn stop(mut self) -> Snapshot {
+        self.ledger.shutdown().await.expect("a clean stop");
+        while let Ok(block) = self.stream.try_recv() {
+            self.apply(&block);
+        }
+        self.state
+    }
+}

@@ -1,0 +1,265 @@
+//! The command line: commands, flags, their help. Only commands that work are here.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use types::{Millis, Name};
+
+use crate::exit::EXIT_CODES;
+use crate::target::{ComponentTarget, RouteArg, address};
+
+/// Run sandboxed WebAssembly components on a fabric of machines
+#[derive(Debug, Parser)]
+#[command(
+    name = "nexus",
+    version,
+    arg_required_else_help = true,
+    subcommand_required = true,
+    disable_help_subcommand = true,
+    max_term_width = 100,
+    after_help = EXIT_CODES
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags of every command.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// How results are printed: for people, or as the admin API answers
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_enum,
+        default_value_t = Output::Table,
+        help_heading = "Options of every command"
+    )]
+    pub(crate) output: Output,
+    /// The node's data directory [default: hypermesh in $XDG_DATA_HOME or ~/.local/share]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        value_hint = clap::ValueHint::DirPath,
+        env = "NEXUS_DATA",
+        hide_env_values = true,
+        help_heading = "Options of every command"
+    )]
+    data: Option<OsString>,
+}
+
+impl Global {
+    /// The directory that the user named; an empty variable names none.
+    pub(crate) fn data(&self) -> Option<&Path> {
+        self.data
+            .as_deref()
+            .filter(|data| !data.is_empty())
+            .map(Path::new)
+    }
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    Table,
+    Json,
+    Yaml,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start a node and stay until Ctrl-C
+    Up(UpArgs),
+    /// Deploy a component or a manifest, and wait until it runs
+    Deploy(DeployArgs),
+    /// List workloads
+    #[command(after_help = "\
+Examples:
+  nexus ps
+  nexus ps -o json
+
+REPLICAS counts those that are as they should be, of those that are wanted; RESTARTS counts starts
+after the first.")]
+    Ps,
+    /// Show all that is known of a workload
+    #[command(after_help = "\
+Examples:
+  nexus describe web
+  nexus describe web -o yaml")]
+    Describe(NameArgs),
+    /// Print what a workload wrote
+    Logs(LogsArgs),
+    /// Call a typed export
+    Invoke(InvokeArgs),
+    /// Change how many replicas run
+    Scale(ScaleArgs),
+    /// Stop a workload; it keeps its name and routes
+    #[command(after_help = "Example:\n  nexus stop web")]
+    Stop(NameArgs),
+    /// Start a stopped workload
+    #[command(after_help = "Example:\n  nexus start web")]
+    Start(NameArgs),
+    /// Remove a workload
+    #[command(after_help = "Example:\n  nexus rm web")]
+    Rm(NameArgs),
+    /// Ask the node itself
+    #[command(subcommand, arg_required_else_help = true)]
+    Node(NodeCommand),
+    /// Print a completion script
+    Completion(CompletionArgs),
+    /// Print the version
+    Version,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodeCommand {
+    /// Show the node, its fabric and its ledger
+    #[command(after_help = "Examples:\n  nexus node status\n  nexus node status -o json")]
+    Status,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  nexus up --http 127.0.0.1:8080
+  nexus up --demo
+  nexus up --data /srv/fabric --http 0.0.0.0:80
+
+Logs go to standard error: lines for people on a terminal, JSON otherwise. RUST_LOG chooses what is
+logged, for instance RUST_LOG=debug. Ctrl-C lets running calls end, for at most 5 s; a second
+Ctrl-C ends at once. The data stays: the next start goes on from it.")]
+pub(crate) struct UpArgs {
+    /// Deploy the demo component and wait until it answers. Unless --data says where, its data is
+    /// in hypermesh-demo beside the default directory
+    #[arg(long)]
+    pub(crate) demo: bool,
+    /// Serve HTTP for workloads at this address; port 0 takes any free port [with --demo:
+    /// 127.0.0.1:8080 or a free port]
+    #[arg(long, value_name = "IP:PORT", value_parser = address)]
+    pub(crate) http: Option<SocketAddr>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  nexus deploy app.toml
+  nexus deploy hello.wasm --name hello --route /hello
+  nexus deploy app.toml --dry-run -o json
+
+A workload of that name is replaced. If what was deployed does not run within the timeout, or
+Ctrl-C ends the wait, it is taken back: a first deployment is removed, a replaced workload comes
+back as it was.")]
+pub(crate) struct DeployArgs {
+    /// A component (.wasm, or .wat as text) or a manifest (.toml)
+    #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+    /// The workload's name [default: the manifest's, or the file's]
+    #[arg(long)]
+    pub(crate) name: Option<Name>,
+    /// Where a component without manifest answers HTTP: /PATH, HOST or HOST/PATH [default: every
+    /// host and path that no other workload has]
+    #[arg(long, value_name = "[HOST]/PATH")]
+    pub(crate) route: Option<RouteArg>,
+    /// How long it may take until the workload runs
+    #[arg(long, default_value = "60s", value_name = "DURATION")]
+    pub(crate) timeout: Millis,
+    /// Check everything, admit nothing; prints what would be admitted
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NameArgs {
+    /// The workload
+    pub(crate) name: Name,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  nexus logs web --tail 20
+  nexus logs web -f --component api
+  nexus logs web -o json
+
+Each line shows its time, component, replica and stream. -o json prints one object per line.")]
+pub(crate) struct LogsArgs {
+    /// The workload
+    pub(crate) name: Name,
+    /// Go on with new lines until Ctrl-C
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Only the newest N lines
+    #[arg(long, value_name = "N")]
+    pub(crate) tail: Option<u32>,
+    /// Only of this component
+    #[arg(long, value_name = "C")]
+    pub(crate) component: Option<Name>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  nexus invoke demo greet '\"Ann\"'
+  nexus invoke shapes area '{width: 2.5, height: 4}'
+  nexus invoke calc add 2 -3
+  nexus invoke greeter 'hypermesh:greeter/greetings#greet-all' '[\"Ann\", \"Bob\"]'
+
+Arguments and results are in WAVE, the WebAssembly value encoding: numbers and true/false as they
+are, \"text\", [lists], (tuples), {record: fields}, some(x)/none, ok(x)/err(x), enum-cases. Quote them
+for the shell. An err(…) that the export returns is a result like any other.")]
+pub(crate) struct InvokeArgs {
+    /// The workload
+    pub(crate) name: Name,
+    /// The component, where the workload has several
+    #[arg(long, value_name = "C")]
+    pub(crate) component: Option<Name>,
+    /// The export: bare where that is unique, else NS:PACKAGE/INTERFACE#FUNCTION
+    pub(crate) export: String,
+    /// Its arguments, in WAVE
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) args: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  nexus scale web 3
+  nexus scale shop/api 0")]
+pub(crate) struct ScaleArgs {
+    /// The workload, and the component where it has several
+    #[arg(value_name = "NAME[/COMPONENT]")]
+    pub(crate) target: ComponentTarget,
+    /// How many replicas
+    #[arg(value_name = "N")]
+    pub(crate) replicas: u16,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  source <(nexus completion bash)
+  nexus completion zsh > \"${fpath[1]}/_nexus\"
+  nexus completion fish > ~/.config/fish/completions/nexus.fish")]
+pub(crate) struct CompletionArgs {
+    /// For which shell
+    pub(crate) shell: Shell,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,37 @@
+//! Which command does what. One file per family.
+
+mod change;
+mod completion;
+mod demo;
+mod deploy;
+mod describe;
+mod invoke;
+mod logs;
+mod node;
+mod ps;
+mod up;
+mod version;
+
+use crate::cli::{Cli, Command, NodeCommand};
+use crate::exit::Outcome;
+use crate::session::Session;
+
+/// Runs the command to its end.
+pub(crate) async fn run(cli: Cli) -> Outcome {
+    let global = &cli.global;
+    match cli.command {
+        Command::Up(args) => up::run(global, &args).await,
+        Command::Completion(args) => completion::run(&args),
+        Command::Version => version::run(global),
+        Command::Deploy(args) => deploy::run(&Session::new(global)?, args).await,
+        Command::Ps => ps::run(&Session::new(global)?).await,
+        Command::Describe(args) => describe::run(&Session::new(global)?, &args.name).await,
+        Command::Logs(args) => logs::run(&Session::new(global)?, args).await,
+        Command::Invoke(args) => invoke::run(&Session::new(global)?, args).await,
+        Command::Scale(args) => change::scale(&Session::new(global)?, args).await,
+        Command::Stop(args) => change::stop(&Session::new(global)?, args.name).await,
+        Command::Start(args) => change::start(&Session::new(global)?, args.name).await,
+        Command::Rm(args) => change::remove(&Session::new(global)?, args.name).await,
+        Command::Node(NodeCommand::Status) => node::status(&Session::new(global)?).await,
+    }
+}

@@ -1,0 +1,157 @@
+//! `nexus describe`: everything that is known of one workload.
+
+use admin::{ComponentStatus, ReplicaStatus, WorkloadStatus};
+use types::{Capability, ComponentSpec, Limits, Name, RestartPolicy};
+
+use crate::exit::Outcome;
+use crate::session::Session;
+use crate::status::why;
+use crate::table::{Fields, Table};
+use crate::text;
+
+pub(crate) async fn run(session: &Session, name: &Name) -> Outcome {
+    let status = session
+        .client()
+        .workload(name)
+        .await
+        .map_err(|error| session.failure(error))?;
+    session.show(&status, || render(&status))
+}
+
+fn render(status: &WorkloadStatus) -> String {
+    let mut fields = Fields::default();
+    fields.add("Name", &status.name);
+    fields.add("State", status.state);
+    if let Some(reason) = why(status) {
+        fields.add("Reason", reason);
+    }
+    fields.add("Generation", status.generation);
+    fields.add("Admitted at", format!("height {}", status.created_at));
+    fields.add("Owner", status.owner);
+    let mut parts = vec![fields.render(0)];
+    for component in &status.components {
+        parts.push(format!("\nComponent {}", component.name));
+        let spec = status
+            .spec
+            .components
+            .iter()
+            .find(|spec| spec.name == component.name);
+        parts.push(describe_component(component, spec).render(2));
+        if !component.replicas.is_empty() {
+            parts.push(format!(
+                "\n{}",
+                indent(&replica_table(&component.replicas).render())
+            ));
+        }
+    }
+    parts.join("\n")
+}
+
+fn describe_component(component: &ComponentStatus, spec: Option<&ComponentSpec>) -> Fields {
+    let mut fields = Fields::default();
+    fields.add("Kind", component.kind);
+    fields.add("Artifact", component.artifact);
+    fields.add("Replicas", component.replicas_wanted);
+    fields.list("Routes", &component.routes);
+    fields.list("Exports", &component.exports);
+    if let Some(spec) = spec {
+        fields.add(
+            "Restart",
+            match spec.restart {
+                RestartPolicy::OnFailure => "on-failure",
+                RestartPolicy::Always => "always",
+                RestartPolicy::Never => "never",
+            },
+        );
+        fields.list("Capabilities", spec.capabilities.iter().map(capability));
+        if !spec.args.is_empty() {
+            fields.list("Arguments", &spec.args);
+        }
+        let pairs = |(key, value): (&String, &String)| format!("{key}={value}");
+        if !spec.env.is_empty() {
+            fields.list("Environment", spec.env.iter().map(pairs));
+        }
+        if !spec.config.is_empty() {
+            fields.list("Config", spec.config.iter().map(pairs));
+        }
+        if !spec.files.is_empty() {
+            let mount = |file: &types::FileMount| {
+                format!("{} ({})", file.path.as_str(), file.artifact.short())
+            };
+            fields.list("Files", spec.files.iter().map(mount));
+        }
+    }
+    fields.list("Limits", limits(&component.limits));
+    fields
+}
+
+fn capability(capability: &Capability) -> String {
+    match capability {
+        Capability::HttpOutgoing { allow } => {
+            let hosts: Vec<String> = allow.iter().map(ToString::to_string).collect();
+            format!("http-outgoing to {}", hosts.join(", "))
+        }
+    }
+}
+
+fn limits(limits: &Limits) -> Vec<String> {
+    let fuel = limits
+        .fuel
+        .map_or("unbounded".to_owned(), |fuel| format!("{fuel} per call"));
+    vec![
+        format!("memory {}", limits.memory),
+        format!("table elements {}", limits.table_elements),
+        format!("wall time {} per call", limits.wall_time),
+        format!("cpu {} % of a core", limits.cpu_percent),
+        format!("fuel {fuel}"),
+        format!("requests in flight {}", limits.requests_in_flight),
+        format!(
+            "requests queued {} for {}",
+            limits.requests_queued, limits.queue_time
+        ),
+        format!("log {} per second", limits.log_rate),
+        format!("outbound connections {}", limits.outbound_connections),
+    ]
+}
+
+fn replica_table(replicas: &[ReplicaStatus]) -> Table {
+    let headings = [
+        "REPLICA",
+        "NODE",
+        "STATE",
+        "RESTARTS",
+        "CALLS",
+        "IN-FLIGHT",
+        "FAILURES",
+        "CPU",
+        "MEMORY",
+        "REASON",
+    ];
+    let mut table = Table::new(&headings);
+    for replica in replicas {
+        let next = replica
+            .restart_in_ms
+            .map(|ms| format!("starts in {}", text::duration(ms)));
+        let reason: Vec<String> = replica.reason.clone().into_iter().chain(next).collect();
+        table.row(vec![
+            replica.index.to_string(),
+            replica.node.short(),
+            replica.state.to_string(),
+            replica.restarts.to_string(),
+            replica.calls.to_string(),
+            replica.in_flight.to_string(),
+            replica.failures.to_string(),
+            text::duration(replica.cpu_ms),
+            text::size(replica.memory_peak_bytes),
+            reason.join("; "),
+        ]);
+    }
+    table
+}
+
+fn indent(text: &str) -> String {
+    text.lines()
+        .map(|line| format!("  {line}"))
+        .collect::<Vec<_>>()
+        .join("\n")
+}

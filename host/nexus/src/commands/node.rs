@@ -1,0 +1,41 @@
+//! `nexus node`: the node itself.
+
+use admin::NodeStatus;
+
+use crate::exit::Outcome;
+use crate::session::Session;
+use crate::table::Fields;
+use crate::text;
+
+pub(crate) async fn status(session: &Session) -> Outcome {
+    let status = session
+        .client()
+        .node()
+        .await
+        .map_err(|error| session.failure(error))?;
+    session.show(&status, || render(&status))
+}
+
+fn render(status: &NodeStatus) -> String {
+    let mut fields = Fields::default();
+    fields.add("Node", status.node);
+    fields.add("Version", &status.version);
+    fields.add("Up for", text::duration(status.uptime_ms));
+    fields.add("Data", &status.data_directory);
+    fields.add("HTTP", status.http.as_deref().unwrap_or("not served"));
+    fields.add("Fabric", status.fabric);
+    fields.add("Height", status.height);
+    fields.add("Block time", text::moment(status.block_time_ms));
+    fields.add("State root", &status.state_root);
+    fields.add("Validators", status.validators);
+    fields.add(
+        "Waiting",
+        text::count(status.waiting_transactions as usize, "transaction"),
+    );
+    fields.add("Deployments", status.deployments);
+    fields.add(
+        "Running here",
+        text::count(status.replicas_running as usize, "replica"),
+    );
+    fields.render(0)
+}

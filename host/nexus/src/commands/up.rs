@@ -1,0 +1,164 @@
+//! `nexus up`: a node in this process, until Ctrl-C. The only file that knows the node itself.
+
+use std::future::Future;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::time::Duration;
+
+use node::{Config, Node};
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::{Global, Output, UpArgs};
+use crate::commands::demo;
+use crate::exit::{Exit, Failure, Outcome};
+use crate::interrupt::Interrupt;
+use crate::session::{Session, demo_data};
+use crate::terminal;
+
+/// How long running calls may go on after Ctrl-C.
+const GRACE: Duration = Duration::from_secs(4);
+/// How long stopping may take in all.
+const STOP_WITHIN: Duration = Duration::from_secs(5);
+/// Where the demo answers, if nobody else does.
+const DEMO_PORT: u16 = 8080;
+
+pub(crate) async fn run(global: &Global, args: &UpArgs) -> Outcome {
+    start_logging()?;
+    let data = match global.data() {
+        None if args.demo => demo_data()?,
+        _ => Session::new(global)?.data().to_owned(),
+    };
+    // What is printed must be good in other terminals, in other directories.
+    let data = std::path::absolute(&data).unwrap_or(data);
+    let session = Session::at(data, global.data().is_some(), global.output);
+    let mut interrupt = Interrupt::new()?;
+    let http = if args.demo {
+        Some(demo_http(args.http))
+    } else {
+        args.http
+    };
+    let config = Config {
+        data_dir: session.data().to_owned(),
+        http,
+    };
+    let node = tokio::select! {
+        started = Node::start(config) => {
+            started.map_err(|error| Failure::new(Exit::Failed, error))?
+        }
+        () = interrupt.received() => return Err(Failure::new(Exit::Interrupted, "interrupted")),
+    };
+    announce(&session, &node).await;
+    let outcome = stay(&session, args, &node, &mut interrupt).await;
+    stop(node, &mut interrupt).await?;
+    outcome
+}
+
+/// Runs the demo if it is wanted, then waits for a signal or for the node's own end.
+async fn stay(session: &Session, args: &UpArgs, node: &Node, interrupt: &mut Interrupt) -> Outcome {
+    if let (true, Some(http)) = (args.demo, node.http_address()) {
+        unless_failed(node, demo::run(session, http, interrupt)).await??;
+    }
+    unless_failed(node, interrupt.received()).await
+}
+
+/// The result of `work`, unless the node has to end before.
+async fn unless_failed<T>(node: &Node, work: impl Future<Output = T>) -> Outcome<T> {
+    tokio::select! {
+        result = work => Ok(result),
+        reason = node.failed() => Err(Failure::new(Exit::Failed, reason)),
+    }
+}
+
+/// Says where the node is reached. A closed output is no reason to stop a node.
+async fn announce(session: &Session, node: &Node) {
+    let lines = || {
+        let http = node.http_address();
+        let http = http.map_or("not served: --http IP:PORT".to_owned(), |a| {
+            format!("http://{a}")
+        });
+        format!(
+            "nexus {} is up; Ctrl-C stops it\n  data   {}\n  admin  {}\n  http   {http}",
+            env!("CARGO_PKG_VERSION"),
+            session.data().display(),
+            node.admin_socket().display(),
+        )
+    };
+    let printed = match session.output() {
+        Output::Table => terminal::print(&lines()),
+        Output::Json | Output::Yaml => match session.client().node().await {
+            Ok(status) => session.show(&status, lines),
+            Err(error) => Err(session.failure(error)),
+        },
+    };
+    if let Err(failure) = printed {
+        terminal::report(&failure);
+    }
+}
+
+/// Lets running calls end; a second signal, or too much time, ends the wait.
+async fn stop(node: Node, interrupt: &mut Interrupt) -> Outcome {
+    if terminal::notes_are_read() {
+        terminal::note("stopping; Ctrl-C again ends at once");
+    }
+    // A task of its own: whatever the node does to stop, this one stays able to give up.
+    let stopping = tokio::spawn(node.stop(GRACE));
+    tokio::select! {
+        stopped = tokio::time::timeout(STOP_WITHIN, stopping) => match stopped {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => {
+                Err(Failure::new(Exit::Failed, format!("the node failed while it stopped: {error}")))
+            }
+            Err(_) => Err(Failure::new(
+                Exit::Failed,
+                format!(
+                    "the node did not stop within {} s and was ended; its data is safe",
+                    STOP_WITHIN.as_secs()
+                ),
+            )),
+        },
+        () = interrupt.received() => {
+            Err(Failure::new(Exit::Interrupted, "ended at once; running calls were cut short"))
+        }
+    }
+}
+
+/// Where the demo serves HTTP: as told, else the usual port, else any free one.
+fn demo_http(wanted: Option<SocketAddr>) -> SocketAddr {
+    let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, DEMO_PORT));
+    match wanted {
+        Some(wanted) => wanted,
+        None => match TcpListener::bind(usual) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                terminal::note(&format!(
+                    "port {DEMO_PORT} is taken: using a free one instead"
+                ));
+                SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
+            }
+            // Any other error is the node's to report.
+            _ => usual,
+        },
+    }
+}
+
+/// Logs to standard error: lines for people, JSON for collectors.
+fn start_logging() -> Outcome {
+    /// Ours in full, everybody else's only if it is bad. The storage engine warns at every ordinary
+    /// start that it begins without a bitmap.
+    const DEFAULT: &str = "warn,commonware_storage=error,nexus=info,hypermesh=info";
+    let wanted = std::env::var("RUST_LOG")
+        .ok()
+        .filter(|text| !text.is_empty());
+    let filter = EnvFilter::try_new(wanted.as_deref().unwrap_or(DEFAULT)).map_err(|error| {
+        let message = format!("RUST_LOG is not a filter ({error}): write for instance debug");
+        Failure::new(Exit::Usage, message)
+    })?;
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr);
+    let set = if terminal::notes_are_read() {
+        logs.with_ansi(terminal::coloured()).try_init()
+    } else {
+        logs.json().try_init()
+    };
+    set.map_err(|error| Failure::new(Exit::Failed, format!("cannot start logging: {error}")))
+}

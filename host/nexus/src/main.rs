@@ -1,0 +1,50 @@
+//! `nexus`: the command line. A thin client of the admin API; `nexus up` runs a node.
+
+mod cli;
+mod commands;
+mod deployment;
+mod excerpt;
+mod exit;
+mod interrupt;
+mod place;
+mod preparation;
+mod session;
+mod source;
+mod status;
+mod table;
+mod target;
+mod terminal;
+mod text;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use tokio::runtime::Builder;
+
+use crate::cli::{Cli, Command};
+use crate::exit::{Exit, Failure, Outcome};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(()) => Exit::Ok.into(),
+        Err(failure) => {
+            terminal::report(&failure);
+            failure.exit().into()
+        }
+    }
+}
+
+fn run(cli: Cli) -> Outcome {
+    // Only a node has work for every core; a client is one conversation.
+    let runtime = match cli.command {
+        Command::Up(_) => Builder::new_multi_thread().enable_all().build(),
+        _ => Builder::new_current_thread().enable_all().build(),
+    };
+    let runtime = runtime
+        .map_err(|error| Failure::new(Exit::Failed, format!("cannot start threads: {error}")))?;
+    let outcome = runtime.block_on(commands::run(cli));
+    // Nothing that is left, such as a read that blocks, may keep the process.
+    runtime.shutdown_background();
+    outcome
+}

@@ -1,0 +1,177 @@
+//! From local files to a workload that the node could run: uploads, inspection, checks.
+
+use admin::{ArtifactReport, ArtifactUse, WorkloadStatus};
+use types::{ComponentKind, ComponentSpec, Route, WorkloadSpec};
+
+use crate::exit::{Exit, Failure, Outcome};
+use crate::place::Step;
+use crate::session::Session;
+use crate::source::{ComponentSource, Content, Source};
+use crate::{terminal, text};
+
+/// A workload that may be admitted, and what it replaces.
+pub(crate) struct Prepared {
+    pub(crate) spec: WorkloadSpec,
+    pub(crate) former: Option<WorkloadStatus>,
+}
+
+/// Brings everything that `source` names to the node and checks it there. Admits nothing.
+///
+/// # Errors
+/// [`Failure`] that names every problem that the node found, or the first one that was found here.
+pub(crate) async fn prepare(session: &Session, source: &Source) -> Outcome<Prepared> {
+    // What can be known without a node is said before anything is sent. Http is the kind that
+    // forbids least.
+    check(
+        source,
+        &resolve(source, &vec![ComponentKind::Http; source.components.len()]),
+    )?;
+    let former = session.workload(&source.name).await?;
+    let mut kinds = Vec::with_capacity(source.components.len());
+    for (index, component) in source.components.iter().enumerate() {
+        kinds.push(
+            upload(session, component)
+                .await
+                .map_err(|failure| match &source.manifest {
+                    Some(manifest) if failure.exit() == Exit::Refused => {
+                        let steps = [
+                            Step::Key("component"),
+                            Step::Index(index),
+                            Step::Key("source"),
+                        ];
+                        manifest.refused(&steps, failure.message())
+                    }
+                    _ => failure,
+                })?,
+        );
+    }
+    let mut spec = resolve(source, &kinds);
+    if source.manifest.is_none() {
+        inherit(session, &mut spec, former.as_ref()).await?;
+    }
+    check(source, &spec)?;
+    let report = session
+        .client()
+        .check(&spec)
+        .await
+        .map_err(|error| session.failure(error))?;
+    if report.problems.is_empty() {
+        return Ok(Prepared { spec, former });
+    }
+    let mut failure = Failure::new(Exit::Refused, format!("`{}` cannot run here:", spec.name));
+    for problem in report.problems {
+        failure = failure.hint(format!(
+            "  component `{}`: {}",
+            problem.component, problem.message
+        ));
+    }
+    Err(failure)
+}
+
+fn resolve(source: &Source, kinds: &[ComponentKind]) -> WorkloadSpec {
+    let resolved = |(component, kind): (&ComponentSource, &ComponentKind)| {
+        let files = component.files.iter().map(|file| file.digest).collect();
+        component
+            .declared
+            .resolve(component.binary.digest, *kind, files)
+    };
+    let components = source.components.iter().zip(kinds).map(resolved).collect();
+    WorkloadSpec {
+        name: source.name.clone(),
+        components,
+    }
+}
+
+/// The workload's own rules, with the place in the manifest.
+fn check(source: &Source, spec: &WorkloadSpec) -> Outcome {
+    spec.check().map_err(|error| match &source.manifest {
+        Some(manifest) => manifest.invalid(spec, &error),
+        None => Failure::new(Exit::Refused, error),
+    })
+}
+
+/// Brings a component and its files to the node, which says what the component is.
+async fn upload(session: &Session, component: &ComponentSource) -> Outcome<ComponentKind> {
+    let binary = &component.binary;
+    let report = offer(session, binary, ArtifactUse::Component).await?;
+    for file in &component.files {
+        offer(session, file, ArtifactUse::File).await?;
+    }
+    let inspection = report.component.ok_or_else(|| {
+        let message = format!("{} is not a WebAssembly component", binary.label);
+        Failure::new(Exit::Refused, message)
+    })?;
+    Ok(inspection.kind)
+}
+
+/// Sends what the node does not have yet.
+async fn offer(
+    session: &Session,
+    content: &Content,
+    r#use: ArtifactUse,
+) -> Outcome<ArtifactReport> {
+    let client = session.client();
+    let known = client.artifact(&content.digest, r#use).await;
+    if let Some(report) = known.map_err(|error| session.failure(error).context(&content.label))? {
+        return Ok(report);
+    }
+    let what = format!(
+        "uploading {} ({})",
+        content.label,
+        text::size(content.bytes.len() as u64)
+    );
+    let sent = client.store_artifact(&content.digest, r#use, content.bytes.clone());
+    let sent = terminal::progress(&what, sent).await;
+    sent.map_err(|error| session.failure(error).context(&content.label))
+}
+
+/// A bare component says nothing about replicas and routes: an update keeps those that are there,
+/// a first deployment answers everywhere where nobody else does.
+async fn inherit(
+    session: &Session,
+    spec: &mut WorkloadSpec,
+    former: Option<&WorkloadStatus>,
+) -> Outcome {
+    let name = spec.name.clone();
+    let Some(component) = spec.components.first_mut() else {
+        return Ok(());
+    };
+    let former = former.and_then(|former| {
+        former
+            .spec
+            .components
+            .iter()
+            .find(|entry| entry.name == component.name)
+    });
+    if let Some(former) = former {
+        component.replicas = former.replicas;
+    }
+    if component.kind != ComponentKind::Http || !component.routes.is_empty() {
+        return Ok(());
+    }
+    if let Some(former) = former.filter(|former| !former.routes.is_empty()) {
+        component.routes.clone_from(&former.routes);
+        return Ok(());
+    }
+    let route = Route::new("*", "/").map_err(|error| Failure::new(Exit::Failed, error))?;
+    let list = session
+        .client()
+        .workloads()
+        .await
+        .map_err(|error| session.failure(error))?;
+    let has_route = |component: &&ComponentSpec| component.routes.contains(&route);
+    let others = list
+        .workloads
+        .iter()
+        .filter(|workload| workload.name != name);
+    let taken = others
+        .filter_map(|other| Some((other, other.spec.components.iter().find(has_route)?)))
+        .next();
+    if let Some((owner, owning)) = taken {
+        let message = format!("route {route} belongs to {}/{}", owner.name, owning.name);
+        let failure = Failure::new(Exit::Refused, message);
+        return Err(failure.hint(format!("Choose another, for instance `--route /{name}`.")));
+    }
+    component.routes.push(route);
+    Ok(())
+}

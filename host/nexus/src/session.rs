@@ -1,0 +1,220 @@
+//! What a command works with: the node's client, the operator's key, the form of output.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use admin::{Acceptance, Client, ClientError, TransactionReport};
+use ledger::{Operation, Transaction};
+use serde::Serialize;
+use trust::{IdentityError, SecretKey};
+use types::Name;
+
+use crate::cli::{Global, Output};
+use crate::exit::{Exit, Failure, Outcome};
+use crate::terminal;
+
+/// The file with the operator's secret key in a node's data directory.
+const OPERATOR_KEY_FILE: &str = "operator.key";
+
+/// How many further blocks may carry a transaction: enough for a queue, too few to surprise later.
+const EXPIRY_HEIGHTS: u64 = 100;
+
+/// Commands that run at once race for the signer's next nonce; every lost race means that another
+/// one went through, so this many at once all get their turn.
+const NONCE_ATTEMPTS_MAX: usize = 32;
+
+/// A command's surroundings.
+pub(crate) struct Session {
+    data: PathBuf,
+    /// Whether the user named the directory, by flag or environment.
+    data_was_given: bool,
+    output: Output,
+    client: Client,
+}
+
+impl Session {
+    /// Finds the data directory that the flags, the environment or the defaults name.
+    ///
+    /// # Errors
+    /// [`Failure`] if nothing names one.
+    pub(crate) fn new(global: &Global) -> Outcome<Self> {
+        let data = match global.data() {
+            Some(data) => data.to_owned(),
+            None => default_data("hypermesh")?,
+        };
+        Ok(Self::at(data, global.data().is_some(), global.output))
+    }
+
+    /// A session with the node that keeps its data in `data`.
+    pub(crate) fn at(data: PathBuf, data_was_given: bool, output: Output) -> Self {
+        let client = Client::new(data.join(admin::SOCKET_FILE));
+        Self {
+            data,
+            data_was_given,
+            output,
+            client,
+        }
+    }
+
+    pub(crate) fn data(&self) -> &Path {
+        &self.data
+    }
+
+    pub(crate) fn output(&self) -> Output {
+        self.output
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Prints a result: the table for people, else `value` itself.
+    pub(crate) fn show(&self, value: &impl Serialize, table: impl FnOnce() -> String) -> Outcome {
+        terminal::print(&format(self.output, value, table)?)
+    }
+
+    /// What a client's error means for the user of this session.
+    pub(crate) fn failure(&self, error: ClientError) -> Failure {
+        let unreachable = match &error {
+            ClientError::Unreachable { source, .. } => Some(source.kind()),
+            _ => None,
+        };
+        let failure = Failure::from(error);
+        match unreachable {
+            None => failure,
+            Some(io::ErrorKind::PermissionDenied) => {
+                failure.hint("The socket is for the user who started the node only: be that user.")
+            }
+            Some(_) => failure.hint(self.start_hint()),
+        }
+    }
+
+    /// How to get a node where none answered.
+    fn start_hint(&self) -> String {
+        let demo = demo_data()
+            .ok()
+            .filter(|demo| demo.join(admin::SOCKET_FILE).exists());
+        match demo {
+            Some(demo) if !self.data_was_given => format!(
+                "A demo may run: add `--data {}`. Or start a node with `nexus up`.",
+                demo.display()
+            ),
+            _ if self.data_was_given => format!(
+                "Start one with `nexus up --data {}`, or name another directory with --data or \
+                 NEXUS_DATA.",
+                self.data.display()
+            ),
+            _ => "Start one with `nexus up`, or name its directory with --data or NEXUS_DATA."
+                .to_owned(),
+        }
+    }
+
+    /// Signs `operation` with the operator's key and waits until it is final and durable.
+    ///
+    /// # Errors
+    /// [`Failure`] if no node took it, or if the ledger refused it.
+    pub(crate) async fn submit(&self, operation: Operation) -> Outcome<TransactionReport> {
+        let key = self.operator_key().await?;
+        let mut attempt = 1;
+        loop {
+            let signer = self.client.principal(&key.public()).await;
+            let signer = signer.map_err(|error| self.failure(error))?;
+            let transaction = Transaction {
+                fabric: signer.fabric,
+                principal: signer.principal,
+                nonce: signer.nonce,
+                expires_at: signer.height.saturating_add(EXPIRY_HEIGHTS),
+                operation: operation.clone(),
+            };
+            let signature = key.sign(&transaction.signing_bytes());
+            let report = self
+                .client
+                .submit(transaction.encode_signed(&signature))
+                .await;
+            let report = report.map_err(|error| self.failure(error))?;
+            let Acceptance::Refused { reason, message } = &report.outcome else {
+                return Ok(report);
+            };
+            if reason != "nonce" || attempt == NONCE_ATTEMPTS_MAX {
+                return Err(refusal(reason, message));
+            }
+            attempt += 1;
+        }
+    }
+
+    /// The operator's key. Where it is missing, a missing node is the likelier reason.
+    async fn operator_key(&self) -> Outcome<SecretKey> {
+        let path = self.data.join(OPERATOR_KEY_FILE);
+        match SecretKey::load(&path) {
+            Ok(key) => Ok(key),
+            Err(error) => {
+                let missing = matches!(&error, IdentityError::Io { source, .. }
+                    if source.kind() == io::ErrorKind::NotFound);
+                if missing && let Err(error) = self.client.node().await {
+                    return Err(self.failure(error));
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    /// The workload's status; none if nothing has that name.
+    pub(crate) async fn workload(&self, name: &Name) -> Outcome<Option<admin::WorkloadStatus>> {
+        match self
+            .client
+            .workload(name)
+            .await
+            .map_err(|error| self.failure(error))
+        {
+            Ok(status) => Ok(Some(status)),
+            Err(failure) if failure.exit() == Exit::NotFound => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+}
+
+/// A result as it is printed: the table for people, else `value` itself.
+pub(crate) fn format(
+    output: Output,
+    value: &impl Serialize,
+    table: impl FnOnce() -> String,
+) -> Outcome<String> {
+    let unprintable = |error: &dyn std::fmt::Display| {
+        Failure::new(Exit::Failed, format!("cannot print the answer: {error}"))
+    };
+    match output {
+        Output::Table => Ok(table()),
+        Output::Json => serde_json::to_string_pretty(value).map_err(|e| unprintable(&e)),
+        Output::Yaml => serde_saphyr::to_string(value)
+            .map(|text| text.trim_end().to_owned())
+            .map_err(|e| unprintable(&e)),
+    }
+}
+
+/// What a refusal by the ledger means for scripts.
+fn refusal(reason: &str, message: &str) -> Failure {
+    let exit = match reason {
+        "unknown-deployment" | "unknown-component" => Exit::NotFound,
+        _ => Exit::Refused,
+    };
+    Failure::new(exit, message)
+}
+
+/// Where the demo keeps its data, unless it is told: beside the default, never within it.
+pub(crate) fn demo_data() -> Outcome<PathBuf> {
+    default_data("hypermesh-demo")
+}
+
+/// `folder` where a user's programs keep data (XDG base directories).
+fn default_data(folder: &str) -> Outcome<PathBuf> {
+    let variable = |name| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|p| p.is_absolute())
+    };
+    let base = variable("XDG_DATA_HOME").or_else(|| Some(variable("HOME")?.join(".local/share")));
+    base.map(|base| base.join(folder)).ok_or_else(|| {
+        let message = "neither XDG_DATA_HOME nor HOME is set: name the data directory with --data";
+        Failure::new(Exit::Usage, message)
+    })
+}

@@ -1,0 +1,193 @@
+//! Places of one replica and slots of the node's pool: who runs, who waits, who is refused.
+//! Knows nothing of what a call does with its place.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{AcquireError, Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::{timeout, timeout_at};
+use types::{Limits, Millis};
+
+use crate::bounds::POOL_PERCENT_PER_REPLICA;
+use crate::errors::CallError;
+
+/// Shortest `Retry-After`: HTTP counts whole seconds.
+const RETRY_AFTER_MIN: Duration = Duration::from_secs(1);
+
+pub(crate) struct Admission {
+    places: Arc<Semaphore>,
+    pool: Arc<Semaphore>,
+    /// Pool slots per instance.
+    slots: u32,
+    queued: AtomicU16,
+    queued_max: u16,
+    queue_time: Millis,
+    in_flight: Arc<InFlight>,
+}
+
+/// Running instances, and a bell for when there are none.
+#[derive(Default)]
+struct InFlight {
+    count: AtomicUsize,
+    none: Notify,
+}
+
+/// The right to one running instance. Drop it after the instance.
+pub(crate) struct Place {
+    in_flight: Arc<InFlight>,
+    pub(crate) queued: Duration,
+    _slots: OwnedSemaphorePermit,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.in_flight.count.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.in_flight.none.notify_waiters();
+        }
+    }
+}
+
+impl Admission {
+    /// `slots` pool slots per instance, of `pool_size` that the node has.
+    pub(crate) fn new(limits: &Limits, pool: Arc<Semaphore>, pool_size: u32, slots: u32) -> Self {
+        let share = u64::from(pool_size) * u64::from(POOL_PERCENT_PER_REPLICA) / 100;
+        let by_pool = (share / u64::from(slots.max(1))).max(1);
+        let places = u64::from(limits.requests_in_flight).min(by_pool);
+        Self {
+            places: Arc::new(Semaphore::new(usize::try_from(places).unwrap_or(1))),
+            pool,
+            slots,
+            queued: AtomicU16::new(0),
+            queued_max: limits.requests_queued,
+            queue_time: limits.queue_time,
+            in_flight: Arc::default(),
+        }
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight.count.load(Ordering::SeqCst)
+    }
+
+    /// Refuses everything from now on, also what waits.
+    pub(crate) fn close(&self) {
+        self.places.close();
+    }
+
+    /// Waits until nothing runs; whether that came about within `time`.
+    pub(crate) async fn idle(&self, time: Duration) -> bool {
+        let idle = async {
+            loop {
+                let none = self.in_flight.none.notified();
+                tokio::pin!(none);
+                none.as_mut().enable();
+                if self.in_flight() == 0 {
+                    return;
+                }
+                none.await;
+            }
+        };
+        timeout(time, idle).await.is_ok()
+    }
+
+    /// A place for the trial of a replica that starts: waits for the pool however short the
+    /// replica's own queue is.
+    pub(crate) async fn trial_place(&self, time: Duration) -> Result<Place, CallError> {
+        let begun = Instant::now();
+        let both = async {
+            let place = Arc::clone(&self.places).acquire_owned().await?;
+            let slots = Arc::clone(&self.pool)
+                .acquire_many_owned(self.slots)
+                .await?;
+            Ok::<_, AcquireError>((place, slots))
+        };
+        match timeout(time, both).await {
+            Ok(Ok((place, slots))) => Ok(self.placed(place, slots, begun.elapsed())),
+            Ok(Err(AcquireError { .. })) => Err(CallError::Stopped),
+            Err(_) => Err(CallError::QueueTimeout {
+                waited: Millis::new(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+                retry_after: self.retry_after(),
+            }),
+        }
+    }
+
+    pub(crate) async fn place(&self) -> Result<Place, CallError> {
+        if self.places.is_closed() {
+            return Err(CallError::Stopped);
+        }
+        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+            if let Ok(slots) = Arc::clone(&self.pool).try_acquire_many_owned(self.slots) {
+                return Ok(self.placed(place, slots, Duration::ZERO));
+            }
+            return self.wait(Some(place)).await;
+        }
+        self.wait(None).await
+    }
+
+    /// Waits for what is missing: first the replica's own place, then the pool.
+    async fn wait(&self, place: Option<OwnedSemaphorePermit>) -> Result<Place, CallError> {
+        let _queued = self.queue()?;
+        let begun = Instant::now();
+        let deadline = (begun + self.queue_time.duration()).into();
+        let both = async {
+            let place = match place {
+                Some(place) => place,
+                None => Arc::clone(&self.places).acquire_owned().await?,
+            };
+            let slots = Arc::clone(&self.pool)
+                .acquire_many_owned(self.slots)
+                .await?;
+            Ok::<_, AcquireError>((place, slots))
+        };
+        match timeout_at(deadline, both).await {
+            Ok(Ok(_)) if self.places.is_closed() => Err(CallError::Stopped),
+            Ok(Ok((place, slots))) => Ok(self.placed(place, slots, begun.elapsed())),
+            Ok(Err(AcquireError { .. })) => Err(CallError::Stopped),
+            Err(_) => Err(CallError::QueueTimeout {
+                waited: self.queue_time,
+                retry_after: self.retry_after(),
+            }),
+        }
+    }
+
+    fn placed(
+        &self,
+        place: OwnedSemaphorePermit,
+        slots: OwnedSemaphorePermit,
+        queued: Duration,
+    ) -> Place {
+        self.in_flight.count.fetch_add(1, Ordering::SeqCst);
+        Place {
+            in_flight: Arc::clone(&self.in_flight),
+            queued,
+            _slots: slots,
+            _place: place,
+        }
+    }
+
+    fn queue(&self) -> Result<Queued<'_>, CallError> {
+        let enter = |queued: u16| (queued < self.queued_max).then_some(queued + 1);
+        self.queued
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, enter)
+            .map(|_| Queued(&self.queued))
+            .map_err(|queued| CallError::QueueFull {
+                queued,
+                retry_after: self.retry_after(),
+            })
+    }
+
+    /// Who waits now is served or gone after the queue time.
+    fn retry_after(&self) -> Duration {
+        self.queue_time.duration().max(RETRY_AFTER_MIN)
+    }
+}
+
+/// One waiting call.
+struct Queued<'a>(&'a AtomicU16);
+
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,93 @@
+//! The fixed bounds of every node and instance, each with its reason. Limits that a manifest can
+//! set are in `types::Limits`; these cannot be set.
+
+use std::time::Duration;
+
+/// Most pool slots of a node. Each live slot holds about five memory mappings and Linux allows
+/// 65,530 per process (`vm.max_map_count`): pooling fails near 12,500 live instances.
+pub const INSTANCES_MAX: u32 = 10_000;
+
+/// Largest component binary: every byte of it is validated before a node admits it.
+pub const COMPONENT_BYTES_MAX: usize = 128 << 20;
+
+/// Most imports, and most exported functions, that an inspection lists.
+pub const INTERFACE_ITEMS_MAX: usize = 2_000;
+
+/// Longest WIT text of one signature: a few shared types can expand to megabytes.
+pub const SIGNATURE_BYTES_MAX: usize = 4_096;
+
+/// Stack for wasm frames of one instance: what wasmtime uses by default, deep enough for
+/// interpreters compiled to wasm.
+pub const WASM_STACK_BYTES: usize = 512 << 10;
+
+/// Stack of one instance's fiber. What exceeds [`WASM_STACK_BYTES`] is for host functions.
+pub const ASYNC_STACK_BYTES: usize = 2 << 20;
+
+/// Most bytes that one host call, or the result of one invocation, copies out of a guest. Lists
+/// of small values grow forty times when they are lifted, so this is what bounds host memory.
+pub const HOSTCALL_BYTES_MAX: usize = 16 << 20;
+
+/// Most host resources (streams, files, requests, pollables) of one instance at once.
+pub const RESOURCES_MAX: usize = 4_096;
+
+/// Most component-model handles of one instance at once, including those to its own resources.
+pub const HANDLES_MAX: usize = 16_384;
+
+/// Most bytes of random data per host call.
+pub const RANDOM_BYTES_MAX: u64 = 1 << 20;
+
+/// Most core modules instantiated inside one component.
+pub const CORE_INSTANCES_PER_COMPONENT_MAX: u32 = 64;
+
+/// Most linear memories inside one component; each takes one slot of the pool.
+pub const MEMORIES_PER_COMPONENT_MAX: u32 = 16;
+
+/// Most tables inside one component.
+pub const TABLES_PER_COMPONENT_MAX: u32 = 64;
+
+/// Tables that the pool reserves per slot; a component with more takes more slots.
+pub const TABLES_PER_SLOT: u32 = 4;
+
+/// Bytes of a linear memory that stay resident when its slot is reused, where the kernel can say
+/// which pages were touched (`PAGEMAP_SCAN`, Linux 6.7): spares a request most page faults.
+pub const KEEP_RESIDENT_BYTES: usize = 1 << 20;
+
+/// Slots that keep their pages while unused, so at most this many times [`KEEP_RESIDENT_BYTES`].
+pub const WARM_SLOTS_MAX: u32 = 100;
+
+/// Frames of a wasm backtrace in an error.
+pub const BACKTRACE_FRAMES_MAX: usize = 20;
+
+/// Length of one time slice: how often a computing guest yields and its limits are looked at.
+pub const TICK: Duration = Duration::from_millis(1);
+
+/// How long the ticker goes on after the last guest stopped computing, so that a node under
+/// steady load does not wake a thread for every request.
+pub const TICKER_LINGER: Duration = Duration::from_millis(50);
+
+/// Longest trial instantiation when a replica starts.
+pub const TRIAL_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Cpu time that an instance below its share can save up, as wall time at that share.
+pub const CPU_CREDIT: Duration = Duration::from_millis(10);
+
+/// Percentage of the pool that one replica can hold, so that a neighbour always finds a slot.
+pub const POOL_PERCENT_PER_REPLICA: u32 = 50;
+
+/// Compilations at once; more wait. Each can use several hundred megabytes and every core.
+pub const COMPILES_AT_ONCE_MAX: usize = 2;
+
+/// Longest WAVE text of one argument.
+pub const WAVE_BYTES_MAX: usize = 1 << 20;
+
+/// Deepest nesting of a WAVE argument: its parser is recursive.
+pub const WAVE_DEPTH_MAX: usize = 256;
+
+/// Longest wait for an outgoing connection, name lookup and TLS handshake included.
+pub const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Longest wait for the first byte of an outgoing request's response, and between two chunks.
+pub const RESPONSE_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// Longest text that an error carries from a library or a guest.
+pub const REASON_BYTES_MAX: usize = 1_024;

@@ -1,0 +1,200 @@
+//! One call from its place to its record: store, time limits, cancellation, what went wrong.
+//! Knows nothing of HTTP, commands or WAVE.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use tokio::task::yield_now;
+use tokio::time::{sleep, sleep_until};
+use types::Millis;
+use wasmtime::{Error, Store, Trap, UpdateDeadline, WasmBacktrace};
+use wasmtime_wasi::I32Exit;
+
+use crate::admission::Place;
+use crate::bounds::BACKTRACE_FRAMES_MAX;
+use crate::errors::{Breach, CallError, WasmFrame, clipped};
+use crate::host::{Guest, Host};
+use crate::meter::Meter;
+use crate::observer::{CallKind, CallOutcome, CallRecord};
+use crate::pace::{Pace, Turn};
+
+/// A call that has a place. Its record is written when it ends; dropped before that, it counts as
+/// cancelled. Declare the store after it, so that the store goes before the place does.
+pub(crate) struct Call {
+    guest: Arc<Guest>,
+    meter: Arc<Meter>,
+    kind: CallKind,
+    wall_limit: Millis,
+    started: SystemTime,
+    begun: Instant,
+    fuel_used: Option<u64>,
+    outcome: CallOutcome,
+    place: Place,
+}
+
+impl Call {
+    pub(crate) fn begin(guest: &Arc<Guest>, kind: CallKind, place: Place) -> Self {
+        let meter = Meter::new(
+            Arc::clone(&guest.observer),
+            Arc::clone(guest.ticker.pulse()),
+        );
+        Self {
+            guest: Arc::clone(guest),
+            meter: Arc::new(meter),
+            kind,
+            wall_limit: guest.limits.wall_time,
+            started: SystemTime::now(),
+            begun: Instant::now(),
+            fuel_used: None,
+            outcome: CallOutcome::Cancelled,
+            place,
+        }
+    }
+
+    pub(crate) fn with_wall_limit(mut self, limit: Millis) -> Self {
+        self.wall_limit = limit.min(self.wall_limit);
+        self
+    }
+
+    pub(crate) const fn meter(&self) -> &Arc<Meter> {
+        &self.meter
+    }
+
+    /// A store in which every limit of this call is set.
+    pub(crate) fn store(&self) -> Result<Store<Host>, CallError> {
+        let mut store = self
+            .guest
+            .store(&self.meter)
+            .map_err(|error| CallError::Host {
+                reason: clipped(&format!("{error:#}")),
+            })?;
+        let deadline = self.begun + self.wall_limit.duration();
+        let mut pace = Pace::new(self.guest.limits.cpu_percent, self.begun, deadline);
+        let (meter, limit) = (Arc::clone(&self.meter), self.wall_limit);
+        store.set_epoch_deadline(1);
+        // tokio's own yield, not wasmtime's: it lets the worker look at sockets and timers between
+        // two slices, which a task that wakes itself keeps it from.
+        store.epoch_deadline_callback(move |_| {
+            Ok(match pace.tick(Instant::now(), meter.end_slice()) {
+                Turn::Yield => UpdateDeadline::YieldCustom(1, Box::pin(yield_now())),
+                Turn::Sleep(time) => UpdateDeadline::YieldCustom(1, Box::pin(sleep(time))),
+                Turn::Expired => {
+                    meter.breach(&Breach::WallTime { limit });
+                    UpdateDeadline::Interrupt
+                }
+            })
+        });
+        Ok(store)
+    }
+
+    /// Runs the guest until it returns, its time is over or its replica is stopped. After an error
+    /// the store must not be used again.
+    pub(crate) async fn drive<T>(
+        &self,
+        work: impl Future<Output = wasmtime::Result<T>>,
+    ) -> Result<T, CallError> {
+        let deadline = self.begun + self.wall_limit.duration();
+        tokio::select! {
+            // The guest first: a call that needs no wait arms neither timer nor cancellation. One
+            // that computes comes back here after every slice.
+            biased;
+            result = self.meter.measure(work) => result.map_err(|error| self.classify(&error)),
+            () = self.guest.stop.cancelled() => Err(CallError::Stopped),
+            () = sleep_until(deadline.into()) => Err(self.breached(self.wall_time())),
+        }
+    }
+
+    /// Writes the record. A failure is published before the store goes, and with it the guest's
+    /// end of every stream.
+    pub(crate) fn end(mut self, store: Option<Store<Host>>, outcome: CallOutcome) {
+        let budget = self.guest.limits.fuel;
+        self.fuel_used = budget.zip(store.as_ref()).map(|(budget, store)| {
+            budget
+                .get()
+                .saturating_sub(store.get_fuel().unwrap_or_default())
+        });
+        if let CallOutcome::Failed(error) = &outcome {
+            self.meter.fail(error.clone());
+        }
+        self.outcome = outcome;
+        drop(store);
+    }
+
+    const fn wall_time(&self) -> Breach {
+        Breach::WallTime {
+            limit: self.wall_limit,
+        }
+    }
+
+    fn breached(&self, breach: Breach) -> CallError {
+        self.meter.breach(&breach);
+        CallError::Breach(breach)
+    }
+
+    fn classify(&self, error: &Error) -> CallError {
+        if let Some(I32Exit(code)) = error.downcast_ref() {
+            return CallError::Exit(u8::try_from(*code).unwrap_or(u8::MAX));
+        }
+        let trap = error.downcast_ref::<Trap>();
+        match (trap, self.guest.limits.fuel) {
+            (Some(Trap::StackOverflow), _) => return self.breached(Breach::STACK),
+            (Some(Trap::Interrupt), _) => return self.breached(self.wall_time()),
+            (Some(Trap::OutOfFuel), Some(limit)) => {
+                return self.breached(Breach::Fuel { limit: limit.get() });
+            }
+            _ => {}
+        }
+        // A guest whose allocation failed usually aborts: the limit is the cause to report.
+        if let Some(breach) = self.meter.refused_growth() {
+            return CallError::Breach(breach.clone());
+        }
+        match trap {
+            Some(trap) => CallError::Trap {
+                name: trap.to_string(),
+                backtrace: backtrace(error),
+            },
+            None => CallError::Host {
+                reason: clipped(&chain(error)),
+            },
+        }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let outcome = std::mem::replace(&mut self.outcome, CallOutcome::Cancelled);
+        self.guest.observer.call(CallRecord {
+            kind: self.kind.clone(),
+            started: self.started,
+            queued: self.place.queued,
+            wall: self.begun.elapsed(),
+            cpu: self.meter.cpu(),
+            fuel_used: self.fuel_used,
+            memory_peak_bytes: self.meter.memory(),
+            outcome,
+        });
+    }
+}
+
+/// The causes without the backtrace, which wasmtime puts in front as context.
+fn chain(error: &Error) -> String {
+    let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
+    let told = causes
+        .iter()
+        .filter(|cause| !cause.starts_with("error while executing"));
+    told.cloned().collect::<Vec<_>>().join(": ")
+}
+
+fn backtrace(error: &Error) -> Vec<WasmFrame> {
+    let frames = error
+        .downcast_ref::<WasmBacktrace>()
+        .map(WasmBacktrace::frames);
+    let frames = frames.unwrap_or_default().iter().take(BACKTRACE_FRAMES_MAX);
+    frames
+        .map(|frame| WasmFrame {
+            function: frame.func_name().map(clipped),
+            index: frame.func_index(),
+        })
+        .collect()
+}

@@ -1,0 +1,54 @@
+//! Commands: one run of `wasi:cli/run` per call.
+
+use wasmtime_wasi::p2::bindings::CommandPre;
+
+use crate::call::Call;
+use crate::errors::CallError;
+use crate::host::Host;
+use crate::observer::{CallKind, CallOutcome};
+use crate::replica::{Driver, Replica};
+use types::ComponentKind;
+
+/// What a command ended with; 0 is success.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExitStatus(pub u8);
+
+impl Replica {
+    /// Runs the command to its end.
+    ///
+    /// Dropping the future stops the guest.
+    ///
+    /// # Errors
+    /// [`CallError`] if it did not end by itself: a breach, a trap, a stop; or if it could not
+    /// begin.
+    pub async fn run(&self) -> Result<ExitStatus, CallError> {
+        let Driver::Command(pre) = &self.shared.driver else {
+            return Err(self.wrong_kind(ComponentKind::Command));
+        };
+        let place = self.shared.admission.place().await?;
+        let call = Call::begin(&self.shared.guest, CallKind::Command, place);
+        let (store, result) = match call.store() {
+            Ok(mut store) => {
+                let result = call.drive(run(pre, &mut store)).await;
+                (Some(store), result)
+            }
+            Err(error) => (None, Err(error)),
+        };
+        let result = match result {
+            Err(CallError::Exit(code)) => Ok(code),
+            other => other,
+        };
+        let outcome = match &result {
+            Ok(code) => CallOutcome::Exited(*code),
+            Err(error) => CallOutcome::Failed(error.clone()),
+        };
+        call.end(store, outcome);
+        result.map(ExitStatus)
+    }
+}
+
+async fn run(pre: &CommandPre<Host>, store: &mut wasmtime::Store<Host>) -> wasmtime::Result<u8> {
+    let command = pre.instantiate_async(&mut *store).await?;
+    let result = command.wasi_cli_run().call_run(store).await?;
+    Ok(u8::from(result.is_err()))
+}

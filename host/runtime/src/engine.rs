@@ -1,0 +1,97 @@
+//! Engine profiles: how code is compiled and where instances live. Knows no workload.
+
+use types::Limits;
+use wasmtime::component::Linker;
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Strategy,
+};
+
+use crate::bounds::{
+    ASYNC_STACK_BYTES, CORE_INSTANCES_PER_COMPONENT_MAX, KEEP_RESIDENT_BYTES,
+    MEMORIES_PER_COMPONENT_MAX, TABLES_PER_COMPONENT_MAX, TABLES_PER_SLOT, WARM_SLOTS_MAX,
+    WASM_STACK_BYTES,
+};
+use crate::capability;
+use crate::host::Host;
+use crate::runtime::RuntimeConfig;
+
+/// How a component is compiled. Counting fuel slows all code, so only what has a budget pays.
+///
+/// Guests of WASI 0.3 will need a profile of their own: component-model concurrency makes every
+/// call three times slower, also for guests that do not use it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Profile {
+    /// Epochs only.
+    Fast,
+    /// Epochs and fuel.
+    Metered,
+}
+
+impl Profile {
+    /// The profile that these limits need.
+    #[must_use]
+    pub const fn of(limits: &Limits) -> Self {
+        match limits.fuel {
+            Some(_) => Self::Metered,
+            None => Self::Fast,
+        }
+    }
+}
+
+/// An engine and everything that its guests can be linked to.
+pub(crate) struct ProfiledEngine {
+    pub(crate) engine: Engine,
+    pub(crate) linker: Linker<Host>,
+}
+
+impl ProfiledEngine {
+    pub(crate) fn new(config: &RuntimeConfig, profile: Profile) -> wasmtime::Result<Self> {
+        let engine = Engine::new(&engine_config(config, profile))?;
+        let mut linker = Linker::new(&engine);
+        capability::link(&mut linker)?;
+        Ok(Self { engine, linker })
+    }
+}
+
+/// The configuration of one profile.
+fn engine_config(config: &RuntimeConfig, profile: Profile) -> Config {
+    let mut engine = Config::new();
+    engine
+        .strategy(Strategy::Cranelift)
+        .parallel_compilation(true)
+        .wasm_component_model(true)
+        .concurrency_support(false)
+        .epoch_interruption(true)
+        .consume_fuel(profile == Profile::Metered)
+        .max_wasm_stack(WASM_STACK_BYTES)
+        .async_stack_size(ASYNC_STACK_BYTES)
+        .memory_init_cow(true)
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(config)));
+    engine
+}
+
+fn pool(config: &RuntimeConfig) -> PoolingAllocationConfig {
+    let slots = config.instances_max;
+    let memory_max = usize::try_from(config.memory_max.as_u64()).unwrap_or(usize::MAX);
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(slots)
+        .total_core_instances(slots * CORE_INSTANCES_PER_COMPONENT_MAX)
+        .total_memories(slots)
+        .total_tables(slots * TABLES_PER_SLOT)
+        .total_stacks(slots)
+        .max_memory_size(memory_max)
+        .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT_MAX)
+        .max_memories_per_component(MEMORIES_PER_COMPONENT_MAX)
+        .max_memories_per_module(MEMORIES_PER_COMPONENT_MAX)
+        .max_tables_per_component(TABLES_PER_COMPONENT_MAX)
+        .max_tables_per_module(TABLES_PER_COMPONENT_MAX)
+        .table_elements(Limits::TABLE_ELEMENTS_MAX as usize)
+        .max_unused_warm_slots(WARM_SLOTS_MAX);
+    // Without the scan, keeping pages would mean clearing all of them after every instance.
+    if PoolingAllocationConfig::is_pagemap_scan_available() {
+        pool.pagemap_scan(Enabled::Yes)
+            .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
+            .table_keep_resident(KEEP_RESIDENT_BYTES / 16);
+    }
+    pool
+}

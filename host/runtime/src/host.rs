@@ -1,0 +1,135 @@
+//! The state behind one instance, and what all instances of a replica share. Knows no call.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use types::{Limits, Name};
+use wasmtime::component::ResourceTable;
+use wasmtime::{Engine, Store};
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi_config::{WasiConfig, WasiConfigVariables};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+use crate::bounds::{HANDLES_MAX, HOSTCALL_BYTES_MAX, RANDOM_BYTES_MAX, RESOURCES_MAX};
+use crate::capability::{Outgoing, OutgoingPolicy, cli, filesystem};
+use crate::limiter::InstanceLimiter;
+use crate::log::Log;
+use crate::meter::Meter;
+use crate::observer::Observer;
+use crate::ticker::Ticker;
+
+/// A host directory that a guest sees.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preopen {
+    /// On this machine.
+    pub host_dir: PathBuf,
+    /// Where the guest finds it: `/etc`.
+    pub guest_path: String,
+    /// Whether it may change what is inside.
+    pub writable: bool,
+}
+
+/// What all instances of a replica share.
+pub(crate) struct Guest {
+    pub(crate) engine: Engine,
+    pub(crate) name: Name,
+    pub(crate) args: Vec<String>,
+    pub(crate) env: BTreeMap<String, String>,
+    pub(crate) config: WasiConfigVariables,
+    pub(crate) preopens: Vec<Preopen>,
+    pub(crate) limits: Limits,
+    pub(crate) outgoing: OutgoingPolicy,
+    pub(crate) log: Arc<Log>,
+    pub(crate) observer: Arc<dyn Observer>,
+    /// Held: as long as a guest can compute, its time slices must end.
+    pub(crate) ticker: Arc<Ticker>,
+    pub(crate) stop: CancellationToken,
+}
+
+/// The data of one store.
+pub(crate) struct Host {
+    guest: Arc<Guest>,
+    table: ResourceTable,
+    /// Made when the guest first asks: many instances of libraries never do.
+    wasi: Option<WasiCtx>,
+    http: WasiHttpCtx,
+    outgoing: Outgoing,
+    limiter: InstanceLimiter,
+}
+
+impl Guest {
+    /// An empty store for one instance, with every bound set that a store can hold.
+    ///
+    /// # Errors
+    /// A preopened directory that cannot be opened.
+    pub(crate) fn store(self: &Arc<Self>, meter: &Arc<Meter>) -> wasmtime::Result<Store<Host>> {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(RESOURCES_MAX);
+        // Opening a directory can fail, so it is done here, where an error can still be told.
+        let wasi = if self.preopens.is_empty() {
+            None
+        } else {
+            Some(self.wasi()?)
+        };
+        let host = Host {
+            guest: Arc::clone(self),
+            table,
+            wasi,
+            http: WasiHttpCtx::new(),
+            outgoing: Outgoing::new(Arc::clone(self), Arc::clone(meter)),
+            limiter: InstanceLimiter::new(&self.limits, Arc::clone(meter)),
+        };
+        let mut store = Store::new(&self.engine, host);
+        store.limiter(|host| &mut host.limiter);
+        store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
+        store.set_max_component_handles(HANDLES_MAX);
+        if let Some(fuel) = self.limits.fuel {
+            store.set_fuel(fuel.get())?;
+        }
+        Ok(store)
+    }
+
+    fn wasi(&self) -> wasmtime::Result<WasiCtx> {
+        let mut builder = self.wasi_without_files();
+        filesystem::preopen(&mut builder, &self.preopens)?;
+        Ok(builder.build())
+    }
+
+    fn wasi_without_files(&self) -> WasiCtxBuilder {
+        let mut builder = WasiCtxBuilder::new();
+        cli::configure(&mut builder, self);
+        builder.max_random_size(RANDOM_BYTES_MAX);
+        builder
+    }
+}
+
+impl Host {
+    pub(crate) fn config(&mut self) -> WasiConfig<'_> {
+        WasiConfig::new(&self.guest.config)
+    }
+}
+
+impl WasiView for Host {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        let guest = &self.guest;
+        let ctx = self
+            .wasi
+            .get_or_insert_with(|| guest.wasi_without_files().build());
+        WasiCtxView {
+            ctx,
+            table: &mut self.table,
+        }
+    }
+}
+
+impl WasiHttpView for Host {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView {
+            hooks: &mut self.outgoing,
+            table: &mut self.table,
+            ctx: &mut self.http,
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Whether a component's imports are offered and granted, said before anything runs. Knows names
+//! and versions; whether the functions' types fit is the linker's business.
+
+use std::fmt;
+
+use types::{Capability, ComponentSpec};
+
+use crate::capability::PACKAGES;
+use crate::inspect::{ImportName, Inspection};
+
+/// An interface that guests can be linked to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Offer {
+    /// `wasi:http`.
+    pub package: &'static str,
+    /// `outgoing-handler`.
+    pub interface: &'static str,
+    /// `0.2.12`.
+    pub version: &'static str,
+    /// Whether the manifest must grant it.
+    pub needs_grant: bool,
+}
+
+/// Why an import cannot be satisfied.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ImportRefusal {
+    /// No such interface here, in any version.
+    #[error("import `{import}`: no such interface is offered{}", hint(import))]
+    Unknown {
+        /// As the binary writes it.
+        import: ImportName,
+    },
+    /// The interface is here in a version that cannot stand in for the wanted one.
+    #[error(
+        "import `{import}`: version {wanted} is wanted, {offered} is offered; rebuild against {offered}"
+    )]
+    Version {
+        /// As the binary writes it.
+        import: ImportName,
+        /// What it wants.
+        wanted: String,
+        /// What there is.
+        offered: &'static str,
+    },
+    /// The interface is here, the right to it is not.
+    #[error("import `{import}` is not granted: add {line} to the component in the manifest")]
+    NotGranted {
+        /// As the binary writes it.
+        import: ImportName,
+        /// The manifest line that grants it.
+        line: &'static str,
+    },
+}
+
+fn hint(import: &ImportName) -> &'static str {
+    if import.interface().starts_with("wasi:sockets/") {
+        " (sockets are not offered yet; outgoing HTTP is, through wasi:http/outgoing-handler)"
+    } else {
+        ""
+    }
+}
+
+impl fmt::Display for Offer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}@{}", self.package, self.interface, self.version)
+    }
+}
+
+/// Everything that guests can be linked to.
+pub fn offered_interfaces() -> impl Iterator<Item = Offer> {
+    PACKAGES.iter().flat_map(|package| {
+        package.interfaces.iter().map(|interface| Offer {
+            package: package.name,
+            interface,
+            version: package.version,
+            needs_grant: package.granted.contains(interface),
+        })
+    })
+}
+
+pub(crate) fn check(
+    inspection: &Inspection,
+    spec: &ComponentSpec,
+) -> Result<(), Vec<ImportRefusal>> {
+    let refusals: Vec<_> = inspection
+        .imports
+        .iter()
+        .filter_map(|import| refusal(import, spec))
+        .collect();
+    if refusals.is_empty() {
+        Ok(())
+    } else {
+        Err(refusals)
+    }
+}
+
+fn refusal(import: &ImportName, spec: &ComponentSpec) -> Option<ImportRefusal> {
+    let import = import.clone();
+    let named = |offer: &Offer| {
+        import.interface().split_once('/') == Some((offer.package, offer.interface))
+    };
+    let Some(offer) = offered_interfaces().find(named) else {
+        return Some(ImportRefusal::Unknown { import });
+    };
+    let wanted = import.version().unwrap_or("none");
+    if !stands_in(wanted, offer.version) {
+        let wanted = wanted.to_owned();
+        return Some(ImportRefusal::Version {
+            import,
+            wanted,
+            offered: offer.version,
+        });
+    }
+    let granted = !offer.needs_grant
+        || spec.capabilities.iter().any(|capability| match capability {
+            Capability::HttpOutgoing { .. } => {
+                (offer.package, offer.interface) == ("wasi:http", "outgoing-handler")
+            }
+        });
+    let line = "`capabilities.http_outgoing = [\"HOST\"]`";
+    (!granted).then_some(ImportRefusal::NotGranted { import, line })
+}
+
+/// The linker's rule: equal, or of one compatible line (equal major; below 1.0 equal minor), in
+/// either direction. Pre-releases and 0.0.x stand in for nothing else.
+fn stands_in(wanted: &str, offered: &str) -> bool {
+    let line = |version: &str| {
+        let version = version
+            .split_once('+')
+            .map_or(version, |(version, _)| version);
+        let mut numbers = version.split('.').map(str::parse::<u64>);
+        match (
+            numbers.next(),
+            numbers.next(),
+            numbers.next(),
+            numbers.next(),
+        ) {
+            (Some(Ok(0)), Some(Ok(minor)), Some(Ok(_)), None) if minor > 0 => Some((0, minor)),
+            (Some(Ok(major)), Some(Ok(_)), Some(Ok(_)), None) if major > 0 => Some((major, 0)),
+            _ => None,
+        }
+    };
+    wanted == offered || line(wanted).is_some_and(|wanted| line(offered) == Some(wanted))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_stand_in_as_the_linker_has_it() {
+        for (wanted, offered) in [
+            ("0.2.0", "0.2.12"),
+            ("0.2.99", "0.2.12"),
+            ("1.4.0", "1.2.3"),
+            ("0.2.1+build", "0.2.12"),
+            ("0.2.0-rc.1", "0.2.0-rc.1"),
+        ] {
+            assert!(stands_in(wanted, offered), "{wanted} {offered}");
+        }
+        for (wanted, offered) in [
+            ("0.3.0", "0.2.12"),
+            ("0.2.0-rc.2", "0.2.0-rc.1"),
+            ("0.2.0-rc.1", "0.2.12"),
+            ("0.0.1", "0.0.2"),
+            ("2.0.0", "1.0.0"),
+            ("none", "0.2.12"),
+            ("", "0.2.12"),
+        ] {
+            assert!(!stands_in(wanted, offered), "{wanted} {offered}");
+        }
+    }
+}

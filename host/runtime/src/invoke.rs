@@ -1,0 +1,267 @@
+//! Typed calls by people: WAVE text in, WAVE text out. Knows nothing of how instances are made.
+
+use types::ComponentKind;
+use wasmtime::component::types::{ComponentFunc, ComponentItem};
+use wasmtime::component::{ComponentExportIndex, Val};
+
+use crate::bounds::{WAVE_BYTES_MAX, WAVE_DEPTH_MAX};
+use crate::call::Call;
+use crate::compile::Compiled;
+use crate::errors::{CallError, clipped};
+use crate::observer::{CallKind, CallOutcome};
+use crate::replica::Replica;
+
+/// An exported function that can be called.
+pub(crate) struct Export {
+    /// `add` or `demo:greeter/greet@0.1.0#hello`.
+    name: String,
+    signature: String,
+    index: ComponentExportIndex,
+    ty: ComponentFunc,
+}
+
+/// An invocation that gave no result.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvokeError {
+    /// No such export.
+    #[error("no export `{name}`: the component exports {}", list(exports))]
+    UnknownExport {
+        /// What was asked for.
+        name: String,
+        /// Every export with its signature.
+        exports: Vec<String>,
+    },
+    /// Several exports of that name.
+    #[error("`{name}` is exported several times: say which of {}", list(exports))]
+    AmbiguousExport {
+        /// What was asked for.
+        name: String,
+        /// The full names that fit.
+        exports: Vec<String>,
+    },
+    /// Too few or too many arguments.
+    #[error("{given} arguments given: `{name}` is {signature}")]
+    ArgumentCount {
+        /// The export.
+        name: String,
+        /// Its WIT type.
+        signature: String,
+        /// How many there were.
+        given: usize,
+    },
+    /// An argument that does not have its parameter's type.
+    #[error("argument {position} `{text}` is not valid: {reason}; `{name}` is {signature}")]
+    Argument {
+        /// Counted from 1.
+        position: usize,
+        /// The argument.
+        text: String,
+        /// What is wrong with it.
+        reason: String,
+        /// The export.
+        name: String,
+        /// Its WIT type.
+        signature: String,
+    },
+    /// A result that has no text form, such as a resource. The call has been made.
+    #[error("the call of `{name}` returned, but its result cannot be written as text: {reason}")]
+    Result {
+        /// The export.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+    /// The call failed.
+    #[error("{0}")]
+    Call(#[from] CallError),
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() {
+        "nothing".to_owned()
+    } else {
+        names.join("; ")
+    }
+}
+
+impl Export {
+    /// Everything that `compiled` exports.
+    pub(crate) fn all(compiled: &Compiled) -> Vec<Self> {
+        let component = &compiled.component;
+        let find = |name: &str| match name.split_once('#') {
+            None => component.get_export(None, name),
+            Some((interface, function)) => {
+                let interface = component.get_export_index(None, interface)?;
+                component.get_export(Some(&interface), function)
+            }
+        };
+        let exports = compiled.inspection.exports.iter();
+        exports
+            .filter_map(|export| match find(&export.name)? {
+                (ComponentItem::ComponentFunc(ty), index) => Some(Self {
+                    name: export.name.clone(),
+                    signature: export.signature.clone(),
+                    index,
+                    ty,
+                }),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Whether `name` can mean this: the function alone, or with its interface, versioned or not.
+    fn answers_to(&self, name: &str) -> bool {
+        let Some((interface, function)) = self.name.split_once('#') else {
+            return self.name == name;
+        };
+        let unversioned = interface
+            .split_once('@')
+            .map_or(interface, |(interface, _)| interface);
+        let short = unversioned
+            .rsplit_once('/')
+            .map_or(unversioned, |(_, short)| short);
+        match name.split_once('#') {
+            None => name == function,
+            Some((wanted, wanted_function)) => {
+                wanted_function == function && [interface, unversioned, short].contains(&wanted)
+            }
+        }
+    }
+
+    fn parse(&self, args: &[String]) -> Result<Vec<Val>, InvokeError> {
+        let params = self.ty.params();
+        if params.len() != args.len() {
+            return Err(InvokeError::ArgumentCount {
+                name: self.name.clone(),
+                signature: self.signature.clone(),
+                given: args.len(),
+            });
+        }
+        let parse = |(at, ((_, ty), text)): (usize, ((&str, _), &String))| {
+            parse_wave(&ty, text).map_err(|reason| InvokeError::Argument {
+                position: at + 1,
+                text: text.chars().take(80).collect(),
+                reason: clipped(&reason),
+                name: self.name.clone(),
+                signature: self.signature.clone(),
+            })
+        };
+        params.zip(args).enumerate().map(parse).collect()
+    }
+
+    fn print(&self, results: &[Val]) -> Result<String, InvokeError> {
+        let print = |value: &Val| {
+            value.to_wave().map_err(|error| InvokeError::Result {
+                name: self.name.clone(),
+                reason: clipped(&format!("{error:#}")),
+            })
+        };
+        let texts: Vec<String> = results.iter().map(print).collect::<Result<_, _>>()?;
+        Ok(texts.join(", "))
+    }
+}
+
+fn parse_wave(ty: &wasmtime::component::Type, text: &str) -> Result<Val, String> {
+    if text.len() > WAVE_BYTES_MAX {
+        return Err(format!(
+            "{} bytes are more than {WAVE_BYTES_MAX}",
+            text.len()
+        ));
+    }
+    // Brackets within strings count too: too strict for strange strings, safe for all.
+    let (mut depth, mut deepest) = (0_usize, 0_usize);
+    for byte in text.bytes() {
+        match byte {
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    if deepest > WAVE_DEPTH_MAX {
+        return Err(format!(
+            "{deepest} nested brackets are more than {WAVE_DEPTH_MAX}"
+        ));
+    }
+    Val::from_wave(ty, text).map_err(|error| format!("{error:#}"))
+}
+
+impl Replica {
+    /// Calls an export in a fresh instance.
+    ///
+    /// `export` is a function's name where only one function has it, else `interface#function`.
+    /// Arguments and result are in WAVE, the text form of component values; a function without a
+    /// result gives the empty text. Dropping the future stops the guest.
+    ///
+    /// # Errors
+    /// [`InvokeError`] names the exports or the expected signature, or holds the [`CallError`].
+    pub async fn invoke(&self, export: &str, args: &[String]) -> Result<String, InvokeError> {
+        let export = self.find(export)?;
+        let args = export.parse(args)?;
+        let results = self.call(export, &args).await?;
+        export.print(&results)
+    }
+
+    fn find(&self, name: &str) -> Result<&Export, InvokeError> {
+        let exports = &self.shared.exports;
+        if let Some(export) = exports.iter().find(|export| export.name == name) {
+            return Ok(export);
+        }
+        let matches: Vec<&Export> = exports
+            .iter()
+            .filter(|export| export.answers_to(name))
+            .collect();
+        match matches.as_slice() {
+            [export] => Ok(export),
+            [] => Err(InvokeError::UnknownExport {
+                name: clipped(name),
+                exports: exports
+                    .iter()
+                    .map(|e| format!("{}: {}", e.name, e.signature))
+                    .collect(),
+            }),
+            several => Err(InvokeError::AmbiguousExport {
+                name: clipped(name),
+                exports: several.iter().map(|export| export.name.clone()).collect(),
+            }),
+        }
+    }
+
+    async fn call(&self, export: &Export, args: &[Val]) -> Result<Vec<Val>, CallError> {
+        let place = self.shared.admission.place().await?;
+        let call = Call::begin(
+            &self.shared.guest,
+            CallKind::Invoke(export.name.clone()),
+            place,
+        );
+        let (store, result) = match call.store() {
+            Ok(mut store) => {
+                let work = async {
+                    let instance = self.shared.pre.instantiate_async(&mut store).await?;
+                    let function = instance
+                        .get_func(&mut store, export.index)
+                        .ok_or_else(|| wasmtime::format_err!("`{}` is gone", export.name))?;
+                    let mut results = vec![Val::Bool(false); export.ty.results().len()];
+                    function.call_async(&mut store, args, &mut results).await?;
+                    Ok(results)
+                };
+                let result = call.drive(work).await;
+                (Some(store), result)
+            }
+            Err(error) => (None, Err(error)),
+        };
+        let outcome = match &result {
+            Ok(_) => CallOutcome::Completed,
+            Err(error) => CallOutcome::Failed(error.clone()),
+        };
+        call.end(store, outcome);
+        result
+    }
+
+    pub(crate) fn wrong_kind(&self, needed: ComponentKind) -> CallError {
+        CallError::WrongKind {
+            found: self.shared.kind,
+            needed,
+        }
+    }
+}

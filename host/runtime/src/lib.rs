@@ -1,0 +1,41 @@
+//! Runs components: engines, limits, calls, host interfaces. Knows no network fabric, no ledger
+//! and no admin interface; a guest reaches those through traits that the node implements.
+
+mod admission;
+mod bounds;
+mod call;
+mod capability;
+mod command;
+mod compile;
+mod engine;
+mod errors;
+mod host;
+mod http_call;
+mod http_response;
+mod imports;
+mod inspect;
+mod invoke;
+mod limiter;
+mod log;
+mod meter;
+mod observer;
+mod pace;
+mod replica;
+mod runtime;
+mod ticker;
+mod wit_text;
+
+pub use bounds::*;
+pub use command::ExitStatus;
+pub use compile::{CompileError, Compiled};
+pub use engine::Profile;
+pub use errors::{Breach, CallError, WasmFrame};
+pub use http_response::{ResponseBody, ResponseBodyError};
+pub use imports::{ImportRefusal, Offer, offered_interfaces};
+pub use inspect::{
+    AssembleError, ExportSignature, ImportName, InspectError, Inspection, assemble_text,
+};
+pub use invoke::InvokeError;
+pub use observer::{CallKind, CallOutcome, CallRecord, Denial, LogStream, Observer};
+pub use replica::{DrainReport, Preopen, Replica, ReplicaConfig, ReplicaId, StartReplicaError};
+pub use runtime::{Runtime, RuntimeConfig, StartRuntimeError};

@@ -1,0 +1,194 @@
+//! What one call uses: cpu, memory, breaches. Decides nothing.
+//!
+//! Cpu is what a call's polls take. Once a call has outlived a time slice, its polls are measured
+//! by the thread's own clock: it must not be charged for what others did while it was preempted,
+//! which on a loaded machine is most of the wall time. Until then they are measured by wall time:
+//! the thread's clock is a system call, and two of them cost a short call half as much as all the
+//! rest, while the error of one slice is small.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::errors::{Breach, CallError};
+use crate::observer::Observer;
+use crate::ticker::Pulse;
+
+/// Shared by the parts of one call. Polls of a call follow each other, so no order between these
+/// counters matters.
+pub(crate) struct Meter {
+    observer: Arc<dyn Observer>,
+    pulse: Arc<Pulse>,
+    /// Cpu of the polls that have ended.
+    cpu_nanos: AtomicU64,
+    /// The clock of the poll that runs now when it began, and which clock that is.
+    poll_began_nanos: AtomicU64,
+    poll_by_thread: AtomicBool,
+    /// The call has outlived a time slice.
+    long: AtomicBool,
+    begun: Instant,
+    memory_bytes: AtomicU64,
+    /// A growth was refused: a trap that follows is its consequence.
+    refused_growth: OnceLock<Breach>,
+    /// Kinds already reported, one bit each.
+    reported: AtomicU8,
+    failure: OnceLock<CallError>,
+    responded: AtomicBool,
+}
+
+impl Meter {
+    pub(crate) fn new(observer: Arc<dyn Observer>, pulse: Arc<Pulse>) -> Self {
+        Self {
+            observer,
+            pulse,
+            cpu_nanos: AtomicU64::new(0),
+            poll_began_nanos: AtomicU64::new(0),
+            poll_by_thread: AtomicBool::new(false),
+            long: AtomicBool::new(false),
+            begun: Instant::now(),
+            memory_bytes: AtomicU64::new(0),
+            refused_growth: OnceLock::new(),
+            reported: AtomicU8::new(0),
+            failure: OnceLock::new(),
+            responded: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn observer(&self) -> &Arc<dyn Observer> {
+        &self.observer
+    }
+
+    /// Polls `future` with the ticker awake and the cpu time of every poll counted.
+    pub(crate) async fn measure<F: Future>(&self, future: F) -> F::Output {
+        let mut future = pin!(future);
+        poll_fn(|context| {
+            let _poll = Poll::begin(self);
+            future.as_mut().poll(context)
+        })
+        .await
+    }
+
+    /// Cpu so far, at the end of a time slice.
+    pub(crate) fn end_slice(&self) -> Duration {
+        self.long.store(true, Ordering::Relaxed);
+        self.cpu_now()
+    }
+
+    fn begin_poll(&self) {
+        let by_thread = self.long.load(Ordering::Relaxed);
+        self.poll_by_thread.store(by_thread, Ordering::Relaxed);
+        self.poll_began_nanos.store(self.clock(), Ordering::Relaxed);
+    }
+
+    fn clock(&self) -> u64 {
+        if self.poll_by_thread.load(Ordering::Relaxed) {
+            thread_nanos()
+        } else {
+            nanos(self.begun.elapsed())
+        }
+    }
+
+    fn cpu_now(&self) -> Duration {
+        let began = self.poll_began_nanos.load(Ordering::Relaxed);
+        let poll = self.clock().saturating_sub(began);
+        Duration::from_nanos(self.cpu_nanos.load(Ordering::Relaxed) + poll)
+    }
+
+    /// Cpu of all polls that have ended.
+    pub(crate) fn cpu(&self) -> Duration {
+        Duration::from_nanos(self.cpu_nanos.load(Ordering::Relaxed))
+    }
+
+    /// Memories never shrink, so the last size is the peak.
+    pub(crate) fn set_memory(&self, bytes: u64) {
+        self.memory_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn memory(&self) -> u64 {
+        self.memory_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Tells the observer, once per kind.
+    pub(crate) fn breach(&self, breach: &Breach) {
+        let bit = 1_u8
+            << match breach {
+                Breach::Memory { .. } => 0,
+                Breach::Tables { .. } => 1,
+                Breach::WallTime { .. } => 2,
+                Breach::Fuel { .. } => 3,
+                Breach::LogRate { .. } => 4,
+                Breach::OutboundConnections { .. } => 5,
+                Breach::StackOverflow { .. } => 6,
+            };
+        if self.reported.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
+            self.observer.breach(breach.clone());
+        }
+    }
+
+    /// As [`Self::breach`], for a growth that the guest will see fail.
+    pub(crate) fn refuse_growth(&self, breach: Breach) {
+        self.breach(&breach);
+        let _ = self.refused_growth.set(breach);
+    }
+
+    pub(crate) fn refused_growth(&self) -> Option<&Breach> {
+        self.refused_growth.get()
+    }
+
+    /// Publishes why the call failed, before its streams end, so that their readers can tell a
+    /// failure from an end.
+    pub(crate) fn fail(&self, error: CallError) {
+        let _ = self.failure.set(error);
+    }
+
+    pub(crate) fn failure(&self) -> Option<&CallError> {
+        self.failure.get()
+    }
+
+    pub(crate) fn set_responded(&self) {
+        self.responded.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn responded(&self) -> bool {
+        self.responded.load(Ordering::Relaxed)
+    }
+}
+
+/// One poll, counted when it ends, also by a panic.
+struct Poll<'a>(&'a Meter);
+
+impl<'a> Poll<'a> {
+    fn begin(meter: &'a Meter) -> Self {
+        meter.pulse.enter();
+        meter.begin_poll();
+        Self(meter)
+    }
+}
+
+impl Drop for Poll<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail(CallError::Host {
+                reason: "a host function panicked".to_owned(),
+            });
+        }
+        let spent = self.0.cpu_now();
+        self.0.cpu_nanos.store(nanos(spent), Ordering::Relaxed);
+        self.0.pulse.leave();
+    }
+}
+
+fn thread_nanos() -> u64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    seconds.saturating_mul(1_000_000_000) + u64::try_from(time.tv_nsec).unwrap_or(0)
+}
+
+/// Saturates after 584 years.
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,108 @@
+//! What the runtime tells its embedder while guests run. Keeps nothing itself.
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use crate::errors::{Breach, CallError};
+
+/// Which output a guest wrote to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogStream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+impl fmt::Display for LogStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+        })
+    }
+}
+
+/// What a call was for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CallKind {
+    /// An HTTP request.
+    Http,
+    /// A run of a command.
+    Command,
+    /// An invocation of this export.
+    Invoke(String),
+    /// The instantiation that a replica is tried with before it counts as started.
+    Trial,
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CallOutcome {
+    /// The guest returned.
+    Completed,
+    /// A command exited with this status.
+    Exited(u8),
+    /// It failed.
+    Failed(CallError),
+    /// The caller went away; the guest was stopped.
+    Cancelled,
+}
+
+/// What one call used.
+#[derive(Debug, Clone)]
+pub struct CallRecord {
+    /// What it was for.
+    pub kind: CallKind,
+    /// When it got its place.
+    pub started: SystemTime,
+    /// How long it waited for that place.
+    pub queued: Duration,
+    /// From its place to its end.
+    pub wall: Duration,
+    /// Time on a thread, of guest and host functions.
+    pub cpu: Duration,
+    /// Fuel, if the component has a budget.
+    pub fuel_used: Option<u64>,
+    /// Most memory, over all memories of the instance.
+    pub memory_peak_bytes: u64,
+    /// How it ended.
+    pub outcome: CallOutcome,
+}
+
+/// A right that a guest used without having it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Denial {
+    /// An outgoing request to a host that no pattern covers.
+    HttpHost {
+        /// The host as the guest named it.
+        host: String,
+        /// The port, given or implied by the scheme.
+        port: u16,
+    },
+}
+
+impl fmt::Display for Denial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::HttpHost { host, port } => write!(
+                f,
+                "request to {host}:{port} denied: capabilities.http_outgoing does not list it"
+            ),
+        }
+    }
+}
+
+/// Receives what happens in one replica's instances.
+///
+/// Called from the threads that run guests: an implementation must not block.
+pub trait Observer: Send + Sync + 'static {
+    /// Output of a guest: bytes as written, not lines.
+    fn log(&self, stream: LogStream, bytes: &[u8]);
+    /// A limit was reached: once per kind and call, for logs once per flood.
+    fn breach(&self, breach: Breach);
+    /// A call ended, in whatever way.
+    fn call(&self, record: CallRecord);
+    /// A guest was refused something that it has no right to.
+    fn denied(&self, what: Denial);
+}

@@ -1,0 +1,363 @@
+//! A placed copy of a component: linked, tried, ready for calls, drained, stopped. Knows nothing
+//! of where it was placed or why.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use types::{ByteSize, ComponentKind, ComponentSpec, LimitsError, Millis, Name};
+use wasmtime::component::InstancePre;
+use wasmtime_wasi::p2::bindings::CommandPre;
+use wasmtime_wasi_config::WasiConfigVariables;
+use wasmtime_wasi_http::p2::bindings::ProxyPre;
+
+use crate::admission::Admission;
+use crate::bounds::TRIAL_TIME_MAX;
+use crate::call::Call;
+use crate::capability::OutgoingPolicy;
+use crate::compile::Compiled;
+use crate::engine::Profile;
+use crate::errors::{CallError, clipped};
+use crate::host::{Guest, Host};
+use crate::imports::{self, ImportRefusal};
+use crate::invoke::Export;
+use crate::log::Log;
+use crate::observer::{CallKind, CallOutcome, Observer};
+use crate::ticker::Ticker;
+
+pub use crate::host::Preopen;
+
+/// After the grace of a drain, how long stopped guests may take to be gone.
+const STOP_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// Which replica of what.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ReplicaId {
+    /// The workload.
+    pub workload: Name,
+    /// Its component.
+    pub component: Name,
+    /// Counted from 0.
+    pub index: u16,
+}
+
+impl fmt::Display for ReplicaId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.workload, self.component, self.index)
+    }
+}
+
+/// Everything that a replica needs to start.
+pub struct ReplicaConfig {
+    /// Which it is.
+    pub id: ReplicaId,
+    /// What was admitted.
+    pub spec: ComponentSpec,
+    /// Its code, compiled for [`Profile::of`] its limits.
+    pub compiled: Arc<Compiled>,
+    /// Directories that it sees.
+    pub preopens: Vec<Preopen>,
+    /// Who is told what happens in it.
+    pub observer: Arc<dyn Observer>,
+}
+
+/// A replica that cannot start.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StartReplicaError {
+    /// A limit out of range.
+    #[error("{0}")]
+    Limits(LimitsError),
+    /// More memory than a slot of this node's pool has.
+    #[error("limits.memory is {limit}: instances of this node have at most {max}")]
+    MemoryAbovePool {
+        /// `limits.memory`.
+        limit: ByteSize,
+        /// The node's setting.
+        max: ByteSize,
+    },
+    /// More memories or tables than the node's pool has in all.
+    #[error("an instance takes {needed} slots of a pool of {available}: raise the pool's size")]
+    PoolTooSmall {
+        /// Slots per instance.
+        needed: u32,
+        /// Slots of the node.
+        available: u32,
+    },
+    /// Compiled for other limits.
+    #[error("compiled for {found:?}: these limits need {needed:?}")]
+    Profile {
+        /// How it was compiled.
+        found: Profile,
+        /// What the limits need.
+        needed: Profile,
+    },
+    /// The binary is not what it was admitted as.
+    #[error("admitted as a {admitted} component, but the binary exports a {found} component")]
+    Kind {
+        /// What the ledger says.
+        admitted: ComponentKind,
+        /// What the binary says.
+        found: ComponentKind,
+    },
+    /// Imports that are not offered or not granted.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Imports(Vec<ImportRefusal>),
+    /// A directory that cannot be opened.
+    #[error("directory {} for the guest's {guest_path}: {reason}", host_dir.display())]
+    Preopen {
+        /// On this machine.
+        host_dir: PathBuf,
+        /// In the guest.
+        guest_path: String,
+        /// What the system says.
+        reason: String,
+    },
+    /// The types of an import or export are not those of the interface.
+    #[error("cannot be linked: {reason}")]
+    Link {
+        /// What the linker says.
+        reason: String,
+    },
+    /// The trial instantiation failed: a trap in a start function, a memory above the limit.
+    #[error("cannot be instantiated: {0}")]
+    Instantiate(CallError),
+}
+
+/// What became of the calls in flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DrainReport {
+    /// Ended by themselves.
+    pub finished: usize,
+    /// Stopped when the grace was over.
+    pub aborted: usize,
+}
+
+/// How a component's own entry point is called.
+pub(crate) enum Driver {
+    Http(ProxyPre<Host>),
+    Command(CommandPre<Host>),
+    Library,
+}
+
+pub(crate) struct Shared {
+    pub(crate) id: ReplicaId,
+    pub(crate) kind: ComponentKind,
+    pub(crate) guest: Arc<Guest>,
+    pub(crate) admission: Admission,
+    pub(crate) pre: InstancePre<Host>,
+    pub(crate) driver: Driver,
+    pub(crate) exports: Vec<Export>,
+    log: Arc<Log>,
+}
+
+/// A placed copy of a component. Clones are the same replica.
+#[derive(Clone)]
+pub struct Replica {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl fmt::Debug for Replica {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replica")
+            .field("id", &self.shared.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the node gives to every replica.
+pub(crate) struct Surroundings {
+    pub(crate) pool: Arc<Semaphore>,
+    pub(crate) pool_size: u32,
+    pub(crate) memory_max: ByteSize,
+    pub(crate) ticker: Arc<Ticker>,
+    pub(crate) tls: Arc<rustls::ClientConfig>,
+}
+
+impl Replica {
+    /// Links and tries; nothing is left behind if that fails.
+    pub(crate) async fn start(
+        config: ReplicaConfig,
+        around: &Surroundings,
+    ) -> Result<Self, StartReplicaError> {
+        check(&config, around)?;
+        let ReplicaConfig {
+            id,
+            spec,
+            compiled,
+            preopens,
+            observer,
+        } = config;
+        let pre = compiled
+            .engine
+            .linker
+            .instantiate_pre(&compiled.component)
+            .map_err(|error| link_error(&error))?;
+        let driver = driver(spec.kind, &pre)?;
+        let pool = Arc::clone(&around.pool);
+        let admission = Admission::new(&spec.limits, pool, around.pool_size, compiled.slots);
+        let log = Arc::new(Log::new(Arc::clone(&observer), spec.limits.log_rate));
+        let guest = Arc::new(Guest {
+            engine: compiled.engine.engine.clone(),
+            name: spec.name,
+            args: spec.args,
+            env: spec.env,
+            config: WasiConfigVariables::from_iter(spec.config),
+            preopens,
+            limits: spec.limits,
+            outgoing: OutgoingPolicy::new(&spec.capabilities, Arc::clone(&around.tls)),
+            log: Arc::clone(&log),
+            observer,
+            ticker: Arc::clone(&around.ticker),
+            stop: CancellationToken::new(),
+        });
+        let exports = Export::all(&compiled);
+        let shared = Shared {
+            id,
+            kind: spec.kind,
+            guest,
+            admission,
+            pre,
+            driver,
+            exports,
+            log,
+        };
+        let replica = Self {
+            shared: Arc::new(shared),
+        };
+        // A command is tried by running it.
+        if spec.kind != ComponentKind::Command {
+            replica
+                .try_out()
+                .await
+                .map_err(StartReplicaError::Instantiate)?;
+        }
+        tracing::debug!(replica = %replica.shared.id, "started");
+        Ok(replica)
+    }
+
+    async fn try_out(&self) -> Result<(), CallError> {
+        let limit = Millis::new(u64::try_from(TRIAL_TIME_MAX.as_millis()).unwrap_or(u64::MAX));
+        let place = self.shared.admission.trial_place(TRIAL_TIME_MAX).await?;
+        let call = Call::begin(&self.shared.guest, CallKind::Trial, place).with_wall_limit(limit);
+        let (store, result) = match call.store() {
+            Ok(mut store) => {
+                let result = call
+                    .drive(self.shared.pre.instantiate_async(&mut store))
+                    .await;
+                (Some(store), result.map(|_| ()))
+            }
+            Err(error) => (None, Err(error)),
+        };
+        let outcome = match &result {
+            Ok(()) => CallOutcome::Completed,
+            Err(error) => CallOutcome::Failed(error.clone()),
+        };
+        call.end(store, outcome);
+        result
+    }
+
+    /// Which replica this is.
+    #[must_use]
+    pub fn id(&self) -> &ReplicaId {
+        &self.shared.id
+    }
+
+    /// How it is driven.
+    #[must_use]
+    pub fn kind(&self) -> ComponentKind {
+        self.shared.kind
+    }
+
+    /// Calls that run now.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.shared.admission.in_flight()
+    }
+
+    /// Output dropped so far because of `limits.log_rate`.
+    #[must_use]
+    pub fn log_bytes_dropped(&self) -> u64 {
+        self.shared.log.dropped_bytes()
+    }
+
+    /// Refuses new calls, gives those in flight `grace` to end, then stops them.
+    pub async fn drain(&self, grace: Duration) -> DrainReport {
+        let before = self.in_flight();
+        self.shared.admission.close();
+        self.shared.admission.idle(grace).await;
+        let aborted = self.in_flight();
+        self.stop();
+        self.shared.admission.idle(STOP_TIME_MAX).await;
+        DrainReport {
+            finished: before.saturating_sub(aborted),
+            aborted,
+        }
+    }
+
+    /// Refuses new calls and stops those in flight, within a time slice where they compute.
+    pub fn stop(&self) {
+        self.shared.admission.close();
+        self.shared.guest.stop.cancel();
+    }
+}
+
+fn check(config: &ReplicaConfig, around: &Surroundings) -> Result<(), StartReplicaError> {
+    let ReplicaConfig {
+        spec,
+        compiled,
+        preopens,
+        ..
+    } = config;
+    spec.limits.check().map_err(StartReplicaError::Limits)?;
+    let (limit, max) = (spec.limits.memory, around.memory_max);
+    if limit > max {
+        return Err(StartReplicaError::MemoryAbovePool { limit, max });
+    }
+    if compiled.slots > around.pool_size {
+        let (needed, available) = (compiled.slots, around.pool_size);
+        return Err(StartReplicaError::PoolTooSmall { needed, available });
+    }
+    let (found, needed) = (compiled.profile, Profile::of(&spec.limits));
+    if found != needed {
+        return Err(StartReplicaError::Profile { found, needed });
+    }
+    let found = compiled.inspection.kind;
+    if found != spec.kind {
+        return Err(StartReplicaError::Kind {
+            admitted: spec.kind,
+            found,
+        });
+    }
+    imports::check(&compiled.inspection, spec).map_err(StartReplicaError::Imports)?;
+    for Preopen {
+        host_dir,
+        guest_path,
+        ..
+    } in preopens
+    {
+        std::fs::read_dir(host_dir).map_err(|error| StartReplicaError::Preopen {
+            host_dir: host_dir.clone(),
+            guest_path: guest_path.clone(),
+            reason: error.to_string(),
+        })?;
+    }
+    Ok(())
+}
+
+fn driver(kind: ComponentKind, pre: &InstancePre<Host>) -> Result<Driver, StartReplicaError> {
+    match kind {
+        ComponentKind::Http => ProxyPre::new(pre.clone()).map(Driver::Http),
+        ComponentKind::Command => CommandPre::new(pre.clone()).map(Driver::Command),
+        ComponentKind::Library => Ok(Driver::Library),
+    }
+    .map_err(|error| link_error(&error))
+}
+
+fn link_error(error: &wasmtime::Error) -> StartReplicaError {
+    StartReplicaError::Link {
+        reason: clipped(&format!("{error:#}")),
+    }
+}

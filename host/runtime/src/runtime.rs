@@ -1,0 +1,226 @@
+//! The runtime of a node: engines, pool, compilations, replicas. Knows nothing of what should run.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Semaphore;
+use types::{ByteSize, ComponentSpec, Digest, Limits};
+
+use crate::bounds::INSTANCES_MAX;
+use crate::capability;
+use crate::compile::{CompileCache, CompileError, Compiled};
+use crate::engine::{Profile, ProfiledEngine};
+use crate::errors::clipped;
+use crate::imports::{self, ImportRefusal};
+use crate::inspect::{self, InspectError, Inspection};
+use crate::replica::{Replica, ReplicaConfig, StartReplicaError, Surroundings};
+use crate::ticker::Ticker;
+
+/// What a node sets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuntimeConfig {
+    /// Slots of the pool, 1 to [`INSTANCES_MAX`]: instances that live at once, where one with
+    /// several memories takes several. Costs address space only until used.
+    pub instances_max: u32,
+    /// Largest memory of one slot, 64 KiB to [`Limits::MEMORY_MAX`].
+    pub memory_max: ByteSize,
+    /// Compiled components that stay in memory beyond those that replicas hold.
+    pub compiled_cache_entries: usize,
+}
+
+impl Default for RuntimeConfig {
+    fn default() -> Self {
+        Self {
+            instances_max: 1_000,
+            memory_max: Limits::MEMORY_MAX,
+            compiled_cache_entries: 128,
+        }
+    }
+}
+
+/// A runtime that cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartRuntimeError {
+    /// The pool's size is out of range.
+    #[error("{instances} pool slots: 1 to {INSTANCES_MAX} are possible (vm.max_map_count)")]
+    Instances {
+        /// What was asked for.
+        instances: u32,
+    },
+    /// The slots' size is out of range.
+    #[error("pool slots of {memory}: 64KiB to {} are possible", Limits::MEMORY_MAX)]
+    Memory {
+        /// What was asked for.
+        memory: ByteSize,
+    },
+    /// The engine refused its configuration, usually for want of address space.
+    #[error("the engine cannot be started: {reason}; try a smaller pool")]
+    Engine {
+        /// What it says.
+        reason: String,
+    },
+    /// No thread for time slices.
+    #[error("no thread for time slices: {0}")]
+    Ticker(std::io::Error),
+    /// Outgoing https cannot be set up.
+    #[error("outgoing https cannot be set up: {0}")]
+    Tls(rustls::Error),
+}
+
+/// Runs components on this machine. Clones are the same runtime.
+///
+/// ```
+/// use hypermesh_runtime::{Runtime, RuntimeConfig, assemble_text};
+///
+/// let runtime = Runtime::new(RuntimeConfig { instances_max: 16, ..RuntimeConfig::default() })?;
+/// let component = assemble_text(br#"(component (import "wasi:io/poll@0.2.0" (instance)))"#)?;
+/// let inspection = runtime.inspect(&component)?;
+/// assert_eq!(inspection.imports[0].interface(), "wasi:io/poll");
+/// assert_eq!(inspection.kind, types::ComponentKind::Library);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Runtime {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: RuntimeConfig,
+    fast: Arc<ProfiledEngine>,
+    /// Started with the first component that has a fuel budget.
+    metered: Mutex<Option<Arc<ProfiledEngine>>>,
+    cache: CompileCache,
+    around: Surroundings,
+}
+
+impl std::fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runtime")
+            .field("config", &self.inner.config)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Runtime {
+    /// Reserves the pool and starts the thread of time slices, which sleeps until guests compute.
+    ///
+    /// # Errors
+    /// [`StartRuntimeError`] names the setting that is out of range or what the system refused.
+    pub fn new(config: RuntimeConfig) -> Result<Self, StartRuntimeError> {
+        let RuntimeConfig {
+            instances_max: instances,
+            memory_max: memory,
+            ..
+        } = config;
+        if !(1..=INSTANCES_MAX).contains(&instances) {
+            return Err(StartRuntimeError::Instances { instances });
+        }
+        if !(ByteSize::kib(64)..=Limits::MEMORY_MAX).contains(&memory) {
+            return Err(StartRuntimeError::Memory { memory });
+        }
+        let fast = ProfiledEngine::new(&config, Profile::Fast).map_err(|error| {
+            StartRuntimeError::Engine {
+                reason: format!("{error:#}"),
+            }
+        })?;
+        let ticker = Ticker::start().map_err(StartRuntimeError::Ticker)?;
+        ticker.add(&fast.engine);
+        let around = Surroundings {
+            pool: Arc::new(Semaphore::new(
+                usize::try_from(instances).unwrap_or(usize::MAX),
+            )),
+            pool_size: instances,
+            memory_max: memory,
+            ticker: Arc::new(ticker),
+            tls: capability::tls_config().map_err(StartRuntimeError::Tls)?,
+        };
+        let cache = CompileCache::new(config.compiled_cache_entries);
+        let (fast, metered) = (Arc::new(fast), Mutex::new(None));
+        Ok(Self {
+            inner: Arc::new(Inner {
+                config,
+                fast,
+                metered,
+                cache,
+                around,
+            }),
+        })
+    }
+
+    /// Validates a binary component and says what it is, without compiling it.
+    ///
+    /// Takes time in proportion to the code in it: call it off the async threads for large ones.
+    ///
+    /// # Errors
+    /// [`InspectError`] if it is no component that this node can look at.
+    pub fn inspect(&self, bytes: &[u8]) -> Result<Inspection, InspectError> {
+        inspect::inspect(bytes)
+    }
+
+    /// Whether everything that a component imports is offered and granted.
+    ///
+    /// # Errors
+    /// Every import that is not, with what to do about it.
+    pub fn check_imports(
+        &self,
+        inspection: &Inspection,
+        spec: &ComponentSpec,
+    ) -> Result<(), Vec<ImportRefusal>> {
+        imports::check(inspection, spec)
+    }
+
+    /// Compiles `bytes`, or waits for whoever is at it, or returns what is still known.
+    ///
+    /// Must be called within a tokio runtime; the work is done on its blocking threads.
+    ///
+    /// # Errors
+    /// [`CompileError`], also if `bytes` are not what `artifact` names.
+    pub async fn compile(
+        &self,
+        artifact: Digest,
+        bytes: impl AsRef<[u8]> + Send + 'static,
+        profile: Profile,
+    ) -> Result<Arc<Compiled>, CompileError> {
+        let engine = self.engine(profile)?;
+        self.inner
+            .cache
+            .compile(artifact, bytes, engine, profile)
+            .await
+    }
+
+    /// Links a replica and, unless it is a command, tries whether it can be instantiated.
+    ///
+    /// # Errors
+    /// [`StartReplicaError`]; nothing of the replica is left behind.
+    pub async fn replica(&self, config: ReplicaConfig) -> Result<Replica, StartReplicaError> {
+        Replica::start(config, &self.inner.around).await
+    }
+
+    /// Pool slots that are free now, of [`RuntimeConfig::instances_max`].
+    #[must_use]
+    pub fn free_slots(&self) -> usize {
+        self.inner.around.pool.available_permits()
+    }
+
+    fn engine(&self, profile: Profile) -> Result<Arc<ProfiledEngine>, CompileError> {
+        if profile == Profile::Fast {
+            return Ok(Arc::clone(&self.inner.fast));
+        }
+        let mut metered = self
+            .inner
+            .metered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(engine) = metered.as_ref() {
+            return Ok(Arc::clone(engine));
+        }
+        let engine = ProfiledEngine::new(&self.inner.config, profile).map_err(|error| {
+            CompileError::Engine {
+                reason: clipped(&format!("{error:#}")),
+            }
+        })?;
+        self.inner.around.ticker.add(&engine.engine);
+        let engine = Arc::new(engine);
+        *metered = Some(Arc::clone(&engine));
+        Ok(engine)
+    }
+}

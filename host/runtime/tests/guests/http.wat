@@ -1,0 +1,102 @@
+;; The frame of every HTTP guest: a test puts the functions of its core module in.
+(component
+;;{streams}
+  (import "wasi:http/types@0.2.12" (instance $types
+    (alias outer 1 $input-stream (type $input-stream))
+    (alias outer 1 $output-stream (type $output-stream))
+    (export "input-stream" (type $in (eq $input-stream)))
+    (export "output-stream" (type $out (eq $output-stream)))
+;;{error-code}
+    (export "fields" (type $fields (sub resource)))
+    (export "incoming-request" (type $request (sub resource)))
+    (export "incoming-body" (type $incoming-body (sub resource)))
+    (export "outgoing-response" (type $response (sub resource)))
+    (export "outgoing-body" (type $outgoing-body (sub resource)))
+    (export "response-outparam" (type $outparam (sub resource)))
+    (export "[constructor]fields" (func (result (own $fields))))
+    (export "[constructor]outgoing-response" (func
+      (param "headers" (own $fields)) (result (own $response))))
+    (export "[method]outgoing-response.body" (func
+      (param "self" (borrow $response)) (result (result (own $outgoing-body)))))
+    (export "[method]outgoing-body.write" (func
+      (param "self" (borrow $outgoing-body)) (result (result (own $out)))))
+    (export "[static]outgoing-body.finish" (func
+      (param "this" (own $outgoing-body)) (param "trailers" (option (own $fields)))
+      (result (result (error $error-code)))))
+    (export "[static]response-outparam.set" (func
+      (param "param" (own $outparam))
+      (param "response" (result (own $response) (error $error-code)))))
+    (export "[method]incoming-request.consume" (func
+      (param "self" (borrow $request)) (result (result (own $incoming-body)))))
+    (export "[method]incoming-body.stream" (func
+      (param "self" (borrow $incoming-body)) (result (result (own $in)))))))
+  (alias export $types "incoming-request" (type $request))
+  (alias export $types "response-outparam" (type $outparam))
+;;{libc}
+  (core func $fields (canon lower (func $types "[constructor]fields")))
+  (core func $response (canon lower (func $types "[constructor]outgoing-response")))
+  (core func $body (canon lower (func $types "[method]outgoing-response.body") (memory $memory)))
+  (core func $write (canon lower (func $types "[method]outgoing-body.write") (memory $memory)))
+  (core func $finish (canon lower (func $types "[static]outgoing-body.finish")
+    (memory $memory) (realloc $realloc)))
+  (core func $set (canon lower (func $types "[static]response-outparam.set")
+    (memory $memory) string-encoding=utf8))
+  (core func $consume (canon lower (func $types "[method]incoming-request.consume")
+    (memory $memory)))
+  (core func $stream (canon lower (func $types "[method]incoming-body.stream") (memory $memory)))
+  (core func $read (canon lower (func $streams "[method]input-stream.blocking-read")
+    (memory $memory) (realloc $realloc)))
+  (core func $put (canon lower (func $streams "[method]output-stream.blocking-write-and-flush")
+    (memory $memory) (realloc $realloc)))
+  (core func $drop-in (canon resource.drop $input-stream))
+  (core func $drop-out (canon resource.drop $output-stream))
+  (core module $main
+    (import "libc" "memory" (memory 2))
+    (import "libc" "heap" (global $heap (mut i32)))
+    (import "host" "fields" (func $fields (result i32)))
+    (import "host" "response" (func $response (param i32) (result i32)))
+    (import "host" "body" (func $body (param i32 i32)))
+    (import "host" "write" (func $write (param i32 i32)))
+    (import "host" "finish" (func $finish (param i32 i32 i32 i32)))
+    (import "host" "set" (func $set (param i32 i32 i32 i32 i64 i32 i32 i32 i32)))
+    (import "host" "consume" (func $consume (param i32 i32)))
+    (import "host" "stream" (func $stream (param i32 i32)))
+    (import "host" "read" (func $read (param i32 i64 i32)))
+    (import "host" "put" (func $put (param i32 i32 i32 i32)))
+    (import "host" "drop-in" (func $drop-in (param i32)))
+    (import "host" "drop-out" (func $drop-out (param i32)))
+    (data (i32.const 1024) "hello, world\n")
+    ;; The own handle in a `result` that a call left at 0.
+    (func $ok (result i32)
+      (if (i32.load8_u (i32.const 0)) (then unreachable))
+      (i32.load (i32.const 4)))
+    ;; Sets an empty 200 response; returns its body.
+    (func $respond (param $out i32) (result i32)
+      (local $response i32) (local $body i32)
+      (local.set $response (call $response (call $fields)))
+      (call $body (local.get $response) (i32.const 0))
+      (local.set $body (call $ok))
+      (call $set (local.get $out) (i32.const 0) (local.get $response) (i32.const 0) (i64.const 0)
+        (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))
+      (local.get $body))
+    (func $open (param $body i32) (result i32)
+      (call $write (local.get $body) (i32.const 0))
+      (call $ok))
+    (func $close (param $body i32) (param $stream i32)
+      (call $drop-out (local.get $stream))
+      (call $finish (local.get $body) (i32.const 0) (i32.const 0) (i32.const 64)))
+;;{handle}
+  )
+  (core instance $main (instantiate $main
+    (with "libc" (instance $libc))
+    (with "host" (instance
+      (export "fields" (func $fields)) (export "response" (func $response))
+      (export "body" (func $body)) (export "write" (func $write))
+      (export "finish" (func $finish)) (export "set" (func $set))
+      (export "consume" (func $consume)) (export "stream" (func $stream))
+      (export "read" (func $read)) (export "put" (func $put))
+      (export "drop-in" (func $drop-in)) (export "drop-out" (func $drop-out))))))
+  (func $handle (param "request" (own $request)) (param "response-out" (own $outparam))
+    (canon lift (core func $main "handle")))
+  (instance $handler (export "handle" (func $handle)))
+  (export "wasi:http/incoming-handler@0.2.12" (instance $handler)))

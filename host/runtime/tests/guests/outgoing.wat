@@ -1,0 +1,122 @@
+;; Sends requests over http: how they end comes back as a number.
+(component
+  (import "wasi:io/poll@0.2.12" (instance $poll
+    (export "pollable" (type $pollable (sub resource)))
+    (export "[method]pollable.block" (func (param "self" (borrow $pollable))))))
+  (alias export $poll "pollable" (type $pollable))
+  (import "wasi:http/types@0.2.12" (instance $types
+    (alias outer 1 $pollable (type $outer-pollable))
+    (export "pollable" (type $pollable (eq $outer-pollable)))
+;;{error-code}
+    (type $scheme' (variant (case "HTTP") (case "HTTPS") (case "other" string)))
+    (export "scheme" (type $scheme (eq $scheme')))
+    (export "fields" (type $fields (sub resource)))
+    (export "outgoing-request" (type $request (sub resource)))
+    (export "request-options" (type $options (sub resource)))
+    (export "incoming-response" (type $response (sub resource)))
+    (export "future-incoming-response" (type $future (sub resource)))
+    (export "[constructor]fields" (func (result (own $fields))))
+    (export "[constructor]outgoing-request" (func
+      (param "headers" (own $fields)) (result (own $request))))
+    (export "[method]outgoing-request.set-scheme" (func
+      (param "self" (borrow $request)) (param "scheme" (option $scheme)) (result (result))))
+    (export "[method]outgoing-request.set-authority" (func
+      (param "self" (borrow $request)) (param "authority" (option string)) (result (result))))
+    (export "[method]outgoing-request.set-path-with-query" (func
+      (param "self" (borrow $request)) (param "path-with-query" (option string))
+      (result (result))))
+    (export "[method]future-incoming-response.subscribe" (func
+      (param "self" (borrow $future)) (result (own $pollable))))
+    (export "[method]future-incoming-response.get" (func
+      (param "self" (borrow $future))
+      (result (option (result (result (own $response) (error $error-code)))))))
+    (export "[method]incoming-response.status" (func
+      (param "self" (borrow $response)) (result u16)))))
+  (alias export $types "outgoing-request" (type $request))
+  (alias export $types "request-options" (type $options))
+  (alias export $types "future-incoming-response" (type $future))
+  (alias export $types "error-code" (type $error-code))
+  (import "wasi:http/outgoing-handler@0.2.12" (instance $handler
+    (alias outer 1 $request (type $outer-request))
+    (export "outgoing-request" (type $request (eq $outer-request)))
+    (alias outer 1 $options (type $outer-options))
+    (export "request-options" (type $options (eq $outer-options)))
+    (alias outer 1 $future (type $outer-future))
+    (export "future-incoming-response" (type $future (eq $outer-future)))
+    (alias outer 1 $error-code (type $outer-error-code))
+    (export "error-code" (type $error-code (eq $outer-error-code)))
+    (export "handle" (func
+      (param "request" (own $request)) (param "options" (option (own $options)))
+      (result (result (own $future) (error $error-code)))))))
+;;{libc}
+  (core func $fields (canon lower (func $types "[constructor]fields")))
+  (core func $request (canon lower (func $types "[constructor]outgoing-request")))
+  (core func $scheme (canon lower (func $types "[method]outgoing-request.set-scheme")
+    (memory $memory)))
+  (core func $authority (canon lower (func $types "[method]outgoing-request.set-authority")
+    (memory $memory)))
+  (core func $path (canon lower
+    (func $types "[method]outgoing-request.set-path-with-query") (memory $memory)))
+  (core func $handle (canon lower (func $handler "handle") (memory $memory) (realloc $realloc)))
+  (core func $subscribe (canon lower
+    (func $types "[method]future-incoming-response.subscribe")))
+  (core func $block (canon lower (func $poll "[method]pollable.block")))
+  (core func $get (canon lower (func $types "[method]future-incoming-response.get")
+    (memory $memory) (realloc $realloc)))
+  (core func $status (canon lower (func $types "[method]incoming-response.status")))
+  (core module $main
+    (import "libc" "memory" (memory 2))
+    (import "host" "fields" (func $fields (result i32)))
+    (import "host" "request" (func $request (param i32) (result i32)))
+    (import "host" "scheme" (func $scheme (param i32 i32 i32 i32 i32) (result i32)))
+    (import "host" "authority" (func $authority (param i32 i32 i32 i32) (result i32)))
+    (import "host" "path" (func $path (param i32 i32 i32 i32) (result i32)))
+    (import "host" "handle" (func $handle (param i32 i32 i32 i32)))
+    (import "host" "subscribe" (func $subscribe (param i32) (result i32)))
+    (import "host" "block" (func $block (param i32)))
+    (import "host" "get" (func $get (param i32 i32)))
+    (import "host" "status" (func $status (param i32) (result i32)))
+    (data (i32.const 1024) "/path?and=query")
+    ;; Starts a request; the future, or minus 2000 minus the error code.
+    (func $start (param $authority i32) (param $bytes i32) (result i32)
+      (local $request i32)
+      (local.set $request (call $request (call $fields)))
+      (drop (call $scheme (local.get $request) (i32.const 1) (i32.const 0) (i32.const 0)
+        (i32.const 0)))
+      (drop (call $path (local.get $request) (i32.const 1) (i32.const 1024) (i32.const 15)))
+      (if (call $authority (local.get $request) (i32.const 1) (local.get $authority)
+            (local.get $bytes))
+        (then (return (i32.const -3000))))
+      (call $handle (local.get $request) (i32.const 0) (i32.const 0) (i32.const 256))
+      (if (i32.load8_u (i32.const 256))
+        (then (return (i32.sub (i32.const -2000) (i32.load8_u (i32.const 264))))))
+      (i32.load (i32.const 264)))
+    ;; The status, or minus 1000 minus the error code.
+    (func $fetch (export "fetch") (param $authority i32) (param $bytes i32) (result i32)
+      (local $future i32)
+      (local.set $future (call $start (local.get $authority) (local.get $bytes)))
+      (if (i32.lt_s (local.get $future) (i32.const 0)) (then (return (local.get $future))))
+      (call $block (call $subscribe (local.get $future)))
+      (call $get (local.get $future) (i32.const 256))
+      (if (i32.load8_u (i32.const 272))
+        (then (return (i32.sub (i32.const -1000) (i32.load8_u (i32.const 280))))))
+      (call $status (i32.load (i32.const 280))))
+    ;; Opens one connection and leaves it open, then fetches over a second one.
+    (func (export "fetch-second") (param $authority i32) (param $bytes i32) (result i32)
+      (drop (call $start (local.get $authority) (local.get $bytes)))
+      (call $fetch (local.get $authority) (local.get $bytes))))
+  (core instance $main (instantiate $main
+    (with "libc" (instance $libc))
+    (with "host" (instance
+      (export "fields" (func $fields)) (export "request" (func $request))
+      (export "scheme" (func $scheme)) (export "authority" (func $authority))
+      (export "path" (func $path))
+      (export "handle" (func $handle)) (export "subscribe" (func $subscribe))
+      (export "block" (func $block)) (export "get" (func $get))
+      (export "status" (func $status))))))
+  (func $fetch (param "authority" string) (result s32)
+    (canon lift (core func $main "fetch") (memory $memory) (realloc $realloc)))
+  (func $fetch-second (param "authority" string) (result s32)
+    (canon lift (core func $main "fetch-second") (memory $memory) (realloc $realloc)))
+  (export "fetch" (func $fetch))
+  (export "fetch-second" (func $fetch-second)))

@@ -1,0 +1,123 @@
+//! Imports: what is offered really links, and what is not is refused by name.
+
+use hypermesh_runtime::{ImportRefusal, StartReplicaError, offered_interfaces};
+use types::{Capability, ComponentKind, ComponentSpec, Digest};
+
+use crate::harness::{assemble, guest, runtime, spec, try_start};
+
+fn importing(names: &[&str]) -> Vec<u8> {
+    let imports: String = names
+        .iter()
+        .map(|name| format!("(import \"{name}\" (instance))\n"))
+        .collect();
+    assemble(&format!("(component {imports})"))
+}
+
+fn library() -> ComponentSpec {
+    spec(ComponentKind::Library, Digest::of(b""))
+}
+
+fn outgoing() -> Capability {
+    Capability::HttpOutgoing {
+        allow: vec!["example.com".parse().unwrap()],
+    }
+}
+
+fn refusals(names: &[&str], spec: &ComponentSpec) -> Vec<ImportRefusal> {
+    let runtime = runtime();
+    let inspection = runtime.inspect(&importing(names)).unwrap();
+    runtime
+        .check_imports(&inspection, spec)
+        .err()
+        .unwrap_or_default()
+}
+
+#[tokio::test]
+async fn every_offered_interface_links() {
+    let names: Vec<String> = offered_interfaces()
+        .map(|offer| offer.to_string())
+        .collect();
+    assert!(
+        names
+            .iter()
+            .any(|name| name == "wasi:http/outgoing-handler@0.2.12")
+    );
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let granted = |spec: &mut ComponentSpec| spec.capabilities.push(outgoing());
+    try_start(&runtime(), importing(&names), Vec::new(), granted)
+        .await
+        .unwrap();
+}
+
+#[test]
+fn older_and_newer_releases_of_one_line_are_accepted() {
+    let names = ["wasi:cli/environment@0.2.0", "wasi:io/streams@0.2.99"];
+    assert_eq!(refusals(&names, &library()), []);
+}
+
+#[test]
+fn every_import_that_cannot_be_had_is_named_with_what_to_do() {
+    let names = [
+        "wasi:clocks/wall-clock@0.2.0",
+        "wasi:http/outgoing-handler@0.2.3",
+        "wasi:http/types@0.3.0",
+        "wasi:keyvalue/store@0.2.0",
+        "wasi:sockets/tcp@0.2.0",
+    ];
+    let texts: Vec<String> = refusals(&names, &library())
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let [denied, version, unknown, sockets] = texts.as_slice() else {
+        panic!("{texts:?}")
+    };
+    assert!(
+        denied.contains("`wasi:http/outgoing-handler@0.2.3` is not granted"),
+        "{denied}"
+    );
+    assert!(denied.contains("capabilities.http_outgoing"), "{denied}");
+    assert!(
+        version.contains("version 0.3.0 is wanted, 0.2.12 is offered"),
+        "{version}"
+    );
+    assert!(
+        unknown.contains("`wasi:keyvalue/store@0.2.0`: no such interface"),
+        "{unknown}"
+    );
+    assert!(sockets.contains("sockets are not offered yet"), "{sockets}");
+    let spec = ComponentSpec {
+        capabilities: vec![outgoing()],
+        ..library()
+    };
+    assert_eq!(refusals(&["wasi:http/outgoing-handler@0.2.3"], &spec), []);
+}
+
+#[tokio::test]
+async fn a_replica_without_the_grant_does_not_start() {
+    let error = try_start(&runtime(), guest("outgoing"), Vec::new(), |_| {})
+        .await
+        .err()
+        .unwrap();
+    let StartReplicaError::Imports(refusals) = error else {
+        panic!("{error}")
+    };
+    assert!(
+        matches!(refusals.as_slice(), [ImportRefusal::NotGranted { .. }]),
+        "{refusals:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_function_that_the_interface_lacks_does_not_link() {
+    let component = assemble(
+        "(component (import \"wasi:cli/exit@0.2.0\" (instance (export \"vanish\" (func)))))",
+    );
+    let error = try_start(&runtime(), component, Vec::new(), |_| {})
+        .await
+        .err()
+        .unwrap();
+    let StartReplicaError::Link { reason } = error else {
+        panic!("{error}")
+    };
+    assert!(reason.contains("vanish"), "{reason}");
+}

@@ -1,0 +1,16 @@
+//! Runs real guests, well-behaved and hostile, through the runtime's public interface.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+
+mod command;
+mod compile;
+mod files;
+mod harness;
+mod hostile;
+mod http;
+mod imports;
+mod inspect;
+mod library;
+mod limits;
+mod outgoing;
+mod start;

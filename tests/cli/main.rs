@@ -1,0 +1,20 @@
+//! The `nexus` binary as people use it: arguments in, text and exit codes out, real nodes.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test stops at the first surprise, helpers of tests included"
+)]
+
+mod changes;
+mod components;
+mod deploying;
+mod harness;
+mod help;
+mod invoking;
+mod lifetime;
+mod manifests;
+mod rollback;
+mod usage;
