@@ -38,10 +38,16 @@ fn run_tests(project: &Project) -> Result<&'static str, Failure> {
     let mut tests = project.cargo();
     let has_nextest = process::works("cargo-nextest", &["nextest", "--version"]);
     let (runner, words): (_, &[_]) = if has_nextest {
-        ("cargo nextest", &["nextest", "run", "--workspace"])
+        (
+            "cargo nextest",
+            &["nextest", "run", "--workspace", "--no-fail-fast"],
+        )
     } else {
         println!("xtask: cargo-nextest is not installed; using cargo test");
-        ("cargo test", &["test", "--workspace", "--all-targets"])
+        (
+            "cargo test",
+            &["test", "--workspace", "--all-targets", "--no-fail-fast"],
+        )
     };
     tests.args(words).env(GUESTS_VARIABLE, project.guests());
     process::show(runner, &mut tests)?;

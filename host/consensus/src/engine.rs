@@ -2,6 +2,7 @@
 //! (stateful over qmdb), and our application between them. Never knows where the network's bytes
 //! go, nor who submits transactions.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use commonware_broadcast::buffered;
@@ -14,6 +15,7 @@ use commonware_consensus::simplex;
 use commonware_consensus::simplex::config::{Floor, ForwardPolicy, SkipBudget, SkipPolicy};
 use commonware_consensus::simplex::elector::RoundRobin;
 use commonware_consensus::simplex::scheme::ed25519::Scheme;
+use commonware_consensus::simplex::types::Finalization;
 use commonware_consensus::types::{Epoch, FixedEpocher, ViewDelta};
 use commonware_cryptography::blake3::Blake3;
 use commonware_cryptography::certificate::{ConstantProvider, Verifier as _};
@@ -154,20 +156,7 @@ where
         network.backfill,
     );
 
-    let certificates = archive(
-        context.child("certificates"),
-        archive_config(
-            "certificates",
-            &page_cache,
-            Scheme::certificate_codec_config_unbounded(),
-        ),
-    )
-    .await;
-    let blocks = archive(
-        context.child("blocks"),
-        archive_config("blocks", &page_cache, ()),
-    )
-    .await;
+    let (certificates, blocks) = archives(context, &page_cache).await;
     let plan = SyncPlan::init(context.child("plan"), "state-").await;
     let start = plan.marshal_start(genesis.clone());
     let (marshal, marshal_mailbox, floor) =
@@ -271,6 +260,22 @@ where
 }
 
 type Archive<E, V> = prunable::Archive<EightCap, E, Digest, V>;
+
+/// Opens what is final: the certificates and the blocks, by height.
+async fn archives<E: Runtime>(
+    context: &E,
+    pages: &CacheRef,
+) -> (
+    Archive<E, Finalization<Scheme, Digest>>,
+    Archive<E, Arc<Block>>,
+) {
+    let codec = Scheme::certificate_codec_config_unbounded();
+    let config = archive_config("certificates", pages, codec);
+    let certificates = archive(context.child("certificates"), config).await;
+    let config = archive_config("blocks", pages, ());
+    let blocks = archive(context.child("blocks"), config).await;
+    (certificates, blocks)
+}
 
 async fn archive<E, V>(context: E, config: prunable::Config<EightCap, V::Cfg>) -> Archive<E, V>
 where

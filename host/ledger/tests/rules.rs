@@ -11,8 +11,8 @@ use hypermesh_ledger::{
 };
 use proptest::prelude::*;
 use types::{
-    ComponentKind, ComponentSpec, Digest, Limits, Name, PublicKey, RestartPolicy, Route, Signature,
-    WorkloadSpec,
+    ByteSize, ComponentKind, ComponentSpec, Digest, Limits, Millis, Name, PublicKey, RestartPolicy,
+    Route, Signature, WorkloadSpec,
 };
 
 const NODES: u8 = 3;
@@ -353,7 +353,20 @@ fn only_canonical_bytes_signed_for_this_fabric_decode() {
 fn transaction_bytes_are_pinned() {
     let fabric = Fabric::new();
     let operator = fabric.operator.clone();
-    let spec = workload("pinned", 2, &["/a"]);
+    let mut spec = workload("pinned", 2, &["/a"]);
+    // Spelled out: another default must not look like another format.
+    spec.components[0].limits = Limits {
+        memory: ByteSize::mib(64),
+        table_elements: 20_000,
+        wall_time: Millis::seconds(30),
+        cpu_percent: 100,
+        fuel: None,
+        requests_in_flight: 32,
+        requests_queued: 128,
+        queue_time: Millis::seconds(5),
+        log_rate: ByteSize::kib(64),
+        outbound_connections: 8,
+    };
     let bytes = fabric.sign(
         &operator,
         3,
