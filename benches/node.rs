@@ -18,6 +18,9 @@ use types::Name;
 const STARTS: usize = 15;
 const TRANSACTIONS: usize = 200;
 const DEPLOYMENTS: usize = 60;
+/// Pause after a start, for what the start itself still writes.
+const IDLE_SETTLES_AFTER: Duration = Duration::from_secs(5);
+const IDLE_TIME: Duration = Duration::from_secs(60);
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
@@ -30,6 +33,7 @@ async fn main() -> Result<(), Failure> {
         drop(fabric);
     }
     let fabric = Fabric::start().await?;
+    let idle = idle().await?;
     let mut transactions = transactions(&fabric).await?;
     let mut deployments = deployments(&fabric).await?;
     let rows: Vec<_> = [

@@ -2,7 +2,7 @@
 
 mod metrics;
 
-pub use metrics::{CallEnd, CallSample, Metrics, NodeSample, WorkloadLabels};
+pub use metrics::{CallEnd, CallMetrics, CallSample, Metrics, NodeSample, WorkloadLabels};
 
 /// Content type of [`Metrics::encode`] (OpenMetrics 1.0, which Prometheus reads).
 pub const METRICS_CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

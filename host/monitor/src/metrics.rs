@@ -1,7 +1,7 @@
 //! The metric families, one place for names, units and labels.
 
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
@@ -26,6 +26,29 @@ pub struct WorkloadLabels {
     pub component: String,
 }
 
+/// The series of one component's calls.
+#[derive(Debug, Clone)]
+pub struct CallMetrics {
+    /// In the order of [`CallEnd::ALL`].
+    ended: [Counter; CallEnd::ALL.len()],
+    latency: Histogram,
+    cpu: Counter<f64, AtomicU64>,
+    memory_peak: Gauge<i64, AtomicI64>,
+}
+
+impl CallMetrics {
+    /// Counts one ended call.
+    pub fn count(&self, sample: &CallSample) {
+        if let Some(ended) = self.ended.get(sample.end as usize) {
+            ended.inc();
+        }
+        self.latency.observe(sample.wall.as_secs_f64());
+        self.cpu.inc_by(sample.cpu.as_secs_f64());
+        let peak = i64::try_from(sample.memory_peak_bytes).unwrap_or(i64::MAX);
+        self.memory_peak.inner().fetch_max(peak, Ordering::Relaxed);
+    }
+}
+
 /// How a call ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CallEnd {
@@ -39,6 +62,17 @@ pub enum CallEnd {
     Cancelled,
     /// It found no place in time and never ran.
     Refused,
+}
+
+impl CallEnd {
+    /// Every way, in the order of declaration.
+    const ALL: [Self; 5] = [
+        Self::Ok,
+        Self::Failed,
+        Self::Limit,
+        Self::Cancelled,
+        Self::Refused,
+    ];
 }
 
 impl EncodeLabelValue for CallEnd {
@@ -190,29 +224,28 @@ impl Metrics {
         );
     }
 
-    /// Counts one ended call.
-    pub fn call(&self, labels: &WorkloadLabels, sample: &CallSample) {
+    /// The series that every call of a component counts in, looked up once.
+    #[must_use]
+    pub fn calls_of(&self, labels: &WorkloadLabels) -> CallMetrics {
         let WorkloadLabels {
             workload,
             component,
-        } = labels.clone();
-        let call_labels = CallLabels {
-            workload,
-            component,
-            end: sample.end,
-        };
-        self.calls.get_or_create(&call_labels).inc();
-        self.latency
-            .get_or_create(labels)
-            .observe(sample.wall.as_secs_f64());
-        self.cpu
-            .get_or_create(labels)
-            .inc_by(sample.cpu.as_secs_f64());
-        let peak = i64::try_from(sample.memory_peak_bytes).unwrap_or(i64::MAX);
-        let gauge = self.memory_peak.get_or_create(labels);
-        gauge
-            .inner()
-            .fetch_max(peak, std::sync::atomic::Ordering::Relaxed);
+        } = labels;
+        let ended = CallEnd::ALL.map(|end| {
+            let (workload, component) = (workload.clone(), component.clone());
+            let labels = CallLabels {
+                workload,
+                component,
+                end,
+            };
+            self.calls.get_or_create(&labels).clone()
+        });
+        CallMetrics {
+            ended,
+            latency: self.latency.get_or_create(labels).clone(),
+            cpu: self.cpu.get_or_create(labels).clone(),
+            memory_peak: self.memory_peak.get_or_create(labels).clone(),
+        }
     }
 
     /// Counts a trap.
@@ -236,13 +269,7 @@ impl Metrics {
             workload,
             component,
         } = labels;
-        for end in [
-            CallEnd::Ok,
-            CallEnd::Failed,
-            CallEnd::Limit,
-            CallEnd::Cancelled,
-            CallEnd::Refused,
-        ] {
+        for end in CallEnd::ALL {
             let (workload, component) = (workload.clone(), component.clone());
             self.calls.remove(&CallLabels {
                 workload,
@@ -330,14 +357,12 @@ mod tests {
             cpu: Duration::from_millis(2),
             memory_peak_bytes: 65_536,
         };
-        metrics.call(&labels(), &sample);
-        metrics.call(
-            &labels(),
-            &CallSample {
-                memory_peak_bytes: 1,
-                ..sample
-            },
-        );
+        let calls = metrics.calls_of(&labels());
+        calls.count(&sample);
+        calls.count(&CallSample {
+            memory_peak_bytes: 1,
+            ..sample
+        });
         metrics.trap(&labels());
         metrics.breach(&labels(), "memory");
         metrics.denial(&labels(), "http-outgoing");

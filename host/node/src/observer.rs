@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use admin::LogStream;
-use monitor::{CallEnd, CallSample, WorkloadLabels};
+use monitor::{CallEnd, CallMetrics, CallSample, WorkloadLabels};
 use orchestrator::ReplicaKey;
 use runtime::{Breach, CallError, CallKind, CallOutcome, CallRecord, Denial, Observer};
 
@@ -20,6 +20,7 @@ pub(crate) struct ReplicaObserver {
     shared: Arc<Shared>,
     key: ReplicaKey,
     labels: WorkloadLabels,
+    calls: CallMetrics,
     book: Arc<Logbook>,
     stats: Arc<ReplicaStats>,
     stdout: Mutex<LineSplitter>,
@@ -29,6 +30,7 @@ pub(crate) struct ReplicaObserver {
 impl ReplicaObserver {
     pub(crate) fn new(shared: Arc<Shared>, key: ReplicaKey) -> Self {
         let labels = labels(&key);
+        let calls = shared.metrics.calls_of(&labels);
         let book = shared.logs.book(&key.workload);
         let stats = shared.replicas.stats(&key);
         let (stdout, stderr) = (Mutex::default(), Mutex::default());
@@ -36,6 +38,7 @@ impl ReplicaObserver {
             shared,
             key,
             labels,
+            calls,
             book,
             stats,
             stdout,
@@ -137,15 +140,12 @@ impl Observer for ReplicaObserver {
             memory_peak_bytes,
             ..
         } = record;
-        self.shared.metrics.call(
-            &self.labels,
-            &CallSample {
-                end,
-                wall,
-                cpu,
-                memory_peak_bytes,
-            },
-        );
+        self.calls.count(&CallSample {
+            end,
+            wall,
+            cpu,
+            memory_peak_bytes,
+        });
     }
 
     fn denied(&self, what: Denial) {

@@ -65,7 +65,9 @@ impl Replica {
         let call = Call::begin(&self.shared.guest, CallKind::Http, place);
         let meter = Arc::clone(call.meter());
         let (respond, response) = oneshot::channel();
-        let task = tokio::spawn(serve(Arc::clone(&self.shared), call, request, respond));
+        let serve = serve(Arc::clone(&self.shared), call, request, respond);
+        // Boxed: a task's future is moved several times on its way, and this one is large.
+        let task = tokio::spawn(Box::pin(serve));
         let cancel = CancelOnDrop(Some(task.abort_handle()));
         match response.await {
             Ok(Ok(response)) => Ok(ResponseBody::wrap(response, meter, cancel)),
@@ -116,9 +118,8 @@ where
     };
     let (store, result) = match call.store() {
         Ok(mut store) => {
-            let result = call
-                .drive(answer(pre, &mut store, &call, request, respond))
-                .await;
+            let answer = Box::pin(answer(pre, &mut store, &call, request, respond));
+            let result = call.drive(answer).await;
             (Some(store), result)
         }
         Err(error) => (None, Err(error)),
