@@ -55,7 +55,42 @@ async fn main() -> Result<(), Failure> {
         "{}",
         table(&["bench", "samples", "p50 ms", "p99 ms"], &rows)
     );
+    println!("{idle}");
     Ok(())
+}
+
+/// What a node that has nothing to do uses: cpu time and bytes written of this whole process.
+async fn idle() -> Result<String, Failure> {
+    tokio::time::sleep(IDLE_SETTLES_AFTER).await;
+    let before = usage()?;
+    tokio::time::sleep(IDLE_TIME).await;
+    let after = usage()?;
+    let seconds = IDLE_TIME.as_secs_f64();
+    let percent = (after.0 - before.0) / seconds * 100.0;
+    let written = (after.1 - before.1) * 60.0 / seconds;
+    let head = ["bench", "% of a core", "bytes a minute"];
+    let row = vec![
+        format!("node::idle/seconds={seconds}"),
+        format!("{percent:.2}"),
+        format!("{written:.0}"),
+    ];
+    Ok(table(&head, &[row]))
+}
+
+/// Cpu seconds and bytes written of this process so far (proc(5)).
+fn usage() -> Result<(f64, f64), Failure> {
+    const TICKS_PER_SECOND: f64 = 100.0;
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let after_name = stat.rsplit(')').next().unwrap_or_default();
+    // User and system time are fields 14 and 15; this text begins with field 3.
+    let fields = after_name.split_whitespace().skip(11).take(2);
+    let ticks: f64 = fields.filter_map(|field| field.parse::<f64>().ok()).sum();
+    let io = std::fs::read_to_string("/proc/self/io")?;
+    let written = io
+        .lines()
+        .find_map(|line| line.strip_prefix("write_bytes: "));
+    let written: f64 = written.ok_or("/proc/self/io has no write_bytes")?.parse()?;
+    Ok((ticks / TICKS_PER_SECOND, written))
 }
 
 /// One small append and `fdatasync` after the other, where nodes keep their data.

@@ -3,7 +3,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use tokio::task::yield_now;
 use tokio::time::{sleep, sleep_until};
@@ -26,8 +26,8 @@ pub(crate) struct Call {
     meter: Arc<Meter>,
     kind: CallKind,
     wall_limit: Millis,
-    started: SystemTime,
-    begun: Instant,
+    /// Read when the call returned; else it ends when it is dropped.
+    wall: Option<Duration>,
     fuel_used: Option<u64>,
     outcome: CallOutcome,
     place: Place,
@@ -38,14 +38,15 @@ impl Call {
         let meter = Meter::new(
             Arc::clone(&guest.observer),
             Arc::clone(guest.ticker.pulse()),
+            // A request is handed to a task of its own.
+            kind != CallKind::Http,
         );
         Self {
             guest: Arc::clone(guest),
             meter: Arc::new(meter),
             kind,
             wall_limit: guest.limits.wall_time,
-            started: SystemTime::now(),
-            begun: Instant::now(),
+            wall: None,
             fuel_used: None,
             outcome: CallOutcome::Cancelled,
             place,
@@ -69,8 +70,8 @@ impl Call {
             .map_err(|error| CallError::Host {
                 reason: clipped(&format!("{error:#}")),
             })?;
-        let deadline = self.begun + self.wall_limit.duration();
-        let mut pace = Pace::new(self.guest.limits.cpu_percent, self.begun, deadline);
+        let deadline = self.meter.begun() + self.wall_limit.duration();
+        let mut pace = Pace::new(self.guest.limits.cpu_percent, self.meter.begun(), deadline);
         let (meter, limit) = (Arc::clone(&self.meter), self.wall_limit);
         store.set_epoch_deadline(1);
         // tokio's own yield, not wasmtime's: it lets the worker look at sockets and timers between
@@ -94,14 +95,14 @@ impl Call {
         &self,
         work: impl Future<Output = wasmtime::Result<T>>,
     ) -> Result<T, CallError> {
-        let deadline = self.begun + self.wall_limit.duration();
+        let deadline = self.meter.begun() + self.wall_limit.duration();
         tokio::select! {
             // The guest first: a call that needs no wait arms neither timer nor cancellation. One
             // that computes comes back here after every slice.
             biased;
             result = self.meter.measure(work) => result.map_err(|error| self.classify(&error)),
             () = self.guest.stop.cancelled() => Err(CallError::Stopped),
-            () = sleep_until(deadline.into()) => Err(self.breached(self.wall_time())),
+            () = async { sleep_until(deadline.into()).await } => Err(self.breached(self.wall_time())),
         }
     }
 
@@ -116,6 +117,9 @@ impl Call {
         });
         if let CallOutcome::Failed(error) = &outcome {
             self.meter.fail(error.clone());
+        }
+        if outcome == CallOutcome::Completed {
+            self.wall = Some(self.meter.wall());
         }
         self.outcome = outcome;
         drop(store);
@@ -165,10 +169,9 @@ impl Drop for Call {
     fn drop(&mut self) {
         let outcome = std::mem::replace(&mut self.outcome, CallOutcome::Cancelled);
         self.guest.observer.call(CallRecord {
-            kind: self.kind.clone(),
-            started: self.started,
+            kind: std::mem::replace(&mut self.kind, CallKind::Trial),
             queued: self.place.queued,
-            wall: self.begun.elapsed(),
+            wall: self.wall.unwrap_or_else(|| self.meter.begun().elapsed()),
             cpu: self.meter.cpu(),
             fuel_used: self.fuel_used,
             memory_peak_bytes: self.meter.memory(),

@@ -31,6 +31,11 @@ pub(crate) struct Meter {
     /// The call has outlived a time slice.
     long: AtomicBool,
     begun: Instant,
+    /// Clocks are slow to read beside a short call, so a reading serves twice where it can: the
+    /// first poll of a call that is driven at once began when the call did, and a call that
+    /// returned ended when its last poll did.
+    first_poll_is_begin: AtomicBool,
+    last_poll_ended_nanos: AtomicU64,
     memory_bytes: AtomicU64,
     /// A growth was refused: a trap that follows is its consequence.
     refused_growth: OnceLock<Breach>,
@@ -41,7 +46,12 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    pub(crate) fn new(observer: Arc<dyn Observer>, pulse: Arc<Pulse>) -> Self {
+    /// `driven_at_once`: the first poll follows without another task in between.
+    pub(crate) fn new(
+        observer: Arc<dyn Observer>,
+        pulse: Arc<Pulse>,
+        driven_at_once: bool,
+    ) -> Self {
         Self {
             observer,
             pulse,
@@ -50,6 +60,8 @@ impl Meter {
             poll_by_thread: AtomicBool::new(false),
             long: AtomicBool::new(false),
             begun: Instant::now(),
+            first_poll_is_begin: AtomicBool::new(driven_at_once),
+            last_poll_ended_nanos: AtomicU64::new(0),
             memory_bytes: AtomicU64::new(0),
             refused_growth: OnceLock::new(),
             reported: AtomicU8::new(0),
@@ -78,7 +90,24 @@ impl Meter {
         self.cpu_now()
     }
 
+    /// When the call got its place.
+    pub(crate) const fn begun(&self) -> Instant {
+        self.begun
+    }
+
+    /// From its place to its end, for a call that returned.
+    pub(crate) fn wall(&self) -> Duration {
+        if self.long.load(Ordering::Relaxed) {
+            self.begun.elapsed()
+        } else {
+            Duration::from_nanos(self.last_poll_ended_nanos.load(Ordering::Relaxed))
+        }
+    }
+
     fn begin_poll(&self) {
+        if self.first_poll_is_begin.swap(false, Ordering::Relaxed) {
+            return;
+        }
         let by_thread = self.long.load(Ordering::Relaxed);
         self.poll_by_thread.store(by_thread, Ordering::Relaxed);
         self.poll_began_nanos.store(self.clock(), Ordering::Relaxed);
@@ -93,8 +122,12 @@ impl Meter {
     }
 
     fn cpu_now(&self) -> Duration {
+        self.cpu_at(self.clock())
+    }
+
+    fn cpu_at(&self, clock: u64) -> Duration {
         let began = self.poll_began_nanos.load(Ordering::Relaxed);
-        let poll = self.clock().saturating_sub(began);
+        let poll = clock.saturating_sub(began);
         Duration::from_nanos(self.cpu_nanos.load(Ordering::Relaxed) + poll)
     }
 
@@ -176,8 +209,10 @@ impl Drop for Poll<'_> {
                 reason: "a host function panicked".to_owned(),
             });
         }
-        let spent = self.0.cpu_now();
+        let clock = self.0.clock();
+        let spent = self.0.cpu_at(clock);
         self.0.cpu_nanos.store(nanos(spent), Ordering::Relaxed);
+        self.0.last_poll_ended_nanos.store(clock, Ordering::Relaxed);
         self.0.pulse.leave();
     }
 }

@@ -1,7 +1,7 @@
 //! What the runtime tells its embedder while guests run. Keeps nothing itself.
 
 use std::fmt;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use crate::errors::{Breach, CallError};
 
@@ -54,8 +54,6 @@ pub enum CallOutcome {
 pub struct CallRecord {
     /// What it was for.
     pub kind: CallKind,
-    /// When it got its place.
-    pub started: SystemTime,
     /// How long it waited for that place.
     pub queued: Duration,
     /// From its place to its end.
