@@ -18,6 +18,7 @@ mod admin_api;
 mod components;
 mod data_directory;
 mod durability;
+mod examples;
 mod guests;
 #[path = "../cli/harness.rs"]
 #[allow(

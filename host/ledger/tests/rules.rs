@@ -384,8 +384,8 @@ const PINNED_TRANSACTION: &str =
 const PINNED_FABRIC: &str =
     "blake3:b00c37e9504ae5c964095e69bb71e8911492b51367ddfec60a397dac52c972c1";
 
-fn operations() -> impl Strategy<Value = Vec<(u8, u8, u16, u64)>> {
-    prop::collection::vec((0..5_u8, 0..4_u8, 0..6_u16, 0..40_u64), 1..60)
+fn operations() -> impl Strategy<Value = Vec<(u8, u8, u16, usize)>> {
+    prop::collection::vec((0..5_u8, 0..4_u8, 0..6_u16, 0..40_usize), 1..60)
 }
 
 proptest! {
@@ -401,7 +401,7 @@ proptest! {
             let current = fabric.view().deployment(&workload_name).unwrap();
             let operation = match kind {
                 0 => Operation::Deploy {
-                    spec: workload(text, replicas, &[["/x", "/y", "/z"][number as usize % 3]]),
+                    spec: workload(text, replicas, &[["/x", "/y", "/z"][number % 3]]),
                     replaces: current.map(|record| record.generation),
                 },
                 1 => Operation::Scale {
