@@ -9,6 +9,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
 use types::Digest;
 
@@ -118,6 +119,15 @@ impl Artifacts {
             .map(|metadata| metadata.len())
     }
 
+    /// Makes an artifact count as just stored, so that the next [`Self::sweep`] spares it: whoever
+    /// was told that it is here need not send it again. Absent artifacts stay absent.
+    pub fn refresh(&self, digest: &Digest) {
+        if let Ok(file) = File::options().append(true).open(self.path(digest)) {
+            // Failing that, the artifact may be swept before it is named, which its reader is told.
+            let _ = file.set_modified(SystemTime::now());
+        }
+    }
+
     /// Reads an artifact whole and checks it.
     ///
     /// # Errors
@@ -178,11 +188,7 @@ impl Artifacts {
     ///
     /// # Errors
     /// [`StorageError`] if the folder cannot be listed or a file not removed.
-    pub fn sweep(
-        &self,
-        live: &BTreeSet<Digest>,
-        age: std::time::Duration,
-    ) -> Result<usize, StorageError> {
+    pub fn sweep(&self, live: &BTreeSet<Digest>, age: Duration) -> Result<usize, StorageError> {
         let names: BTreeSet<String> = live.iter().map(Digest::hex).collect();
         let mut removed = 0;
         for entry in fs::read_dir(&*self.folder).map_err(failed("list", &self.folder))? {
@@ -305,14 +311,21 @@ mod tests {
         let live = store.store(b"live").unwrap();
         let dead = store.store(b"dead").unwrap();
         let keep = BTreeSet::from([live]);
+        assert_eq!(store.sweep(&keep, Duration::from_secs(3600)).unwrap(), 0);
+        std::thread::sleep(Duration::from_millis(5));
+        assert_eq!(store.sweep(&keep, Duration::ZERO).unwrap(), 1);
+        assert!(store.size(&live).is_some() && store.size(&dead).is_none());
+        let old = SystemTime::now() - Duration::from_secs(7_200);
+        let file = File::options()
+            .append(true)
+            .open(store.path(&live))
+            .unwrap();
+        file.set_modified(old).unwrap();
+        store.refresh(&live);
+        let nothing = BTreeSet::new();
         assert_eq!(
-            store
-                .sweep(&keep, std::time::Duration::from_secs(3600))
-                .unwrap(),
+            store.sweep(&nothing, Duration::from_secs(3_600)).unwrap(),
             0
         );
-        std::thread::sleep(std::time::Duration::from_millis(5));
-        assert_eq!(store.sweep(&keep, std::time::Duration::ZERO).unwrap(), 1);
-        assert!(store.size(&live).is_some() && store.size(&dead).is_none());
     }
 }

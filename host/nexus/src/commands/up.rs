@@ -160,5 +160,8 @@ fn start_logging() -> Outcome {
     } else {
         logs.json().try_init()
     };
-    set.map_err(|error| Failure::new(Exit::Failed, format!("cannot start logging: {error}")))
+    set.map_err(|error| Failure::new(Exit::Failed, format!("cannot start logging: {error}")))?;
+    // What fails inside is reported by the node in a sentence; where it failed belongs in the log.
+    std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
+    Ok(())
 }

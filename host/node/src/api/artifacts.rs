@@ -109,6 +109,7 @@ async fn report(
     r#use: ArtifactUse,
 ) -> Result<ArtifactReport, Refused> {
     let shared = Arc::clone(shared);
+    shared.artifacts.refresh(&digest);
     let looked = tokio::task::spawn_blocking(move || match r#use {
         ArtifactUse::File => {
             let bytes = shared.artifacts.size(&digest);
