@@ -75,7 +75,10 @@ fn metrics_parse_and_count_calls_traps_and_limits() {
     let value = |metric: &str, workload: &str| {
         let found = samples.iter().find(|sample| {
             let label = sample.labels.get("workload");
-            sample.metric == metric && (workload.is_empty() || label == Some(workload))
+            let end = sample.labels.get("end").unwrap_or("ok");
+            sample.metric == metric
+                && (workload.is_empty() || label == Some(workload))
+                && end == "ok"
         });
         match found.map(|sample| &sample.value) {
             Some(
