@@ -106,21 +106,21 @@ fn connection(
 }
 
 async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Response<Body> {
-    let host = host(&request).to_owned();
-    let path = request.uri().path().to_owned();
     let routes = Arc::clone(&shared.state().routes);
-    let Some(target) = routes.find(&host, &path) else {
+    let (host, path) = (host(&request), request.uri().path());
+    let Some(target) = routes.find(host, path) else {
         let text = format!("no workload has a route for {host}{path}\n");
         return plain(StatusCode::NOT_FOUND, text, None);
     };
-    let Some(live) = shared
+    let replica = shared
         .replicas
-        .least_loaded(&target.workload, &target.component)
-    else {
+        .least_loaded(&target.workload, &target.component);
+    let Some(replica) = replica else {
         let text = format!("{}/{} does not run\n", target.workload, target.component);
         return plain(StatusCode::SERVICE_UNAVAILABLE, text, Some(RETRY_AFTER_S));
     };
-    match live.replica.handle(request).await {
+    drop(routes);
+    match replica.handle(request).await {
         Ok(response) => response.map(BodyExt::boxed_unsync),
         Err(error) => refuse(&error),
     }

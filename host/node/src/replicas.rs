@@ -46,51 +46,69 @@ impl ReplicaStats {
     }
 }
 
+/// Replicas by workload and component: found without building a key.
+type ByComponent = BTreeMap<Name, BTreeMap<Name, Vec<LiveReplica>>>;
+
 /// Replicas by component.
 #[derive(Default)]
 pub(crate) struct Replicas {
-    live: RwLock<BTreeMap<(Name, Name), Vec<LiveReplica>>>,
+    live: RwLock<ByComponent>,
     stats: Mutex<BTreeMap<ReplicaKey, Arc<ReplicaStats>>>,
 }
 
 impl Replicas {
     /// Lets calls reach a replica.
     pub(crate) fn publish(&self, replica: LiveReplica) {
-        let component = (replica.key.workload.clone(), replica.key.component.clone());
+        let ReplicaKey {
+            workload,
+            component,
+            ..
+        } = replica.key.clone();
         let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
-        live.entry(component).or_default().push(replica);
+        let components = live.entry(workload).or_default();
+        components.entry(component).or_default().push(replica);
     }
 
     /// Keeps new calls away from a replica.
     pub(crate) fn withdraw(&self, key: &ReplicaKey, generation: u64) {
-        let component = (key.workload.clone(), key.component.clone());
         let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(replicas) = live.get_mut(&component) {
+        let Some(components) = live.get_mut(&key.workload) else {
+            return;
+        };
+        if let Some(replicas) = components.get_mut(&key.component) {
             replicas.retain(|live| live.key != *key || live.generation != generation);
-            if replicas.is_empty() {
-                live.remove(&component);
-            }
         }
+        components.retain(|_, replicas| !replicas.is_empty());
+        live.retain(|_, components| !components.is_empty());
     }
 
     /// The replica of a component with the fewest calls in flight, of its newest generation.
-    pub(crate) fn least_loaded(&self, workload: &Name, component: &Name) -> Option<LiveReplica> {
+    pub(crate) fn least_loaded(&self, workload: &Name, component: &Name) -> Option<Replica> {
         let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
-        let replicas = live.get(&(workload.clone(), component.clone()))?;
-        let newest = replicas.iter().map(|live| live.generation).max()?;
-        let current = replicas.iter().filter(|live| live.generation == newest);
-        current.min_by_key(|live| live.replica.in_flight()).cloned()
+        let current = current(&live, workload, component);
+        let least = current.min_by_key(|live| live.replica.in_flight());
+        least.map(|live| live.replica.clone())
+    }
+
+    /// Signatures of what a component exports, as far as a replica runs here to tell.
+    pub(crate) fn exports(&self, workload: &Name, component: &Name) -> Arc<[String]> {
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        let mut current = current(&live, workload, component);
+        current
+            .next()
+            .map_or_else(Arc::default, |live| Arc::clone(&live.exports))
     }
 
     /// Calls that run now in one replica, over its generations.
     pub(crate) fn in_flight(&self, key: &ReplicaKey) -> usize {
-        let component = (key.workload.clone(), key.component.clone());
         let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
-        let replicas = live.get(&component).into_iter().flatten();
-        replicas
-            .filter(|live| live.key == *key)
-            .map(|live| live.replica.in_flight())
-            .sum()
+        let components = live.get(&key.workload);
+        let replicas = components.and_then(|components| components.get(&key.component));
+        let same = replicas
+            .into_iter()
+            .flatten()
+            .filter(|live| live.key == *key);
+        same.map(|live| live.replica.in_flight()).sum()
     }
 
     /// The counters of a replica, begun if need be.
@@ -104,4 +122,20 @@ impl Replicas {
         let mut stats = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
         stats.retain(|key, _| keep(key));
     }
+}
+
+/// The replicas of a component's newest generation.
+fn current<'a>(
+    live: &'a ByComponent,
+    workload: &Name,
+    component: &Name,
+) -> impl Iterator<Item = &'a LiveReplica> {
+    let replicas = live
+        .get(workload)
+        .and_then(|components| components.get(component));
+    let replicas = replicas.map(Vec::as_slice).unwrap_or_default();
+    let newest = replicas.iter().map(|live| live.generation).max();
+    replicas
+        .iter()
+        .filter(move |live| Some(live.generation) == newest)
 }

@@ -102,12 +102,9 @@ fn component<'a>(
 /// What can be invoked, as far as a replica runs here to tell. Exports of WASI are how the host
 /// drives a component, not what it offers.
 fn exports(shared: &Shared, workload: &Name, component: &Name) -> Vec<String> {
-    let live = shared.replicas.least_loaded(workload, component);
-    let exports = live.iter().flat_map(|live| live.exports.iter());
-    exports
-        .filter(|export| !export.starts_with("wasi:"))
-        .cloned()
-        .collect()
+    let exports = shared.replicas.exports(workload, component);
+    let offered = exports.iter().filter(|export| !export.starts_with("wasi:"));
+    offered.cloned().collect()
 }
 
 fn replica(shared: &Shared, placed: &Placement) -> ReplicaStatus {

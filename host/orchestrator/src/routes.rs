@@ -1,5 +1,6 @@
 //! Which component answers a request: exact host before `*`, then the longest path prefix.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use types::{Name, Route};
@@ -36,8 +37,14 @@ impl RouteTable {
     /// A prefix ends at a segment: `/api` covers `/api` and `/api/x`, not `/apix`.
     #[must_use]
     pub fn find(&self, host: &str, path: &str) -> Option<&Target> {
-        let host = host.trim_end_matches('.').to_ascii_lowercase();
-        let tables = [self.hosts.get(&host), self.hosts.get("*")];
+        let host = host.trim_end_matches('.');
+        // Most clients send lower case, and this runs for every request.
+        let host = if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            Cow::Owned(host.to_ascii_lowercase())
+        } else {
+            Cow::Borrowed(host)
+        };
+        let tables = [self.hosts.get(host.as_ref()), self.hosts.get("*")];
         tables
             .into_iter()
             .flatten()

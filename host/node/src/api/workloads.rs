@@ -89,14 +89,11 @@ pub(super) async fn invoke(
     Body(request): Body<InvokeRequest>,
 ) -> Result<Json<InvokeAnswer>, Refused> {
     let component = target(&find(&shared, &name)?, request.component.as_ref())?;
-    let Some(live) = shared.replicas.least_loaded(&name, &component) else {
+    let Some(replica) = shared.replicas.least_loaded(&name, &component) else {
         let text = format!("{name}/{component} does not run: see `nexus describe {name}`");
         return Err(Refused::new(ErrorCode::Unavailable, text));
     };
-    let result = live
-        .replica
-        .invoke(&request.export, &request.arguments)
-        .await;
+    let result = replica.invoke(&request.export, &request.arguments).await;
     let result = result.map_err(|error| Refused::new(code(&error), error))?;
     Ok(Json(InvokeAnswer { result }))
 }
