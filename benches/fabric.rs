@@ -66,7 +66,7 @@ impl Fabric {
         .await?;
         let address = node.http_address().ok_or("the node serves no HTTP")?;
         let client = Client::new(node.admin_socket());
-        let operator = SecretKey::load(&data_dir.join(node::OPERATOR_KEY_FILE))?;
+        let operator = SecretKey::load(&data_dir.join(admin::OPERATOR_KEY_FILE))?;
         Ok(Self {
             node,
             client,

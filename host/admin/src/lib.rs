@@ -18,5 +18,8 @@ pub use request::{ArtifactQuery, ArtifactUse, InvokeRequest, LogQuery, StatusQue
 /// Name of the admin socket in a node's data directory.
 pub const SOCKET_FILE: &str = "admin.sock";
 
+/// Name of the operator's key file in a node's data directory.
+pub const OPERATOR_KEY_FILE: &str = "operator.key";
+
 /// Largest artifact that a node takes.
 pub const ARTIFACT_BYTES_MAX: usize = 256 * 1024 * 1024;

@@ -13,9 +13,6 @@ use crate::cli::{Global, Output};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::terminal;
 
-/// The file with the operator's secret key in a node's data directory.
-const OPERATOR_KEY_FILE: &str = "operator.key";
-
 /// How many further blocks may carry a transaction: enough for a queue, too few to surprise later.
 const EXPIRY_HEIGHTS: u64 = 100;
 
@@ -144,7 +141,7 @@ impl Session {
 
     /// The operator's key. Where it is missing, a missing node is the likelier reason.
     async fn operator_key(&self) -> Outcome<SecretKey> {
-        let path = self.data.join(OPERATOR_KEY_FILE);
+        let path = self.data.join(admin::OPERATOR_KEY_FILE);
         match SecretKey::load(&path) {
             Ok(key) => Ok(key),
             Err(error) => {

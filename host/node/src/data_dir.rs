@@ -18,9 +18,6 @@ use trust::SecretKey;
 
 use crate::error::StartNodeError;
 
-/// Name of the operator's key file in a data directory.
-pub const OPERATOR_KEY_FILE: &str = "operator.key";
-
 const FORMAT: u32 = 1;
 
 /// Longest path of a Unix socket (`sun_path`, less its NUL).
@@ -88,7 +85,7 @@ impl DataDir {
     /// Where the operator's key is.
     #[must_use]
     pub fn operator_key(&self) -> PathBuf {
-        self.folder.join(OPERATOR_KEY_FILE)
+        self.folder.join(admin::OPERATOR_KEY_FILE)
     }
 
     pub(crate) fn path(&self) -> &Path {

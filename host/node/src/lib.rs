@@ -17,6 +17,6 @@ mod status;
 
 pub use api::openapi;
 pub use config::Config;
-pub use data_dir::{DataDir, OPERATOR_KEY_FILE};
+pub use data_dir::DataDir;
 pub use error::StartNodeError;
 pub use node::Node;

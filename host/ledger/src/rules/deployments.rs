@@ -22,7 +22,7 @@ pub(super) fn deploy<V: StateView>(
     check_generation(&spec.name, old.as_ref(), replaces)?;
     let created_at = match &old {
         Some(old) => {
-            clear(draft, &old.spec)?;
+            clear(draft, old)?;
             old.created_at
         }
         None => {
@@ -111,10 +111,7 @@ pub(super) fn start<V: StateView>(
 
 pub(super) fn remove<V: StateView>(draft: &mut Draft<'_, V>, workload: &Name) -> Result<(), Stop> {
     let record = existing(draft, workload)?;
-    clear_routes(draft, &record.spec);
-    if record.desired == DesiredState::Running {
-        schedule::withdraw(draft, &record.spec)?;
-    }
+    clear(draft, &record)?;
     count_deployments(draft, -1)?;
     draft.remove(StateKey::deployment(workload));
     Ok(())
@@ -148,11 +145,11 @@ fn check_generation(
     }
 }
 
-fn clear<V: StateView>(draft: &mut Draft<'_, V>, spec: &WorkloadSpec) -> Result<(), Stop> {
-    clear_routes(draft, spec);
-    let old: Option<DeploymentRecord> = draft.read(&StateKey::deployment(&spec.name))?;
-    if old.is_some_and(|old| old.desired == DesiredState::Running) {
-        schedule::withdraw(draft, spec)?;
+/// Gives back everything that a deployment holds beside its record.
+fn clear<V: StateView>(draft: &mut Draft<'_, V>, record: &DeploymentRecord) -> Result<(), Stop> {
+    clear_routes(draft, &record.spec);
+    if record.desired == DesiredState::Running {
+        schedule::withdraw(draft, &record.spec)?;
     }
     Ok(())
 }

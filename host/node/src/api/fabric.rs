@@ -28,7 +28,7 @@ pub(super) async fn node(State(shared): State<Arc<Shared>>) -> Json<NodeStatus> 
         node: shared.node,
         fabric: shared.fabric,
         height: ledger.height,
-        state_root: hex(&ledger.state_root),
+        state_root: Digest::from_bytes(ledger.state_root).hex(),
         block_time_ms: ledger.time_ms,
         validators: u32::try_from(ledger.validators).unwrap_or(u32::MAX),
         waiting_transactions: u32::try_from(ledger.pool.transactions).unwrap_or(u32::MAX),
@@ -148,13 +148,4 @@ fn reason(refusal: &Refusal) -> &'static str {
         Refusal::TooManyDeployments { .. } => "too-many-deployments",
         Refusal::TooLarge { .. } => "too-large",
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
