@@ -1,15 +1,12 @@
 //! A fabric of one node in this process, and a client that deploys as `nexus` does.
 
-use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use admin::{Acceptance, ArtifactUse, Client, WorkloadState};
 use ledger::{Operation, Transaction};
 use node::{Config, Node};
 use trust::SecretKey;
-use types::{
-    ComponentKind, ComponentSpec, Digest, Limits, Name, RestartPolicy, Route, WorkloadSpec,
-};
+use types::{ComponentKind, ComponentSpec, Digest, Name, Route, WorkloadSpec};
 
 /// What can go wrong in a benchmark ends it.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -30,19 +27,10 @@ pub struct Fabric {
 #[must_use]
 pub fn hello_spec(name: &str, path: &str) -> WorkloadSpec {
     let name = Name::new(name).unwrap_or_else(|error| panic!("{error}"));
+    let artifact = Digest::of(&crate::hello_component());
     let component = ComponentSpec {
-        name: name.clone(),
-        artifact: Digest::of(&crate::hello_component()),
-        kind: ComponentKind::Http,
-        replicas: 1,
-        args: Vec::new(),
-        env: BTreeMap::new(),
-        config: BTreeMap::new(),
-        files: Vec::new(),
-        limits: Limits::default(),
-        capabilities: Vec::new(),
         routes: vec![Route::new("*", path).unwrap_or_else(|error| panic!("{error}"))],
-        restart: RestartPolicy::OnFailure,
+        ..ComponentSpec::new(name.clone(), ComponentKind::Http, artifact)
     };
     WorkloadSpec {
         name,

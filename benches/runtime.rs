@@ -5,7 +5,6 @@
 mod runtime_bare;
 mod runtime_table;
 
-use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -80,18 +79,9 @@ impl Ours {
         let profile = Profile::of(&limits);
         let compiled = runtime.compile(artifact, bytes.to_vec(), profile).await?;
         let spec = ComponentSpec {
-            name: Name::new("bench")?,
-            artifact,
-            kind: ComponentKind::Library,
-            replicas: 1,
-            args: Vec::new(),
-            env: BTreeMap::new(),
-            config: BTreeMap::new(),
-            files: Vec::new(),
             limits,
-            capabilities: Vec::new(),
-            routes: Vec::new(),
             restart: RestartPolicy::Never,
+            ..ComponentSpec::new(Name::new("bench")?, ComponentKind::Library, artifact)
         };
         let watch = Arc::new(Watch::default());
         let observer: Arc<dyn Observer> = watch.clone();
@@ -106,6 +96,7 @@ impl Ours {
             spec,
             compiled,
             preopens: Vec::new(),
+            services: runtime::Services::default(),
             observer,
         };
         Ok(Self {

@@ -8,7 +8,7 @@ use crate::components::service;
 use crate::harness::{Fabric, eventually, run, up};
 
 #[test]
-fn a_directory_of_a_newer_version_is_refused_and_left_alone() {
+fn a_directory_of_another_version_is_refused_and_left_alone() {
     let folder = Fabric::start().stop();
     let format = folder.path().join("data/FORMAT");
     fs::write(&format, "7\n").unwrap();
@@ -16,11 +16,11 @@ fn a_directory_of_a_newer_version_is_refused_and_left_alone() {
     let said = fs::read_to_string(folder.path().join("node.log")).unwrap();
     assert_eq!(ran.code, 1, "{said}");
     assert!(
-        said.contains("newer version") && said.contains("format 7"),
+        said.contains("another version") && said.contains("format 7"),
         "{said}"
     );
     assert_eq!(said.trim_end().lines().count(), 1, "one sentence: {said}");
-    fs::write(&format, "1\n").unwrap();
+    fs::write(&format, "2\n").unwrap();
     Fabric::start_in(folder, &[]).stop();
 }
 

@@ -11,8 +11,8 @@ use hypermesh_ledger::{
 };
 use proptest::prelude::*;
 use types::{
-    ByteSize, ComponentKind, ComponentSpec, Digest, Limits, Millis, Name, PublicKey, RestartPolicy,
-    Route, Signature, WorkloadSpec,
+    ByteSize, ComponentKind, ComponentSpec, Digest, Limits, Millis, Name, PublicKey, Route,
+    Signature, WorkloadSpec,
 };
 
 const NODES: u8 = 3;
@@ -36,21 +36,12 @@ fn name(text: &str) -> Name {
 
 fn component(text: &str, replicas: u16, routes: &[&str]) -> ComponentSpec {
     ComponentSpec {
-        name: name(text),
-        artifact: Digest::of(text.as_bytes()),
-        kind: ComponentKind::Http,
         replicas,
-        args: Vec::new(),
-        env: BTreeMap::new(),
-        config: BTreeMap::new(),
-        files: Vec::new(),
-        limits: Limits::default(),
-        capabilities: Vec::new(),
         routes: routes
             .iter()
             .map(|path| Route::new("*", path).unwrap())
             .collect(),
-        restart: RestartPolicy::OnFailure,
+        ..ComponentSpec::new(name(text), ComponentKind::Http, Digest::of(text.as_bytes()))
     }
 }
 
@@ -380,7 +371,7 @@ fn transaction_bytes_are_pinned() {
 }
 
 const PINNED_TRANSACTION: &str =
-    "blake3:117ba4aeba71597325c4241fb2edaaad4b3006cfddfdbaace85fb1bc1b00d0ab";
+    "blake3:07b22c66118ec7ce9283fb10abeb9b0e53a3e221c991091bd96f9969cfaf00c6";
 const PINNED_FABRIC: &str =
     "blake3:b00c37e9504ae5c964095e69bb71e8911492b51367ddfec60a397dac52c972c1";
 

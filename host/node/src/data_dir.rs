@@ -18,7 +18,8 @@ use trust::SecretKey;
 
 use crate::error::StartNodeError;
 
-const FORMAT: u32 = 1;
+/// 1 was never released: its ledger had fewer fields per component.
+const FORMAT: u32 = 2;
 
 /// Longest path of a Unix socket (`sun_path`, less its NUL).
 const SOCKET_PATH_BYTES_MAX: usize = 107;
@@ -160,7 +161,7 @@ impl DataDir {
             Ok(found) if found == FORMAT => Ok(()),
             Ok(found) => {
                 let path = self.folder.clone();
-                Err(StartNodeError::NewerFormat {
+                Err(StartNodeError::OtherFormat {
                     path,
                     found,
                     known: FORMAT,
@@ -252,11 +253,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("data");
         drop(DataDir::open(&path).unwrap());
-        fs::write(path.join("FORMAT"), "2\n").unwrap();
+        fs::write(path.join("FORMAT"), "3\n").unwrap();
         let error = DataDir::open(&path).unwrap_err();
         assert!(matches!(
             error,
-            StartNodeError::NewerFormat { found: 2, .. }
+            StartNodeError::OtherFormat { found: 3, .. }
         ));
         fs::write(path.join("FORMAT"), "x").unwrap();
         assert!(matches!(

@@ -25,11 +25,11 @@ pub enum StartNodeError {
         /// The directory.
         path: PathBuf,
     },
-    /// Written by a newer release.
+    /// Written by another release.
     #[error(
-        "data directory {path} was written by a newer version (format {found}, this one knows {known}): use that version or another directory"
+        "data directory {path} was written by another version (format {found}, this one knows {known}): use that version or another directory"
     )]
-    NewerFormat {
+    OtherFormat {
         /// The directory.
         path: PathBuf,
         /// What it says.

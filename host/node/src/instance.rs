@@ -101,6 +101,7 @@ impl Instance {
             spec: ComponentSpec::clone(spec),
             compiled,
             preopens,
+            services: runtime::Services::default(),
             observer: Arc::clone(observer) as Arc<dyn runtime::Observer>,
         };
         let replica = shared

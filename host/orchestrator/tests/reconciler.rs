@@ -8,8 +8,7 @@ use hypermesh_orchestrator::{Backoff, Effect, Event, Phase, Reconciler, ReplicaK
 use ledger::{BlockContext, Genesis, Operation, SignedTransaction, StateKey, Transaction, View};
 use proptest::prelude::*;
 use types::{
-    ComponentKind, ComponentSpec, Digest, Limits, Name, NodeId, PublicKey, RestartPolicy,
-    Signature, WorkloadSpec,
+    ComponentKind, ComponentSpec, Digest, Name, NodeId, PublicKey, Signature, WorkloadSpec,
 };
 
 use ed25519_dalek::{Signer as _, SigningKey};
@@ -38,18 +37,8 @@ fn node() -> NodeId {
 
 fn workload(text: &str, kind: ComponentKind, replicas: u16) -> WorkloadSpec {
     let component = ComponentSpec {
-        name: name("main"),
-        artifact: Digest::of(text.as_bytes()),
-        kind,
         replicas,
-        args: Vec::new(),
-        env: BTreeMap::new(),
-        config: BTreeMap::new(),
-        files: Vec::new(),
-        limits: Limits::default(),
-        capabilities: Vec::new(),
-        routes: Vec::new(),
-        restart: RestartPolicy::OnFailure,
+        ..ComponentSpec::new(name("main"), kind, Digest::of(text.as_bytes()))
     };
     WorkloadSpec {
         name: name(text),

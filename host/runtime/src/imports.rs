@@ -3,9 +3,9 @@
 
 use std::fmt;
 
-use types::{Capability, ComponentSpec};
+use types::ComponentSpec;
 
-use crate::capability::PACKAGES;
+use crate::capability::{PACKAGES, Package};
 use crate::inspect::{ImportName, Inspection};
 
 /// An interface that guests can be linked to.
@@ -32,7 +32,7 @@ pub enum ImportRefusal {
     },
     /// The interface is here in a version that cannot stand in for the wanted one.
     #[error(
-        "import `{import}`: version {wanted} is wanted, {offered} is offered; rebuild against {offered}"
+        "import `{import}`: version {wanted} is wanted, {offered} is offered; rebuild against what is offered"
     )]
     Version {
         /// As the binary writes it.
@@ -40,10 +40,10 @@ pub enum ImportRefusal {
         /// What it wants.
         wanted: String,
         /// What there is.
-        offered: &'static str,
+        offered: String,
     },
     /// The interface is here, the right to it is not.
-    #[error("import `{import}` is not granted: add {line} to the component in the manifest")]
+    #[error("import `{import}` is not granted: add `{line}` to the component in the manifest")]
     NotGranted {
         /// As the binary writes it.
         import: ImportName,
@@ -73,7 +73,10 @@ pub fn offered_interfaces() -> impl Iterator<Item = Offer> {
             package: package.name,
             interface,
             version: package.version,
-            needs_grant: package.granted.contains(interface),
+            needs_grant: package
+                .grant
+                .as_ref()
+                .is_some_and(|grant| grant.interfaces.contains(interface)),
         })
     })
 }
@@ -96,28 +99,28 @@ pub(crate) fn check(
 
 fn refusal(import: &ImportName, spec: &ComponentSpec) -> Option<ImportRefusal> {
     let import = import.clone();
-    let named = |offer: &Offer| {
-        import.interface().split_once('/') == Some((offer.package, offer.interface))
-    };
-    let Some(offer) = offered_interfaces().find(named) else {
-        return Some(ImportRefusal::Unknown { import });
-    };
+    let (name, interface) = import.interface().split_once('/').unwrap_or_default();
     let wanted = import.version().unwrap_or("none");
-    if !stands_in(wanted, offer.version) {
-        let wanted = wanted.to_owned();
+    let offers: Vec<&Package> = PACKAGES
+        .iter()
+        .filter(|package| package.name == name && package.interfaces.contains(&interface))
+        .collect();
+    if offers.is_empty() {
+        return Some(ImportRefusal::Unknown { import });
+    }
+    let Some(package) = offers.iter().find(|offer| stands_in(wanted, offer.version)) else {
+        let versions: Vec<_> = offers.iter().map(|offer| offer.version).collect();
+        let (wanted, offered) = (wanted.to_owned(), versions.join(" or "));
         return Some(ImportRefusal::Version {
             import,
             wanted,
-            offered: offer.version,
+            offered,
         });
-    }
-    let granted = !offer.needs_grant
-        || spec.capabilities.iter().any(|capability| match capability {
-            Capability::HttpOutgoing { .. } => {
-                (offer.package, offer.interface) == ("wasi:http", "outgoing-handler")
-            }
-        });
-    let line = "`capabilities.http_outgoing = [\"HOST\"]`";
+    };
+    let grant = package.grant.as_ref()?;
+    let granted =
+        !grant.interfaces.contains(&interface) || spec.capabilities.iter().any(grant.covers);
+    let line = grant.line;
     (!granted).then_some(ImportRefusal::NotGranted { import, line })
 }
 

@@ -22,6 +22,7 @@ mod observer;
 mod pace;
 mod replica;
 mod runtime;
+mod services;
 mod ticker;
 mod wit_text;
 
@@ -39,3 +40,4 @@ pub use invoke::InvokeError;
 pub use observer::{CallKind, CallOutcome, CallRecord, Denial, LogStream, Observer};
 pub use replica::{DrainReport, Preopen, Replica, ReplicaConfig, ReplicaId, StartReplicaError};
 pub use runtime::{Runtime, RuntimeConfig, StartRuntimeError};
+pub use services::{Secret, Services};

@@ -26,6 +26,7 @@ use crate::imports::{self, ImportRefusal};
 use crate::invoke::Export;
 use crate::log::Log;
 use crate::observer::{CallKind, CallOutcome, Observer};
+use crate::services::Services;
 use crate::ticker::Ticker;
 
 pub use crate::host::Preopen;
@@ -60,6 +61,8 @@ pub struct ReplicaConfig {
     pub compiled: Arc<Compiled>,
     /// Directories that it sees.
     pub preopens: Vec<Preopen>,
+    /// What the node does for its guests.
+    pub services: Services,
     /// Who is told what happens in it.
     pub observer: Arc<dyn Observer>,
 }
@@ -188,6 +191,7 @@ impl Replica {
             spec,
             compiled,
             preopens,
+            services,
             observer,
         } = config;
         let pre = compiled
@@ -199,12 +203,15 @@ impl Replica {
         let pool = Arc::clone(&around.pool);
         let admission = Admission::new(&spec.limits, pool, around.pool_size, compiled.slots);
         let log = Arc::new(Log::new(Arc::clone(&observer), spec.limits.log_rate));
+        let secrets = services.secrets.iter();
+        let secrets = secrets.map(|(name, value)| (name.clone(), value.reveal().to_owned()));
+        let config = WasiConfigVariables::from_iter(spec.config.into_iter().chain(secrets));
         let guest = Arc::new(Guest {
             engine: compiled.engine.engine.clone(),
             name: spec.name,
             args: spec.args,
             env: spec.env,
-            config: WasiConfigVariables::from_iter(spec.config),
+            config,
             preopens,
             limits: spec.limits,
             outgoing: OutgoingPolicy::new(&spec.capabilities, Arc::clone(&around.tls)),
@@ -351,7 +358,7 @@ fn driver(kind: ComponentKind, pre: &InstancePre<Host>) -> Result<Driver, StartR
     match kind {
         ComponentKind::Http => ProxyPre::new(pre.clone()).map(Driver::Http),
         ComponentKind::Command => CommandPre::new(pre.clone()).map(Driver::Command),
-        ComponentKind::Library => Ok(Driver::Library),
+        ComponentKind::Library | ComponentKind::Worker => Ok(Driver::Library),
     }
     .map_err(|error| link_error(&error))
 }

@@ -5,6 +5,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::topic::Topic;
+use crate::units::ByteSize;
+
 /// One right of one component. New kinds are appended: the order is part of the canonical bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -14,11 +17,85 @@ pub enum Capability {
         /// Where requests may go; at least one.
         allow: Vec<HostPattern>,
     },
+    /// `wasi:keyvalue`: buckets of the workload, kept over restarts.
+    Keyvalue {
+        /// What a write may bring the workload's buckets to, keys and values together.
+        quota: ByteSize,
+    },
+    /// `wasi:blobstore`: containers of the workload, kept over restarts.
+    Blobstore {
+        /// What a write may bring the workload's containers to, names and contents together.
+        quota: ByteSize,
+    },
+    /// `wasi:sockets/tcp`, outgoing, to these authorities only.
+    Tcp {
+        /// Where connections may go; at least one.
+        allow: Vec<HostPattern>,
+    },
+    /// `wasi:sockets/udp`, to these authorities only.
+    Udp {
+        /// Where datagrams may go; at least one.
+        allow: Vec<HostPattern>,
+    },
+    /// `wasi:messaging/producer`, to these topics only.
+    Publish {
+        /// What may be published to; at least one.
+        topics: Vec<Topic>,
+    },
 }
 
 impl Capability {
-    /// Most host patterns in one grant.
-    pub const HOSTS_MAX: usize = 64;
+    /// Most host patterns or topics in one grant.
+    pub const ENTRIES_MAX: usize = 64;
+    /// Largest quota of a store.
+    pub const QUOTA_MAX: ByteSize = ByteSize::mib(1 << 20);
+
+    /// The manifest's name of the right.
+    #[must_use]
+    pub const fn field(&self) -> &'static str {
+        match self {
+            Self::HttpOutgoing { .. } => "http_outgoing",
+            Self::Keyvalue { .. } => "keyvalue",
+            Self::Blobstore { .. } => "blobstore",
+            Self::Tcp { .. } => "tcp",
+            Self::Udp { .. } => "udp",
+            Self::Publish { .. } => "publish",
+        }
+    }
+
+    /// What is wrong with the grant's size; none if nothing is.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        let (count, what) = match self {
+            Self::HttpOutgoing { allow } | Self::Tcp { allow } | Self::Udp { allow } => {
+                (allow.len(), "hosts")
+            }
+            Self::Publish { topics } => (topics.len(), "topics"),
+            Self::Keyvalue { quota } | Self::Blobstore { quota } => {
+                let fits = (1..=Self::QUOTA_MAX.as_u64()).contains(&quota.as_u64());
+                let problem = format!("is {quota}: allowed is 1B to {}", Self::QUOTA_MAX);
+                return (!fits).then_some(problem);
+            }
+        };
+        let fits = (1..=Self::ENTRIES_MAX).contains(&count);
+        (!fits).then(|| format!("lists {count} {what}: 1 to {}", Self::ENTRIES_MAX))
+    }
+
+    /// What is granted, as the manifest writes it.
+    #[must_use]
+    pub fn scope(&self) -> String {
+        fn joined<T: fmt::Display>(entries: &[T]) -> String {
+            let texts: Vec<_> = entries.iter().map(ToString::to_string).collect();
+            texts.join(", ")
+        }
+        match self {
+            Self::HttpOutgoing { allow } | Self::Tcp { allow } | Self::Udp { allow } => {
+                joined(allow)
+            }
+            Self::Publish { topics } => joined(topics),
+            Self::Keyvalue { quota } | Self::Blobstore { quota } => quota.to_string(),
+        }
+    }
 }
 
 /// A host, perhaps with a port: `api.example.com`, `*.example.com`, `127.0.0.1:8080`, `[::1]:80`.

@@ -9,6 +9,7 @@ mod limits;
 mod manifest;
 mod name;
 mod route;
+mod topic;
 mod units;
 mod workload;
 mod workload_check;
@@ -23,6 +24,7 @@ pub use manifest::{
 };
 pub use name::{Name, NameError};
 pub use route::{Route, RouteError};
+pub use topic::{Topic, TopicError};
 pub use units::{ByteSize, Millis, ParseUnitError};
 pub use workload::{ComponentKind, ComponentSpec, FileMount, RestartPolicy, WorkloadSpec};
 pub use workload_check::WorkloadError;

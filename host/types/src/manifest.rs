@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -12,6 +13,8 @@ use crate::guest_path::GuestPath;
 use crate::limits::Limits;
 use crate::name::Name;
 use crate::route::Route;
+use crate::topic::Topic;
+use crate::units::ByteSize;
 use crate::workload::{ComponentKind, ComponentSpec, FileMount, RestartPolicy, WorkloadSpec};
 use crate::workload_check::WorkloadError;
 
@@ -46,6 +49,9 @@ pub struct ManifestComponent {
     /// Settings for `wasi:config/store`.
     #[serde(default)]
     pub config: BTreeMap<String, String>,
+    /// Names of secrets that the guest reads beside its settings.
+    #[serde(default)]
+    pub secrets: Vec<Name>,
     /// `[[component.file]]` tables.
     #[serde(default, rename = "file")]
     pub files: Vec<ManifestFile>,
@@ -58,9 +64,18 @@ pub struct ManifestComponent {
     /// `[[component.route]]` tables.
     #[serde(default, rename = "route")]
     pub routes: Vec<Route>,
+    /// Topics whose messages go to it.
+    #[serde(default)]
+    pub subscriptions: Vec<Topic>,
     /// What happens when a replica ends.
     #[serde(default)]
     pub restart: RestartPolicy,
+    /// Requests that one instance may answer.
+    #[serde(default = "fresh")]
+    pub requests_per_instance: NonZeroU32,
+    /// Runs it under the deterministic profile, with this seed.
+    #[serde(default)]
+    pub deterministic_seed: Option<u64>,
 }
 
 /// One file that the guest gets, read-only.
@@ -80,6 +95,45 @@ pub struct ManifestCapabilities {
     /// Hosts that outgoing HTTP may reach.
     #[serde(default)]
     pub http_outgoing: Vec<HostPattern>,
+    /// Quota of the workload's key-value buckets.
+    #[serde(default)]
+    pub keyvalue: Option<ByteSize>,
+    /// Quota of the workload's blob containers.
+    #[serde(default)]
+    pub blobstore: Option<ByteSize>,
+    /// Hosts that TCP connections may reach.
+    #[serde(default)]
+    pub tcp: Vec<HostPattern>,
+    /// Hosts that UDP datagrams may reach.
+    #[serde(default)]
+    pub udp: Vec<HostPattern>,
+    /// Topics that may be published to.
+    #[serde(default)]
+    pub publish: Vec<Topic>,
+}
+
+impl ManifestCapabilities {
+    /// The admitted form.
+    #[must_use]
+    pub fn resolve(&self) -> Vec<Capability> {
+        let hosts = |allow: &Vec<HostPattern>| (!allow.is_empty()).then(|| allow.clone());
+        let topics = (!self.publish.is_empty()).then(|| self.publish.clone());
+        [
+            hosts(&self.http_outgoing).map(|allow| Capability::HttpOutgoing { allow }),
+            self.keyvalue.map(|quota| Capability::Keyvalue { quota }),
+            self.blobstore.map(|quota| Capability::Blobstore { quota }),
+            hosts(&self.tcp).map(|allow| Capability::Tcp { allow }),
+            hosts(&self.udp).map(|allow| Capability::Udp { allow }),
+            topics.map(|topics| Capability::Publish { topics }),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
+
+fn fresh() -> NonZeroU32 {
+    NonZeroU32::MIN
 }
 
 fn one() -> u16 {
@@ -148,11 +202,15 @@ impl ManifestComponent {
             args: Vec::new(),
             env: BTreeMap::new(),
             config: BTreeMap::new(),
+            secrets: Vec::new(),
             files: Vec::new(),
             limits: Limits::default(),
             capabilities: ManifestCapabilities::default(),
             routes: Vec::new(),
+            subscriptions: Vec::new(),
             restart: RestartPolicy::default(),
+            requests_per_instance: fresh(),
+            deterministic_seed: None,
         }
     }
 
@@ -164,10 +222,6 @@ impl ManifestComponent {
         kind: ComponentKind,
         files: Vec<Digest>,
     ) -> ComponentSpec {
-        let hosts = &self.capabilities.http_outgoing;
-        let outgoing = (!hosts.is_empty()).then(|| Capability::HttpOutgoing {
-            allow: hosts.clone(),
-        });
         ComponentSpec {
             name: self.name.clone(),
             artifact,
@@ -176,6 +230,7 @@ impl ManifestComponent {
             args: self.args.clone(),
             env: self.env.clone(),
             config: self.config.clone(),
+            secrets: self.secrets.clone(),
             files: self
                 .files
                 .iter()
@@ -186,9 +241,12 @@ impl ManifestComponent {
                 })
                 .collect(),
             limits: self.limits.clone(),
-            capabilities: outgoing.into_iter().collect(),
+            capabilities: self.capabilities.resolve(),
             routes: self.routes.clone(),
+            subscriptions: self.subscriptions.clone(),
             restart: self.restart,
+            requests_per_instance: self.requests_per_instance,
+            deterministic_seed: self.deterministic_seed,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +12,7 @@ use crate::guest_path::GuestPath;
 use crate::limits::Limits;
 use crate::name::Name;
 use crate::route::Route;
+use crate::topic::Topic;
 
 /// A workload with every reference resolved to a digest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +40,9 @@ pub struct ComponentSpec {
     pub env: BTreeMap<String, String>,
     /// Settings that the guest reads through `wasi:config/store`.
     pub config: BTreeMap<String, String>,
+    /// Names of secrets whose values the guest reads through `wasi:config/store`. The values are
+    /// with the node, never here.
+    pub secrets: Vec<Name>,
     /// Read-only files.
     pub files: Vec<FileMount>,
     /// Bounds of each instance.
@@ -46,8 +51,40 @@ pub struct ComponentSpec {
     pub capabilities: Vec<Capability>,
     /// Where HTTP requests come from, for HTTP components.
     pub routes: Vec<Route>,
+    /// Topics whose messages go to it, for workers.
+    pub subscriptions: Vec<Topic>,
     /// What happens when a replica ends.
     pub restart: RestartPolicy,
+    /// Requests that one instance may answer, one after another, for HTTP components; 1 gives each
+    /// request a fresh instance. More is faster and lets requests share state and fate.
+    pub requests_per_instance: NonZeroU32,
+    /// Runs it under the deterministic profile, with this seed for its random numbers.
+    pub deterministic_seed: Option<u64>,
+}
+
+impl ComponentSpec {
+    /// A component with one replica, default limits and no rights.
+    #[must_use]
+    pub fn new(name: Name, kind: ComponentKind, artifact: Digest) -> Self {
+        Self {
+            name,
+            artifact,
+            kind,
+            replicas: 1,
+            args: Vec::new(),
+            env: BTreeMap::new(),
+            config: BTreeMap::new(),
+            secrets: Vec::new(),
+            files: Vec::new(),
+            limits: Limits::default(),
+            capabilities: Vec::new(),
+            routes: Vec::new(),
+            subscriptions: Vec::new(),
+            restart: RestartPolicy::default(),
+            requests_per_instance: NonZeroU32::MIN,
+            deterministic_seed: None,
+        }
+    }
 }
 
 /// What a component exports, and so how it is driven.
@@ -60,6 +97,8 @@ pub enum ComponentKind {
     Command,
     /// Exports typed functions only: runs when invoked.
     Library,
+    /// Exports `wasi:messaging/incoming-handler`: one fresh instance per message.
+    Worker,
 }
 
 impl ComponentKind {
@@ -70,6 +109,7 @@ impl ComponentKind {
             Self::Http => "http",
             Self::Command => "command",
             Self::Library => "library",
+            Self::Worker => "worker",
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use crate::capability::Capability;
 use crate::limits::LimitsError;
 use crate::name::Name;
 use crate::route::Route;
@@ -144,9 +143,11 @@ impl ComponentSpec {
             ("args", self.args.len()),
             ("env", self.env.len()),
             ("config", self.config.len()),
+            ("secrets", self.secrets.len()),
             ("files", self.files.len()),
             ("capabilities", self.capabilities.len()),
             ("routes", self.routes.len()),
+            ("subscriptions", self.subscriptions.len()),
         ];
         if let Some((field, count)) = counts.into_iter().find(|(_, n)| *n > Self::ENTRIES_MAX) {
             return Some((
@@ -174,19 +175,46 @@ impl ComponentSpec {
         if let Some(problem) = self.file_problem() {
             return Some(("files", problem));
         }
-        self.capabilities
+        if let Some(twice) = self
+            .secrets
             .iter()
-            .find_map(|capability| match capability {
-                Capability::HttpOutgoing { allow } => {
-                    let bad = !(1..=Capability::HOSTS_MAX).contains(&allow.len());
-                    bad.then(|| {
-                        (
-                            "capabilities.http_outgoing",
-                            format!("lists {} hosts: 1 to 64", allow.len()),
-                        )
-                    })
-                }
-            })
+            .find(|name| self.config.contains_key(name.as_str()))
+        {
+            return Some(("secrets", format!("`{twice}` is also a key of config")));
+        }
+        if let Some(problem) = self.kind_problem() {
+            return Some(problem);
+        }
+        self.capability_problem()
+    }
+
+    /// Settings that only one kind of component has a use for.
+    fn kind_problem(&self) -> Option<(&'static str, String)> {
+        let kind = self.kind;
+        let reused = self.requests_per_instance.get() > 1;
+        if reused && kind != ComponentKind::Http {
+            return Some((
+                "requests_per_instance",
+                format!("is for http components: this is a {kind} component"),
+            ));
+        }
+        let subscribed = !self.subscriptions.is_empty();
+        (subscribed && kind != ComponentKind::Worker).then(|| {
+            (
+                "subscriptions",
+                format!("are for worker components: this is a {kind} component"),
+            )
+        })
+    }
+
+    fn capability_problem(&self) -> Option<(&'static str, String)> {
+        let mut granted = BTreeSet::new();
+        self.capabilities.iter().find_map(|capability| {
+            let field = capability.field();
+            let twice = (!granted.insert(field)).then(|| "stands twice".to_owned());
+            let problem = twice.or_else(|| capability.problem())?;
+            Some(("capabilities", format!("{field} {problem}")))
+        })
     }
 
     /// Two files at one path, or a file where another needs a directory.

@@ -1,6 +1,5 @@
 //! A fabric of one for tests: keys, transactions, and a ledger whose stream is followed.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,10 +11,7 @@ use hypermesh_consensus::{
 };
 use ledger::{Genesis, Operation, StateKey, Transaction, View};
 use tokio::sync::mpsc;
-use types::{
-    ComponentKind, ComponentSpec, Digest, Limits, Name, PublicKey, RestartPolicy, Signature,
-    WorkloadSpec,
-};
+use types::{ComponentKind, ComponentSpec, Digest, Name, PublicKey, Signature, WorkloadSpec};
 
 /// Seed of the validator's key.
 pub(crate) const VALIDATOR: [u8; 32] = [1; 32];
@@ -125,20 +121,14 @@ impl Principal {
 /// The operation that deploys `name`, larger by `padding` settings of 4,000 bytes.
 pub(crate) fn deployment(name: &str, padding: usize) -> Operation {
     let component = ComponentSpec {
-        name: Name::new("web").expect("a name"),
-        artifact: Digest::of(name.as_bytes()),
-        kind: ComponentKind::Library,
-        replicas: 1,
-        args: vec![],
-        env: BTreeMap::new(),
         config: (0..padding)
             .map(|index| (format!("p{index}"), "x".repeat(4_000)))
             .collect(),
-        files: vec![],
-        limits: Limits::default(),
-        capabilities: vec![],
-        routes: vec![],
-        restart: RestartPolicy::Never,
+        ..ComponentSpec::new(
+            Name::new("web").expect("a name"),
+            ComponentKind::Library,
+            Digest::of(name.as_bytes()),
+        )
     };
     let name = Name::new(name).expect("a name");
     Operation::Deploy {

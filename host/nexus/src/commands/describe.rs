@@ -86,12 +86,7 @@ fn describe_component(component: &ComponentStatus, spec: Option<&ComponentSpec>)
 }
 
 fn capability(capability: &Capability) -> String {
-    match capability {
-        Capability::HttpOutgoing { allow } => {
-            let hosts: Vec<String> = allow.iter().map(ToString::to_string).collect();
-            format!("http-outgoing to {}", hosts.join(", "))
-        }
-    }
+    format!("{} {}", capability.field(), capability.scope())
 }
 
 fn limits(limits: &Limits) -> Vec<String> {

@@ -35,7 +35,7 @@ pub(super) const PACKAGE: Package = Package {
         "terminal-stdin",
         "terminal-stdout",
     ],
-    granted: &[],
+    grant: None,
     link,
 };
 

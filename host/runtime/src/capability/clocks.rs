@@ -11,7 +11,7 @@ pub(super) const PACKAGE: Package = Package {
     name: "wasi:clocks",
     version: WASI_VERSION,
     interfaces: &["monotonic-clock", "wall-clock"],
-    granted: &[],
+    grant: None,
     link,
 };
 

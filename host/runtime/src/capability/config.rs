@@ -9,7 +9,7 @@ pub(super) const PACKAGE: Package = Package {
     name: "wasi:config",
     version: "0.2.0-rc.1",
     interfaces: &["store"],
-    granted: &[],
+    grant: None,
     link,
 };
 

@@ -16,7 +16,7 @@ pub(super) const PACKAGE: Package = Package {
     name: "wasi:filesystem",
     version: WASI_VERSION,
     interfaces: &["preopens", "types"],
-    granted: &[],
+    grant: None,
     link,
 };
 

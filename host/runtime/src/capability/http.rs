@@ -14,7 +14,7 @@ use wasmtime_wasi_http::p2::add_only_http_to_linker_async;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use super::http_send::{Destination, send};
-use super::{Package, WASI_VERSION};
+use super::{Grant, Package, WASI_VERSION};
 use crate::errors::Breach;
 use crate::host::{Guest, Host};
 use crate::meter::Meter;
@@ -24,7 +24,11 @@ pub(super) const PACKAGE: Package = Package {
     name: "wasi:http",
     version: WASI_VERSION,
     interfaces: &["outgoing-handler", "types"],
-    granted: &["outgoing-handler"],
+    grant: Some(Grant {
+        interfaces: &["outgoing-handler"],
+        line: "capabilities.http_outgoing = [\"HOST\"]",
+        covers: |capability| matches!(capability, Capability::HttpOutgoing { .. }),
+    }),
     link: add_only_http_to_linker_async::<Host>,
 };
 
@@ -36,11 +40,12 @@ pub(crate) struct OutgoingPolicy {
 
 impl OutgoingPolicy {
     pub(crate) fn new(capabilities: &[Capability], tls: Arc<ClientConfig>) -> Self {
-        let allow = capabilities.iter().flat_map(|capability| match capability {
-            Capability::HttpOutgoing { allow } => allow.iter().cloned(),
+        let allow = capabilities.iter().find_map(|capability| match capability {
+            Capability::HttpOutgoing { allow } => Some(allow.clone()),
+            _ => None,
         });
         Self {
-            allow: allow.collect(),
+            allow: allow.unwrap_or_default(),
             tls,
         }
     }

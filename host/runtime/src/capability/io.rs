@@ -11,7 +11,7 @@ pub(super) const PACKAGE: Package = Package {
     name: "wasi:io",
     version: WASI_VERSION,
     interfaces: &["error", "poll", "streams"],
-    granted: &[],
+    grant: None,
     link,
 };
 

@@ -12,6 +12,7 @@ mod random;
 pub(crate) use http::{Outgoing, OutgoingPolicy};
 pub(crate) use http_send::tls_config;
 
+use types::Capability;
 use wasmtime::component::Linker;
 
 use crate::host::Host;
@@ -25,13 +26,21 @@ pub(crate) struct Package {
     pub(crate) name: &'static str,
     pub(crate) version: &'static str,
     pub(crate) interfaces: &'static [&'static str],
-    /// Interfaces among them that need a right.
-    pub(crate) granted: &'static [&'static str],
+    pub(crate) grant: Option<Grant>,
     link: fn(&mut Linker<Host>) -> wasmtime::Result<()>,
 }
 
-/// Everything that a guest can be linked to.
-pub(crate) const PACKAGES: [Package; 7] = [
+/// The right that some interfaces of a package need.
+pub(crate) struct Grant {
+    pub(crate) interfaces: &'static [&'static str],
+    /// The manifest line that gives it.
+    pub(crate) line: &'static str,
+    /// Whether a capability is that right.
+    pub(crate) covers: fn(&Capability) -> bool,
+}
+
+/// Everything that a guest can be linked to. A package stands here once per version line.
+pub(crate) const PACKAGES: &[Package] = &[
     cli::PACKAGE,
     clocks::PACKAGE,
     config::PACKAGE,

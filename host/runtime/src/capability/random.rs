@@ -12,7 +12,7 @@ pub(super) const PACKAGE: Package = Package {
     name: "wasi:random",
     version: WASI_VERSION,
     interfaces: &["insecure", "insecure-seed", "random"],
-    granted: &[],
+    grant: None,
     link,
 };
 

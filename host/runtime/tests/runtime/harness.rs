@@ -8,7 +8,7 @@ use hypermesh_runtime::{
     Breach, CallOutcome, CallRecord, Denial, LogStream, Observer, Preopen, Profile, Replica,
     ReplicaConfig, ReplicaId, Runtime, RuntimeConfig, StartReplicaError, assemble_text,
 };
-use types::{ComponentKind, ComponentSpec, Digest, Limits, Name, RestartPolicy};
+use types::{ComponentKind, ComponentSpec, Digest, Name, RestartPolicy};
 
 /// Longest wait for what must come: generous, for a loaded machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -119,18 +119,8 @@ pub(crate) fn name(text: &str) -> Name {
 /// A specification that grants and limits nothing beyond the defaults.
 pub(crate) fn spec(kind: ComponentKind, artifact: Digest) -> ComponentSpec {
     ComponentSpec {
-        name: name("guest"),
-        artifact,
-        kind,
-        replicas: 1,
-        args: Vec::new(),
-        env: BTreeMap::new(),
-        config: BTreeMap::new(),
-        files: Vec::new(),
-        limits: Limits::default(),
-        capabilities: Vec::new(),
-        routes: Vec::new(),
         restart: RestartPolicy::Never,
+        ..ComponentSpec::new(name("guest"), kind, artifact)
     }
 }
 
@@ -179,6 +169,7 @@ pub(crate) async fn try_start(
         spec,
         compiled,
         preopens,
+        services: hypermesh_runtime::Services::default(),
         observer,
     };
     let replica = runtime.replica(config).await?;
