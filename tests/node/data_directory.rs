@@ -60,6 +60,29 @@ impl Drop for SmallDisk<'_> {
 }
 
 #[test]
+fn a_read_only_file_system_is_refused_in_one_sentence() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_owned();
+    let data = path.join("data");
+    fs::create_dir(&data).unwrap();
+    let Some(_disk) = SmallDisk::mount(&data, 16 << 20) else {
+        println!("skipped: this user may not mount a tmpfs");
+        return;
+    };
+    let folder = Fabric::start_in(folder, &[]).stop();
+    let remounted = Command::new("mount")
+        .args(["-o", "remount,ro"])
+        .arg(&data)
+        .status();
+    assert!(remounted.unwrap().success());
+    let ran = run(&mut up(folder.path(), &[]));
+    let said = fs::read_to_string(folder.path().join("node.log")).unwrap();
+    assert_eq!(ran.code, 1, "{said}");
+    assert!(said.contains("Read-only file system"), "{said}");
+    assert_eq!(said.trim_end().lines().count(), 1, "one sentence: {said}");
+}
+
+#[test]
 fn a_full_disk_ends_in_a_sentence_and_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_owned();
