@@ -111,6 +111,16 @@ impl Fabric {
         }
     }
 
+    /// Submits and waits until the workload has settled.
+    ///
+    /// # Errors
+    /// If the ledger refuses it.
+    pub async fn change(&self, operation: Operation, workload: &Name) -> Result<(), Failure> {
+        let height = self.submit(operation).await?;
+        self.client.settled(workload, height, 10_000).await?;
+        Ok(())
+    }
+
     /// Signs and submits; returns the height of the block.
     ///
     /// # Errors

@@ -8,6 +8,7 @@
 
 mod http {
     pub(crate) mod bare;
+    pub(crate) mod bare_host;
     pub(crate) mod load;
     pub(crate) mod whole;
 }

@@ -7,6 +7,18 @@ use std::time::Duration;
 
 pub use fabric::{Fabric, Failure, hello_spec};
 
+/// What every guest text shares.
+const SHARED: [(&str, &str); 2] = [
+    (
+        ";;{streams}",
+        include_str!("../host/runtime/tests/guests/streams.wat"),
+    ),
+    (
+        ";;{libc}",
+        include_str!("../host/runtime/tests/guests/libc.wat"),
+    ),
+];
+
 /// A WASI 0.2 HTTP service that answers `hello, world`, put together from the texts that the
 /// runtime's tests use.
 ///
@@ -14,26 +26,40 @@ pub use fabric::{Fabric, Failure, hello_spec};
 /// If the texts do not assemble: then the tests do not pass either.
 #[must_use]
 pub fn hello_component() -> Vec<u8> {
+    http_component(include_str!(
+        "../host/runtime/tests/guests/handle-hello.wat"
+    ))
+}
+
+/// As [`hello_component`], but it sends back what it is sent.
+///
+/// # Panics
+/// If the texts do not assemble.
+#[must_use]
+pub fn echo_component() -> Vec<u8> {
+    http_component(include_str!("../host/runtime/tests/guests/handle-echo.wat"))
+}
+
+fn http_component(handle: &str) -> Vec<u8> {
     const FRAME: &str = include_str!("../host/runtime/tests/guests/http.wat");
-    const PARTS: [(&str, &str); 4] = [
-        (
-            ";;{handle}",
-            include_str!("../host/runtime/tests/guests/handle-hello.wat"),
-        ),
-        (
-            ";;{streams}",
-            include_str!("../host/runtime/tests/guests/streams.wat"),
-        ),
-        (
-            ";;{error-code}",
-            include_str!("../host/runtime/tests/guests/error-code.wat"),
-        ),
-        (
-            ";;{libc}",
-            include_str!("../host/runtime/tests/guests/libc.wat"),
-        ),
-    ];
-    let text = PARTS.iter().fold(FRAME.to_owned(), |text, (mark, part)| {
+    const ERROR_CODE: &str = include_str!("../host/runtime/tests/guests/error-code.wat");
+    let parts = [(";;{handle}", handle), (";;{error-code}", ERROR_CODE)];
+    assemble(FRAME, &parts)
+}
+
+/// A WASI 0.2 command whose `run` is this function of its core module.
+///
+/// # Panics
+/// If the texts do not assemble.
+#[must_use]
+pub fn command_component(run: &str) -> Vec<u8> {
+    const FRAME: &str = include_str!("../host/runtime/tests/guests/command.wat");
+    assemble(FRAME, &[(";;{run}", run)])
+}
+
+fn assemble(frame: &str, parts: &[(&str, &str)]) -> Vec<u8> {
+    let all = parts.iter().chain(&SHARED);
+    let text = all.fold(frame.to_owned(), |text, (mark, part)| {
         text.replace(mark, part)
     });
     runtime::assemble_text(text.as_bytes()).unwrap_or_else(|error| panic!("{error}"))

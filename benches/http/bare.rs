@@ -8,64 +8,19 @@ use std::time::Duration;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
-use wasmtime::component::{Component, Linker, ResourceTable};
-use wasmtime::{Config, Enabled, Engine, PoolingAllocationConfig, Store};
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime::component::{Component, Linker};
+use wasmtime::{Engine, Store};
+use wasmtime_wasi_http::WasiHttpView;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
-use wasmtime_wasi_http::{
-    Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
-};
 
 use crate::Failure;
-
-struct Host {
-    table: ResourceTable,
-    wasi: WasiCtx,
-    http: WasiHttpCtx,
-    hooks: NoOutgoing,
-}
-
-/// The hello service sends no requests.
-struct NoOutgoing;
-
-/// Resolves with how the sending of a body ended.
-type Sent = Box<dyn Future<Output = Result<(), Error>> + Send>;
-
-impl WasiHttpHooks for NoOutgoing {
-    fn send_request(
-        &mut self,
-        _request: hyper::Request<WasiBody>,
-        _options: Option<RequestOptions>,
-        _sent: Sent,
-    ) -> Box<dyn Future<Output = Result<(hyper::Response<WasiBody>, Sent), Error>> + Send> {
-        Box::new(async { Err(Error::HttpRequestDenied) })
-    }
-}
-
-impl WasiView for Host {
-    fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView {
-            ctx: &mut self.wasi,
-            table: &mut self.table,
-        }
-    }
-}
-
-impl WasiHttpView for Host {
-    fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView {
-            ctx: &mut self.http,
-            table: &mut self.table,
-            hooks: &mut self.hooks,
-        }
-    }
-}
+use crate::http::bare_host::{Host, engine};
 
 /// Serves on a free port, which it prints, until it is killed.
 pub(crate) async fn serve() -> Result<(), Failure> {
-    let engine = engine()?;
+    let engine = engine(1_000)?;
     let component = Component::new(&engine, hypermesh_benches::hello_component())?;
     let mut linker = Linker::new(&engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
@@ -96,39 +51,12 @@ pub(crate) async fn serve() -> Result<(), Failure> {
     }
 }
 
-fn engine() -> Result<Engine, Failure> {
-    let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(1_000)
-        .total_core_instances(10_000)
-        .total_memories(1_000)
-        .total_tables(4_000)
-        .total_stacks(1_000);
-    if PoolingAllocationConfig::is_pagemap_scan_available() {
-        pool.pagemap_scan(Enabled::Yes)
-            .linear_memory_keep_resident(1 << 20)
-            .table_keep_resident(1 << 16);
-    }
-    let mut config = Config::new();
-    config
-        .wasm_component_model(true)
-        .concurrency_support(false)
-        .epoch_interruption(true)
-        .allocation_strategy(pool);
-    Ok(Engine::new(&config)?)
-}
-
 async fn answer(
     engine: Engine,
     proxy: Arc<ProxyPre<Host>>,
     request: hyper::Request<hyper::body::Incoming>,
 ) -> Result<hyper::Response<HyperOutgoingBody>, Failure> {
-    let host = Host {
-        table: ResourceTable::new(),
-        wasi: WasiCtx::builder().build(),
-        http: WasiHttpCtx::new(),
-        hooks: NoOutgoing,
-    };
-    let mut store = Store::new(&engine, host);
+    let mut store = Store::new(&engine, Host::new());
     store.set_epoch_deadline(1);
     store.epoch_deadline_async_yield_and_update(1);
     let (sender, receiver) = tokio::sync::oneshot::channel();
