@@ -90,6 +90,15 @@ pub enum Refusal {
         /// The bound.
         max: u64,
     },
+    /// There is nothing to pause, resume or restart.
+    #[error("deployment `{0}` is stopped: start it first")]
+    Stopped(Name),
+    /// There is nothing to resume.
+    #[error("deployment `{0}` is not paused")]
+    NotPaused(Name),
+    /// A paused deployment is started by resuming it.
+    #[error("deployment `{0}` is paused: resume it")]
+    Paused(Name),
 }
 
 impl From<WorkloadError> for Refusal {

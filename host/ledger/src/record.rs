@@ -96,7 +96,7 @@ pub struct NodeRecord {
     pub placements: u32,
 }
 
-/// Whether a deployment is meant to run.
+/// Whether a deployment is meant to run. New states are appended: the order is part of the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DesiredState {
@@ -104,6 +104,16 @@ pub enum DesiredState {
     Running,
     /// It keeps its name and routes, and nothing of it runs.
     Stopped,
+    /// Its replicas are placed and there, and do nothing.
+    Paused,
+}
+
+impl DesiredState {
+    /// Whether its replicas have places.
+    #[must_use]
+    pub const fn is_placed(self) -> bool {
+        matches!(self, Self::Running | Self::Paused)
+    }
 }
 
 /// What was deployed, by whom, since when.

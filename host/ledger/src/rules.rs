@@ -23,5 +23,8 @@ pub(crate) fn apply<V: StateView>(
         Operation::Stop { workload } => deployments::stop(draft, block, workload),
         Operation::Start { workload } => deployments::start(draft, block, workload),
         Operation::Remove { workload } => deployments::remove(draft, workload),
+        Operation::Pause { workload } => deployments::pause(draft, block, workload),
+        Operation::Resume { workload } => deployments::resume(draft, block, workload),
+        Operation::Restart { workload } => deployments::restart(draft, block, workload),
     }
 }

@@ -21,6 +21,26 @@ pub(crate) fn place<V: StateView>(
     Ok(())
 }
 
+/// Gives every placement the deployment's generation and leaves it where it is.
+pub(crate) fn renew<V: StateView>(
+    draft: &mut Draft<'_, V>,
+    deployment: &DeploymentRecord,
+) -> Result<(), NotLoaded> {
+    let DeploymentRecord {
+        spec, generation, ..
+    } = deployment;
+    for component in &spec.components {
+        for index in 0..component.replicas {
+            let key = StateKey::placement(&spec.name, &component.name, index);
+            if let Some(placement) = draft.read::<PlacementRecord>(&key)? {
+                let (node, generation) = (placement.node, *generation);
+                draft.write(key, &PlacementRecord { node, generation });
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Takes every replica of a workload away.
 pub(crate) fn withdraw<V: StateView>(
     draft: &mut Draft<'_, V>,

@@ -44,6 +44,21 @@ pub enum Operation {
         /// Which one.
         workload: Name,
     },
+    /// Halts a running deployment; its placements and all that its instances hold stay.
+    Pause {
+        /// Which one.
+        workload: Name,
+    },
+    /// Lets a paused deployment go on where it was.
+    Resume {
+        /// Which one.
+        workload: Name,
+    },
+    /// Replaces every replica of a deployment by a fresh one on the same node, and runs it.
+    Restart {
+        /// Which one.
+        workload: Name,
+    },
 }
 
 /// One operation with what makes it valid once, here, for a while.

@@ -1,4 +1,8 @@
-//! Deployments: admitting, replacing, scaling, stopping, starting, removing.
+//! Deployments: admitting, replacing, scaling, stopping, starting, pausing, resuming, restarting,
+//! removing.
+//!
+//! A deployment that is replaced or restarted runs afterwards, also if it was paused; one that is
+//! scaled stays paused, and its new replicas come up paused.
 
 use types::{ComponentSpec, Name, Principal, WorkloadSpec};
 
@@ -72,7 +76,7 @@ pub(super) fn scale<V: StateView>(
     let before = std::mem::replace(&mut entry.replicas, replicas);
     let entry = entry.clone();
     record.spec.check().map_err(Refusal::from)?;
-    if record.desired == DesiredState::Running {
+    if record.desired.is_placed() {
         schedule::resize(draft, workload, &entry, before, block.height)?;
     }
     draft.write(StateKey::deployment(workload), &record);
@@ -85,7 +89,7 @@ pub(super) fn stop<V: StateView>(
     workload: &Name,
 ) -> Result<(), Stop> {
     let mut record = existing(draft, workload)?;
-    if record.desired == DesiredState::Running {
+    if record.desired.is_placed() {
         schedule::withdraw(draft, &record.spec)?;
         record.desired = DesiredState::Stopped;
         record.generation = block.height;
@@ -100,12 +104,66 @@ pub(super) fn start<V: StateView>(
     workload: &Name,
 ) -> Result<(), Stop> {
     let mut record = existing(draft, workload)?;
-    if record.desired == DesiredState::Stopped {
-        record.desired = DesiredState::Running;
-        record.generation = block.height;
-        schedule::place(draft, &record)?;
-        draft.write(StateKey::deployment(workload), &record);
+    match record.desired {
+        DesiredState::Running => return Ok(()),
+        DesiredState::Paused => return Err(Refusal::Paused(workload.clone()).into()),
+        DesiredState::Stopped => {}
     }
+    record.desired = DesiredState::Running;
+    record.generation = block.height;
+    schedule::place(draft, &record)?;
+    draft.write(StateKey::deployment(workload), &record);
+    Ok(())
+}
+
+/// The placements keep their generation: the same instances go on later.
+pub(super) fn pause<V: StateView>(
+    draft: &mut Draft<'_, V>,
+    block: &BlockContext,
+    workload: &Name,
+) -> Result<(), Stop> {
+    let mut record = existing(draft, workload)?;
+    match record.desired {
+        DesiredState::Paused => return Ok(()),
+        DesiredState::Stopped => return Err(Refusal::Stopped(workload.clone()).into()),
+        DesiredState::Running => {}
+    }
+    record.desired = DesiredState::Paused;
+    record.generation = block.height;
+    draft.write(StateKey::deployment(workload), &record);
+    Ok(())
+}
+
+pub(super) fn resume<V: StateView>(
+    draft: &mut Draft<'_, V>,
+    block: &BlockContext,
+    workload: &Name,
+) -> Result<(), Stop> {
+    let mut record = existing(draft, workload)?;
+    match record.desired {
+        DesiredState::Running => return Err(Refusal::NotPaused(workload.clone()).into()),
+        DesiredState::Stopped => return Err(Refusal::Stopped(workload.clone()).into()),
+        DesiredState::Paused => {}
+    }
+    record.desired = DesiredState::Running;
+    record.generation = block.height;
+    draft.write(StateKey::deployment(workload), &record);
+    Ok(())
+}
+
+pub(super) fn restart<V: StateView>(
+    draft: &mut Draft<'_, V>,
+    block: &BlockContext,
+    workload: &Name,
+) -> Result<(), Stop> {
+    let mut record = existing(draft, workload)?;
+    if !record.desired.is_placed() {
+        return Err(Refusal::Stopped(workload.clone()).into());
+    }
+    record.desired = DesiredState::Running;
+    record.generation = block.height;
+    schedule::renew(draft, &record)?;
+    draft.write(StateKey::deployment(workload), &record);
     Ok(())
 }
 
@@ -148,7 +206,7 @@ fn check_generation(
 /// Gives back everything that a deployment holds beside its record.
 fn clear<V: StateView>(draft: &mut Draft<'_, V>, record: &DeploymentRecord) -> Result<(), Stop> {
     clear_routes(draft, &record.spec);
-    if record.desired == DesiredState::Running {
+    if record.desired.is_placed() {
         schedule::withdraw(draft, &record.spec)?;
     }
     Ok(())

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ed25519_dalek::{Signer as _, SigningKey};
 use hypermesh_ledger::{
-    BlockContext, DecodeTransactionError, Execution, Genesis, Operation, Refusal,
+    BlockContext, DecodeTransactionError, DesiredState, Execution, Genesis, Operation, Refusal,
     SignedTransaction, StateKey, Transaction, TransactionOutcome, View, execute,
 };
 use proptest::prelude::*;
@@ -14,6 +14,8 @@ use types::{
     ByteSize, ComponentKind, ComponentSpec, Digest, Limits, Millis, Name, PublicKey, Route,
     Signature, WorkloadSpec,
 };
+
+mod lifecycle;
 
 const NODES: u8 = 3;
 
@@ -124,7 +126,7 @@ impl Fabric {
         let mut wanted = BTreeSet::new();
         let mut routes = BTreeSet::new();
         for deployment in &deployments {
-            let running = deployment.desired == hypermesh_ledger::DesiredState::Running;
+            let running = deployment.desired != DesiredState::Stopped;
             for component in &deployment.spec.components {
                 let replicas = if running { component.replicas } else { 0 };
                 wanted
@@ -376,7 +378,7 @@ const PINNED_FABRIC: &str =
     "blake3:b00c37e9504ae5c964095e69bb71e8911492b51367ddfec60a397dac52c972c1";
 
 fn operations() -> impl Strategy<Value = Vec<(u8, u8, u16, usize)>> {
-    prop::collection::vec((0..5_u8, 0..4_u8, 0..6_u16, 0..40_usize), 1..60)
+    prop::collection::vec((0..8_u8, 0..4_u8, 0..6_u16, 0..40_usize), 1..60)
 }
 
 proptest! {
@@ -393,7 +395,7 @@ proptest! {
             let operation = match kind {
                 0 => Operation::Deploy {
                     spec: workload(text, replicas, &[["/x", "/y", "/z"][number % 3]]),
-                    replaces: current.map(|record| record.generation),
+                    replaces: current.as_ref().map(|record| record.generation),
                 },
                 1 => Operation::Scale {
                     workload: workload_name,
@@ -402,10 +404,19 @@ proptest! {
                 },
                 2 => Operation::Stop { workload: workload_name },
                 3 => Operation::Start { workload: workload_name },
+                4 => Operation::Pause { workload: workload_name },
+                5 => Operation::Resume { workload: workload_name },
+                6 => Operation::Restart { workload: workload_name },
                 _ => Operation::Remove { workload: workload_name },
             };
-            fabric.run(operation);
+            let before = current.as_ref().map(|record| record.desired);
+            let placed = fabric.view().placements().unwrap();
+            let outcome = fabric.run(operation.clone());
             fabric.check_invariants();
+            lifecycle::check_desired(&fabric, text, &operation, before, &outcome);
+            if matches!(operation, Operation::Pause { .. } | Operation::Resume { .. }) {
+                prop_assert_eq!(placed, fabric.view().placements().unwrap());
+            }
         }
     }
 }
