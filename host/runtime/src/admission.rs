@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{AcquireError, Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
 use types::{Limits, Millis};
 
 use crate::bounds::POOL_PERCENT_PER_REPLICA;
 use crate::errors::CallError;
+use crate::gate::Gate;
 
 /// Shortest `Retry-After`: HTTP counts whole seconds.
 const RETRY_AFTER_MIN: Duration = Duration::from_secs(1);
@@ -24,6 +26,9 @@ pub(crate) struct Admission {
     queued_max: u16,
     queue_time: Millis,
     in_flight: Arc<InFlight>,
+    /// Behind it new calls wait.
+    gate: Arc<Gate>,
+    closed: CancellationToken,
 }
 
 /// Running instances, and a bell for when there are none.
@@ -51,7 +56,13 @@ impl Drop for Place {
 
 impl Admission {
     /// `slots` pool slots per instance, of `pool_size` that the node has.
-    pub(crate) fn new(limits: &Limits, pool: Arc<Semaphore>, pool_size: u32, slots: u32) -> Self {
+    pub(crate) fn new(
+        limits: &Limits,
+        pool: Arc<Semaphore>,
+        pool_size: u32,
+        slots: u32,
+        gate: Arc<Gate>,
+    ) -> Self {
         let share = u64::from(pool_size) * u64::from(POOL_PERCENT_PER_REPLICA) / 100;
         let by_pool = (share / u64::from(slots.max(1))).max(1);
         let places = u64::from(limits.requests_in_flight).min(by_pool);
@@ -63,6 +74,8 @@ impl Admission {
             queued_max: limits.requests_queued,
             queue_time: limits.queue_time,
             in_flight: Arc::default(),
+            gate,
+            closed: CancellationToken::new(),
         }
     }
 
@@ -73,6 +86,7 @@ impl Admission {
     /// Refuses everything from now on, also what waits.
     pub(crate) fn close(&self) {
         self.places.close();
+        self.closed.cancel();
     }
 
     /// Waits until nothing runs; whether that came about within `time`.
@@ -116,6 +130,9 @@ impl Admission {
         if self.places.is_closed() {
             return Err(CallError::Stopped);
         }
+        if self.gate.is_closed() {
+            return self.wait(None).await;
+        }
         if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
             if let Ok(slots) = Arc::clone(&self.pool).try_acquire_many_owned(self.slots) {
                 return Ok(self.placed(place, slots, Duration::ZERO));
@@ -125,25 +142,51 @@ impl Admission {
         self.wait(None).await
     }
 
-    /// Waits for what is missing: first the replica's own place, then the pool.
+    /// A place for a call that nobody waits for: a pause may last as long as it likes.
+    pub(crate) async fn place_after_pause(&self) -> Result<Place, CallError> {
+        loop {
+            self.opened().await?;
+            match self.place().await {
+                Err(CallError::Paused { .. }) => {}
+                other => return other,
+            }
+        }
+    }
+
+    async fn opened(&self) -> Result<(), CallError> {
+        tokio::select! {
+            biased;
+            () = self.closed.cancelled() => Err(CallError::Stopped),
+            () = self.gate.opened() => Ok(()),
+        }
+    }
+
+    /// Waits for what is missing: the end of a pause, the replica's own place, the pool.
     async fn wait(&self, place: Option<OwnedSemaphorePermit>) -> Result<Place, CallError> {
         let _queued = self.queue()?;
         let begun = Instant::now();
         let deadline = (begun + self.queue_time.duration()).into();
-        let both = async {
+        let all = async {
+            self.opened().await?;
+            let stopped = |AcquireError { .. }| CallError::Stopped;
             let place = match place {
                 Some(place) => place,
-                None => Arc::clone(&self.places).acquire_owned().await?,
+                None => {
+                    let place = Arc::clone(&self.places).acquire_owned().await;
+                    place.map_err(stopped)?
+                }
             };
-            let slots = Arc::clone(&self.pool)
-                .acquire_many_owned(self.slots)
-                .await?;
-            Ok::<_, AcquireError>((place, slots))
+            let slots = Arc::clone(&self.pool).acquire_many_owned(self.slots);
+            Ok((place, slots.await.map_err(stopped)?))
         };
-        match timeout_at(deadline, both).await {
+        match timeout_at(deadline, all).await {
             Ok(Ok(_)) if self.places.is_closed() => Err(CallError::Stopped),
             Ok(Ok((place, slots))) => Ok(self.placed(place, slots, begun.elapsed())),
-            Ok(Err(AcquireError { .. })) => Err(CallError::Stopped),
+            Ok(Err(error)) => Err(error),
+            Err(_) if self.gate.is_closed() => Err(CallError::Paused {
+                waited: self.queue_time,
+                retry_after: self.retry_after(),
+            }),
             Err(_) => Err(CallError::QueueTimeout {
                 waited: self.queue_time,
                 retry_after: self.retry_after(),

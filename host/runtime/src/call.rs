@@ -26,6 +26,8 @@ pub(crate) struct Call {
     meter: Arc<Meter>,
     kind: CallKind,
     wall_limit: Millis,
+    /// How long the replica had been paused when the call began: later pauses are no time of its.
+    paused_before: Duration,
     /// Read when the call returned; else it ends when it is dropped.
     wall: Option<Duration>,
     fuel_used: Option<u64>,
@@ -46,6 +48,7 @@ impl Call {
             meter: Arc::new(meter),
             kind,
             wall_limit: guest.limits.wall_time,
+            paused_before: guest.gate.closed_for(),
             wall: None,
             fuel_used: None,
             outcome: CallOutcome::Cancelled,
@@ -71,13 +74,19 @@ impl Call {
                 reason: clipped(&format!("{error:#}")),
             })?;
         let deadline = self.meter.begun() + self.wall_limit.duration();
+        let (gate, paused_before) = (Arc::clone(&self.guest.gate), self.paused_before);
         let mut pace = Pace::new(self.guest.limits.cpu_percent, self.meter.begun(), deadline);
         let (meter, limit) = (Arc::clone(&self.meter), self.wall_limit);
         store.set_epoch_deadline(1);
         // tokio's own yield, not wasmtime's: it lets the worker look at sockets and timers between
         // two slices, which a task that wakes itself keeps it from.
         store.epoch_deadline_callback(move |_| {
-            Ok(match pace.tick(Instant::now(), meter.end_slice()) {
+            // A clock that stands still in pauses. A guest whose gate has closed yields here and is
+            // not polled again before it opens.
+            let paused = gate.closed_for().saturating_sub(paused_before);
+            let now = Instant::now();
+            let now = now.checked_sub(paused).unwrap_or(now);
+            Ok(match pace.tick(now, meter.end_slice()) {
                 Turn::Yield => UpdateDeadline::YieldCustom(1, Box::pin(yield_now())),
                 Turn::Sleep(time) => UpdateDeadline::YieldCustom(1, Box::pin(sleep(time))),
                 Turn::Expired => {
@@ -95,14 +104,28 @@ impl Call {
         &self,
         work: impl Future<Output = wasmtime::Result<T>>,
     ) -> Result<T, CallError> {
-        let deadline = self.meter.begun() + self.wall_limit.duration();
+        let work = self.guest.gate.pass(self.meter.measure(work));
         tokio::select! {
             // The guest first: a call that needs no wait arms neither timer nor cancellation. One
             // that computes comes back here after every slice.
             biased;
-            result = self.meter.measure(work) => result.map_err(|error| self.classify(&error)),
+            result = work => result.map_err(|error| self.classify(&error)),
             () = self.guest.stop.cancelled() => Err(CallError::Stopped),
-            () = async { sleep_until(deadline.into()).await } => Err(self.breached(self.wall_time())),
+            () = self.expired() => Err(self.breached(self.wall_time())),
+        }
+    }
+
+    /// Waits until the wall time is over, pauses not counted.
+    async fn expired(&self) {
+        let gate = &self.guest.gate;
+        loop {
+            gate.opened().await;
+            let paused = gate.closed_for().saturating_sub(self.paused_before);
+            let deadline = self.meter.begun() + self.wall_limit.duration() + paused;
+            if Instant::now() >= deadline {
+                return;
+            }
+            sleep_until(deadline.into()).await;
         }
     }
 

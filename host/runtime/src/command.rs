@@ -14,7 +14,7 @@ use types::ComponentKind;
 pub struct ExitStatus(pub u8);
 
 impl Replica {
-    /// Runs the command to its end.
+    /// Runs the command to its end. While the replica is paused, it does not begin.
     ///
     /// Dropping the future stops the guest.
     ///
@@ -25,7 +25,7 @@ impl Replica {
         let Driver::Command(pre) = &self.shared.driver else {
             return Err(self.wrong_kind(ComponentKind::Command));
         };
-        let place = self.shared.admission.place().await?;
+        let place = self.shared.admission.place_after_pause().await?;
         let call = Call::begin(&self.shared.guest, CallKind::Command, place);
         let (store, result) = match call.store() {
             Ok(mut store) => {

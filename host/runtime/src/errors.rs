@@ -122,6 +122,14 @@ pub enum CallError {
         /// When a new attempt makes sense.
         retry_after: Duration,
     },
+    /// The replica is paused and was not resumed in time.
+    #[error("the replica is paused: waited {waited}, the most that limits.queue_time allows")]
+    Paused {
+        /// `limits.queue_time`.
+        waited: Millis,
+        /// When a new attempt makes sense.
+        retry_after: Duration,
+    },
     /// The replica is draining or stopped.
     #[error("the replica is stopped")]
     Stopped,

@@ -14,6 +14,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::bounds::{HANDLES_MAX, HOSTCALL_BYTES_MAX, RANDOM_BYTES_MAX, RESOURCES_MAX};
 use crate::capability::{Outgoing, OutgoingPolicy, cli, filesystem};
+use crate::gate::Gate;
 use crate::limiter::InstanceLimiter;
 use crate::log::Log;
 use crate::meter::Meter;
@@ -46,6 +47,8 @@ pub(crate) struct Guest {
     /// Held: as long as a guest can compute, its time slices must end.
     pub(crate) ticker: Arc<Ticker>,
     pub(crate) stop: CancellationToken,
+    /// Closed while the replica is paused.
+    pub(crate) gate: Arc<Gate>,
 }
 
 /// The data of one store.

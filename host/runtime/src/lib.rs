@@ -9,6 +9,7 @@ mod command;
 mod compile;
 mod engine;
 mod errors;
+mod gate;
 mod host;
 mod http_call;
 mod http_response;

@@ -21,6 +21,7 @@ use crate::capability::OutgoingPolicy;
 use crate::compile::Compiled;
 use crate::engine::Profile;
 use crate::errors::{CallError, clipped};
+use crate::gate::Gate;
 use crate::host::{Guest, Host};
 use crate::imports::{self, ImportRefusal};
 use crate::invoke::Export;
@@ -201,7 +202,8 @@ impl Replica {
             .map_err(|error| link_error(&error))?;
         let driver = driver(spec.kind, &pre)?;
         let pool = Arc::clone(&around.pool);
-        let admission = Admission::new(&spec.limits, pool, around.pool_size, compiled.slots);
+        let (gate, size) = (Arc::<Gate>::default(), around.pool_size);
+        let admission = Admission::new(&spec.limits, pool, size, compiled.slots, Arc::clone(&gate));
         let log = Arc::new(Log::new(Arc::clone(&observer), spec.limits.log_rate));
         let secrets = services.secrets.iter();
         let secrets = secrets.map(|(name, value)| (name.clone(), value.reveal().to_owned()));
@@ -219,6 +221,7 @@ impl Replica {
             observer,
             ticker: Arc::clone(&around.ticker),
             stop: CancellationToken::new(),
+            gate,
         });
         let exports = Export::all(&compiled);
         let shared = Shared {
@@ -290,11 +293,32 @@ impl Replica {
         self.shared.log.dropped_bytes()
     }
 
-    /// Refuses new calls, gives those in flight `grace` to end, then stops them.
+    /// Halts it: guests that compute stop within a time slice, those that wait are not woken, new
+    /// calls wait for `limits.queue_time`. Instances, their memory and their streams stay as they
+    /// are; wall time stands still. Whether that is a change.
+    pub fn pause(&self) -> bool {
+        self.shared.guest.gate.close()
+    }
+
+    /// Lets it go on where it was. Whether that is a change.
+    pub fn resume(&self) -> bool {
+        self.shared.guest.gate.open()
+    }
+
+    /// Whether it is paused.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.shared.guest.gate.is_closed()
+    }
+
+    /// Refuses new calls, gives those in flight `grace` to end, then stops them. Calls of a paused
+    /// replica get no grace: they cannot end.
     pub async fn drain(&self, grace: Duration) -> DrainReport {
         let before = self.in_flight();
         self.shared.admission.close();
-        self.shared.admission.idle(grace).await;
+        if !self.is_paused() {
+            self.shared.admission.idle(grace).await;
+        }
         let aborted = self.in_flight();
         self.stop();
         self.shared.admission.idle(STOP_TIME_MAX).await;

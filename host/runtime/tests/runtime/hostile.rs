@@ -106,7 +106,7 @@ async fn guests_that_only_wait_cost_no_cpu() {
     assert_eq!(guest.replica.in_flight(), 8);
 }
 
-fn process_cpu() -> Duration {
+pub(crate) fn process_cpu() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(
         time.tv_sec.try_into().unwrap(),

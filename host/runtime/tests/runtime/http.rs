@@ -37,7 +37,7 @@ pub(crate) async fn hello(started: &Started) {
 }
 
 /// A request whose body the test writes piece by piece.
-fn streaming() -> (
+pub(crate) fn streaming() -> (
     mpsc::Sender<Bytes>,
     Request<impl Body<Data = Bytes, Error = Infallible>>,
 ) {

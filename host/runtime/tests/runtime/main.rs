@@ -13,4 +13,5 @@ mod inspect;
 mod library;
 mod limits;
 mod outgoing;
+mod pause;
 mod start;
