@@ -4,7 +4,7 @@ use crate::harness::nexus;
 
 #[test]
 fn every_command_explains_itself() {
-    let commands: [&[&str]; 15] = [
+    let commands: [&[&str]; 18] = [
         &[],
         &["up"],
         &["deploy"],
@@ -15,6 +15,9 @@ fn every_command_explains_itself() {
         &["scale"],
         &["stop"],
         &["start"],
+        &["pause"],
+        &["resume"],
+        &["restart"],
         &["rm"],
         &["node"],
         &["node", "status"],

@@ -16,5 +16,6 @@ mod help;
 mod invoking;
 mod lifetime;
 mod manifests;
+mod pausing;
 mod rollback;
 mod usage;

@@ -171,6 +171,12 @@ pub enum WorkloadState {
     Stopping,
     /// Nothing of it is meant to run, and nothing does.
     Stopped,
+    /// It is meant to be paused, and some replica is not yet.
+    Pausing,
+    /// Every replica is there and does nothing.
+    Paused,
+    /// Some replica has not gone on yet.
+    Resuming,
 }
 
 /// One component of a deployment.
@@ -212,6 +218,8 @@ pub struct ReplicaStatus {
     pub reason: Option<String>,
     /// Milliseconds until it is started again, while it waits for that.
     pub restart_in_ms: Option<u64>,
+    /// Milliseconds from its end to that start: doubled with every failure, and capped.
+    pub backoff_ms: Option<u64>,
     /// Starts after the first.
     pub restarts: u64,
     /// Calls that ended.
@@ -230,12 +238,18 @@ pub struct ReplicaStatus {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ReplicaState {
-    /// Placed; its node has not reported it yet.
-    Pending,
+    /// Placed; its node has not begun to start it.
+    Created,
     /// Being fetched, compiled, checked.
     Starting,
     /// Takes calls, or is a command that runs.
     Running,
+    /// Asked to halt.
+    Pausing,
+    /// There with all that it holds, and does nothing.
+    Paused,
+    /// Asked to go on.
+    Resuming,
     /// Waits before it is started again.
     Waiting,
     /// A command that ended well.
@@ -244,6 +258,8 @@ pub enum ReplicaState {
     Failed,
     /// Lets its calls end.
     Stopping,
+    /// Gone.
+    Stopped,
 }
 
 /// One line of a guest's output.
@@ -296,11 +312,13 @@ kebab_display! {
     WorkloadState {
         Starting => "starting", Running => "running", Completed => "completed",
         Failed => "failed", Stopping => "stopping", Stopped => "stopped",
+        Pausing => "pausing", Paused => "paused", Resuming => "resuming",
     }
     ReplicaState {
-        Pending => "pending", Starting => "starting", Running => "running",
+        Created => "created", Starting => "starting", Running => "running",
+        Pausing => "pausing", Paused => "paused", Resuming => "resuming",
         Waiting => "waiting", Completed => "completed", Failed => "failed",
-        Stopping => "stopping",
+        Stopping => "stopping", Stopped => "stopped",
     }
     LogStream { Stdout => "stdout", Stderr => "stderr", Node => "node" }
 }

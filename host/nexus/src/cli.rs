@@ -106,6 +106,27 @@ Examples:
     /// Start a stopped workload
     #[command(after_help = "Example:\n  nexus start web")]
     Start(NameArgs),
+    /// Halt a workload; it keeps its memory and connections
+    #[command(after_help = "\
+Examples:
+  nexus pause web
+  nexus resume web
+
+A paused workload uses no cpu. Requests wait for limits.queue_time, then they are answered with 503.
+Time limits stand still. If its node restarts, what its instances held is lost: they come up paused
+and begin anew when they are resumed.")]
+    Pause(NameArgs),
+    /// Let a paused workload go on
+    #[command(after_help = "Example:\n  nexus resume web")]
+    Resume(NameArgs),
+    /// Replace every replica by a fresh one
+    #[command(after_help = "\
+Example:
+  nexus restart web
+
+A component that takes requests goes on answering until its successor runs; a command is stopped
+first. A paused workload runs afterwards.")]
+    Restart(NameArgs),
     /// Remove a workload
     #[command(after_help = "Example:\n  nexus rm web")]
     Rm(NameArgs),

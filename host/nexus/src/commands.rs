@@ -31,6 +31,9 @@ pub(crate) async fn run(cli: Cli) -> Outcome {
         Command::Scale(args) => change::scale(&Session::new(global)?, args).await,
         Command::Stop(args) => change::stop(&Session::new(global)?, args.name).await,
         Command::Start(args) => change::start(&Session::new(global)?, args.name).await,
+        Command::Pause(args) => change::pause(&Session::new(global)?, args.name).await,
+        Command::Resume(args) => change::resume(&Session::new(global)?, args.name).await,
+        Command::Restart(args) => change::restart(&Session::new(global)?, args.name).await,
         Command::Rm(args) => change::remove(&Session::new(global)?, args.name).await,
         Command::Node(NodeCommand::Status) => node::status(&Session::new(global)?).await,
     }

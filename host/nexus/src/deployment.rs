@@ -126,25 +126,58 @@ pub(crate) async fn observe(
     }
 }
 
-/// Waits until nothing of a stopped workload runs any more.
+/// Where a workload comes to rest on request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rest {
+    Stopped,
+    Paused,
+}
+
+impl Rest {
+    /// The state, the one on the way there, and how both are spelled in a message.
+    const fn states(self) -> (WorkloadState, WorkloadState, &'static str, &'static str) {
+        match self {
+            Self::Stopped => (
+                WorkloadState::Stopped,
+                WorkloadState::Stopping,
+                "stop",
+                "stopping",
+            ),
+            Self::Paused => (
+                WorkloadState::Paused,
+                WorkloadState::Pausing,
+                "pause",
+                "pausing",
+            ),
+        }
+    }
+}
+
+/// Waits until every replica of a workload that was asked to stop or pause has.
 ///
 /// # Errors
-/// [`Failure`] if something still runs after `within`.
-pub(crate) async fn observe_stopped(
+/// [`Failure`] if one has not after `within`, or if the workload is something else by then.
+pub(crate) async fn observe_rest(
     session: &Session,
     name: &Name,
+    rest: Rest,
     within: Duration,
 ) -> Outcome<WorkloadStatus> {
     let mut interrupt = Interrupt::new()?;
     let deadline = Instant::now() + within;
+    let (there, on_the_way, verb, going) = rest.states();
     loop {
         let status = session.client().workload(name).await;
         let status = status.map_err(|error| session.failure(error))?;
-        if status.state == WorkloadState::Stopped {
+        if status.state == there {
             return Ok(status);
         }
-        if !matches!(status.state, WorkloadState::Stopping) || Instant::now() >= deadline {
-            let message = format!("`{name}` is admitted to stop and is {}", status.state);
+        if status.state != on_the_way || Instant::now() >= deadline {
+            let reason = why(&status).map_or_else(String::new, |why| format!(": {why}"));
+            let message = format!(
+                "`{name}` is admitted to {verb} and is {}{reason}",
+                status.state
+            );
             return Err(Failure::new(Exit::Failed, message));
         }
         let asked = session
@@ -153,7 +186,7 @@ pub(crate) async fn observe_stopped(
         tokio::select! {
             answer = asked => drop(answer.map_err(|error| session.failure(error))?),
             () = interrupt.received() => {
-                let message = format!("interrupted: `{name}` goes on stopping");
+                let message = format!("interrupted: `{name}` goes on {going}");
                 return Err(Failure::new(Exit::Interrupted, message));
             }
         }
@@ -238,6 +271,9 @@ fn judge(spec: &WorkloadSpec, generation: u64, status: &WorkloadStatus) -> Optio
         WorkloadState::Stopped | WorkloadState::Stopping if !nothing_to_run => {
             Some(End::Overtaken("was stopped by another command".to_owned()))
         }
+        WorkloadState::Paused | WorkloadState::Pausing => {
+            Some(End::Overtaken("was paused by another command".to_owned()))
+        }
         WorkloadState::Running | WorkloadState::Completed if wanted(status) == asked => {
             Some(End::Runs(Box::new(status.clone())))
         }
@@ -281,6 +317,16 @@ async fn take_back(
             .await?;
         return Ok(format!(
             "`{name}` was put back as it was at generation {was}: stopped."
+        ));
+    }
+    if matches!(former.state, WorkloadState::Paused | WorkloadState::Pausing) {
+        session
+            .submit(Operation::Pause {
+                workload: name.clone(),
+            })
+            .await?;
+        return Ok(format!(
+            "`{name}` was put back as it was at generation {was}: paused, to begin anew."
         ));
     }
     let status = observe(session, &former.spec, restored, RESTORE_WITHIN).await;

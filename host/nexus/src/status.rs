@@ -1,6 +1,6 @@
 //! What people want to know of a workload's status: sums, reasons, addresses.
 
-use admin::{LogLine, LogStream, ReplicaState, WorkloadStatus};
+use admin::{LogLine, LogStream, ReplicaState, ReplicaStatus, WorkloadStatus};
 use types::{Route, WorkloadSpec};
 
 use crate::text;
@@ -19,6 +19,26 @@ pub(crate) fn why(status: &WorkloadStatus) -> Option<String> {
             ))
         })
     })
+}
+
+/// When a replica is started again: `restarts in 3.2s of 4s, 4th restart`.
+pub(crate) fn countdown(replica: &ReplicaStatus) -> Option<String> {
+    let left = text::tenths(replica.restart_in_ms?);
+    let backoff = replica
+        .backoff_ms
+        .map_or_else(String::new, |ms| format!(" of {}", text::duration(ms)));
+    let which = text::ordinal(replica.restarts.saturating_add(1));
+    Some(format!("restarts in {left}{backoff}, {which} restart"))
+}
+
+/// The countdown of the replica that is started again first.
+pub(crate) fn next_restart(status: &WorkloadStatus) -> Option<String> {
+    let all = status
+        .components
+        .iter()
+        .flat_map(|component| &component.replicas);
+    let waiting = all.filter(|replica| replica.restart_in_ms.is_some());
+    countdown(waiting.min_by_key(|replica| replica.restart_in_ms)?)
 }
 
 /// Replicas that are as they should be, of those that are wanted: `1/2`.

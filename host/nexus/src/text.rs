@@ -22,6 +22,26 @@ pub(crate) fn duration(ms: u64) -> String {
     }
 }
 
+/// A duration that counts down: with tenths of a second below a minute, `3.2s`.
+pub(crate) fn tenths(ms: u64) -> String {
+    if ms < 60_000 {
+        format!("{}.{}s", ms / 1_000, ms % 1_000 / 100)
+    } else {
+        duration(ms)
+    }
+}
+
+/// `1st`, `2nd`, `3rd`, `4th`, `11th`, `21st`.
+pub(crate) fn ordinal(number: u64) -> String {
+    let suffix = match (number % 10, number % 100) {
+        (1, rest) if rest != 11 => "st",
+        (2, rest) if rest != 12 => "nd",
+        (3, rest) if rest != 13 => "rd",
+        _ => "th",
+    };
+    format!("{number}{suffix}")
+}
+
 /// A size in binary units with one decimal: `1.5MiB`.
 pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];

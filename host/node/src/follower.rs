@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use consensus::FinalizedBlock;
 use ledger::{DecodeRecordError, View};
-use orchestrator::{Effect, ReplicaKey, RouteTable, Target};
-use tokio::sync::mpsc;
+use orchestrator::{Effect, Event, ReplicaKey, RouteTable, Target};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -31,8 +31,15 @@ pub(crate) struct Follower {
     blocks: mpsc::Receiver<FinalizedBlock>,
     events: mpsc::Receiver<InstanceEvent>,
     sender: mpsc::Sender<InstanceEvent>,
-    instances: HashMap<(ReplicaKey, u64), (CancellationToken, JoinHandle<()>)>,
+    instances: HashMap<(ReplicaKey, u64), Handle>,
     stop: CancellationToken,
+}
+
+/// What is told to one instance.
+struct Handle {
+    stop: CancellationToken,
+    paused: watch::Sender<bool>,
+    task: JoinHandle<()>,
 }
 
 impl Follower {
@@ -103,7 +110,7 @@ impl Follower {
             event,
         } = event;
         tracing::info!(replica = %key, generation, "{}", describe(&event));
-        if !matches!(event, orchestrator::Event::Started) {
+        if matches!(event, Event::Ended { .. } | Event::Stopped) {
             self.instances.remove(&(key.clone(), generation));
         }
         let now_ms = self.shared.now_ms();
@@ -174,26 +181,40 @@ impl Follower {
                 key,
                 generation,
                 spec,
+                paused,
             } => {
-                tracing::info!(replica = %key, generation, "start");
+                tracing::info!(replica = %key, generation, paused, "start");
                 let stop = CancellationToken::new();
+                let (paused, told) = watch::channel(paused);
                 let instance = Instance {
                     shared: Arc::clone(&self.shared),
                     key: key.clone(),
                     generation,
                     spec,
+                    paused: told,
                     stop: stop.clone(),
                     events: self.sender.clone(),
                 };
                 let task = tokio::spawn(instance.live());
-                self.instances.insert((key, generation), (stop, task));
+                let handle = Handle { stop, paused, task };
+                self.instances.insert((key, generation), handle);
             }
+            Effect::Pause { key, generation } => self.turn(key, generation, true),
+            Effect::Resume { key, generation } => self.turn(key, generation, false),
             Effect::Stop { key, generation } => {
                 tracing::info!(replica = %key, generation, "stop");
-                if let Some((stop, _)) = self.instances.get(&(key, generation)) {
-                    stop.cancel();
+                if let Some(handle) = self.instances.get(&(key, generation)) {
+                    handle.stop.cancel();
                 }
             }
+        }
+    }
+
+    fn turn(&self, key: ReplicaKey, generation: u64, paused: bool) {
+        let what = if paused { "pause" } else { "resume" };
+        tracing::info!(replica = %key, generation, "{what}");
+        if let Some(handle) = self.instances.get(&(key, generation)) {
+            handle.paused.send_replace(paused);
         }
     }
 
@@ -207,12 +228,12 @@ impl Follower {
     async fn stop_instances(mut self) {
         self.events.close();
         let instances = std::mem::take(&mut self.instances);
-        for (stop, _) in instances.values() {
-            stop.cancel();
+        for handle in instances.values() {
+            handle.stop.cancel();
         }
-        for (_, (_, task)) in instances {
+        for (_, handle) in instances {
             // An instance that panicked has ended, too.
-            let _ = task.await;
+            let _ = handle.task.await;
         }
     }
 }
@@ -246,12 +267,14 @@ async fn sleep_until(due: Option<std::time::Instant>) {
     }
 }
 
-fn describe(event: &orchestrator::Event) -> String {
+fn describe(event: &Event) -> String {
     match event {
-        orchestrator::Event::Started => "started".to_owned(),
-        orchestrator::Event::Stopped => "stopped".to_owned(),
-        orchestrator::Event::Ended { failure: None } => "ended well".to_owned(),
-        orchestrator::Event::Ended {
+        Event::Started => "started".to_owned(),
+        Event::Paused => "paused".to_owned(),
+        Event::Resumed => "resumed".to_owned(),
+        Event::Stopped => "stopped".to_owned(),
+        Event::Ended { failure: None } => "ended well".to_owned(),
+        Event::Ended {
             failure: Some(failure),
         } => format!("ended: {failure}"),
     }

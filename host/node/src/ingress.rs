@@ -155,6 +155,14 @@ fn refuse(error: &CallError) -> Response<Body> {
                 Some(seconds),
             )
         }
+        CallError::Paused {
+            waited,
+            retry_after,
+        } => {
+            let seconds = retry_after.as_secs().max(RETRY_AFTER_S);
+            let text = format!("the workload is paused: waited {waited} for it to be resumed\n");
+            plain(StatusCode::SERVICE_UNAVAILABLE, text, Some(seconds))
+        }
         CallError::Stopped => {
             let text = "the workload is stopping\n".to_owned();
             plain(StatusCode::SERVICE_UNAVAILABLE, text, Some(RETRY_AFTER_S))

@@ -1,11 +1,12 @@
-//! One replica's life on this node: prepare, start, serve or run, stop. Reports to the follower.
+//! One replica's life on this node: prepare, start, serve or run, pause and resume, stop. Reports to
+//! the follower.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use orchestrator::{Event, ReplicaKey};
 use runtime::{CallError, ExitStatus, Replica, ReplicaConfig, ReplicaId};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use types::{ComponentKind, ComponentSpec};
 
@@ -35,13 +36,15 @@ pub(crate) struct Instance {
     pub(crate) key: ReplicaKey,
     pub(crate) generation: u64,
     pub(crate) spec: Arc<ComponentSpec>,
+    /// Whether it should be paused, as it was told last.
+    pub(crate) paused: watch::Receiver<bool>,
     pub(crate) stop: CancellationToken,
     pub(crate) events: mpsc::Sender<InstanceEvent>,
 }
 
 impl Instance {
     /// Lives until the replica ends or is told to stop.
-    pub(crate) async fn live(self) {
+    pub(crate) async fn live(mut self) {
         let observer = Arc::new(ReplicaObserver::new(
             Arc::clone(&self.shared),
             self.key.clone(),
@@ -113,18 +116,12 @@ impl Instance {
     }
 
     async fn serve(
-        &self,
+        &mut self,
         replica: Replica,
         exports: Arc<[String]>,
         observer: &ReplicaObserver,
     ) -> Event {
-        let Self {
-            shared,
-            key,
-            generation,
-            ..
-        } = self;
-        let (key, generation) = (key.clone(), *generation);
+        let (key, generation) = (self.key.clone(), self.generation);
         if self.spec.kind == ComponentKind::Command {
             return self.run(replica, observer).await;
         }
@@ -135,30 +132,59 @@ impl Instance {
             replica: replica.clone(),
             exports,
         };
-        shared.replicas.publish(live);
-        self.report(Event::Started).await;
-        self.stop.cancelled().await;
-        shared.replicas.withdraw(&key, generation);
+        // Closed before the first call can reach it.
+        let halted = self.turn(&replica);
+        self.shared.replicas.publish(live);
+        let up = if halted {
+            observer.note("came up paused".to_owned());
+            Event::Paused
+        } else {
+            Event::Started
+        };
+        self.report(up).await;
+        loop {
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => break,
+                Ok(()) = self.paused.changed() => self.obey(&replica, observer).await,
+                else => self.stop.cancelled().await,
+            }
+        }
+        self.shared.replicas.withdraw(&key, generation);
         replica.drain(DRAIN_GRACE).await;
         observer.note(format!("stopped generation {generation}"));
         Event::Stopped
     }
 
-    async fn run(&self, replica: Replica, observer: &ReplicaObserver) -> Event {
-        observer.note(format!("started generation {}", self.generation));
-        let mut run = std::pin::pin!(replica.run());
-        let early = tokio::time::timeout(COMMAND_SETTLES_AFTER, &mut run).await;
-        let end = if let Ok(end) = early {
-            end
+    async fn run(&mut self, replica: Replica, observer: &ReplicaObserver) -> Event {
+        let text = format!("started generation {}", self.generation);
+        // Before a paused one begins, it says that it is there.
+        let mut known = self.turn(&replica);
+        if known {
+            observer.note(format!("{text}, paused"));
+            self.report(Event::Paused).await;
         } else {
-            self.report(Event::Started).await;
+            observer.note(text);
+        }
+        let mut run = std::pin::pin!(replica.run());
+        let mut settled = std::pin::pin!(tokio::time::sleep(COMMAND_SETTLES_AFTER));
+        let end = loop {
             tokio::select! {
-                end = &mut run => end,
+                biased;
+                end = &mut run => break end,
                 () = self.stop.cancelled() => {
                     replica.stop();
                     let _ = run.await;
                     observer.note("stopped on request".to_owned());
                     return Event::Stopped;
+                }
+                Ok(()) = self.paused.changed() => {
+                    self.obey(&replica, observer).await;
+                    known |= replica.is_paused();
+                }
+                () = &mut settled, if !known => {
+                    known = true;
+                    self.report(Event::Started).await;
                 }
             }
         };
@@ -168,6 +194,29 @@ impl Instance {
             Some(failure) => format!("ended: {failure}"),
         });
         Event::Ended { failure }
+    }
+
+    /// Does what it was told last, and reports that if it is a change.
+    async fn obey(&mut self, replica: &Replica, observer: &ReplicaObserver) {
+        let before = replica.is_paused();
+        let (event, text) = match self.turn(replica) {
+            paused if paused == before => return,
+            true => (Event::Paused, "paused on request"),
+            false => (Event::Resumed, "resumed on request"),
+        };
+        observer.note(text.to_owned());
+        self.report(event).await;
+    }
+
+    /// Pauses or resumes the replica as it was told last. Whether it is paused now.
+    fn turn(&mut self, replica: &Replica) -> bool {
+        let paused = *self.paused.borrow_and_update();
+        if paused {
+            replica.pause();
+        } else {
+            replica.resume();
+        }
+        paused
     }
 
     async fn report(&self, event: Event) {

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use admin::{ComponentStatus, ReplicaState, ReplicaStatus, WorkloadState, WorkloadStatus};
 use ledger::{DecodeRecordError, DeploymentRecord, DesiredState, Placement};
-use orchestrator::{Observed, Phase, ReplicaKey};
+use orchestrator::{Lifecycle, Observed, ReplicaKey};
 use types::{ComponentSpec, Name};
 
 use crate::shared::Shared;
@@ -38,7 +38,7 @@ pub(crate) fn replicas_running(shared: &Shared) -> u32 {
     let reconciler = shared.reconciler();
     let running = reconciler
         .replicas()
-        .filter(|(_, observed)| observed.phase == Phase::Running);
+        .filter(|(_, observed)| observed.state == Lifecycle::Running);
     u32::try_from(running.count()).unwrap_or(u32::MAX)
 }
 
@@ -59,6 +59,7 @@ fn status(
         DesiredState::Stopped if is_running(shared, &name) => WorkloadState::Stopping,
         DesiredState::Stopped => WorkloadState::Stopped,
         DesiredState::Running => sum(&components),
+        DesiredState::Paused => sum_paused(&components),
     };
     let reasons = components.iter().flat_map(|component| &component.replicas);
     let failed = |replica: &&ReplicaStatus| {
@@ -121,15 +122,14 @@ fn replica(shared: &Shared, placed: &Placement) -> ReplicaStatus {
         .as_ref()
         .and_then(|observed| observed.reason.clone());
     let in_flight = shared.replicas.in_flight(&key);
+    let waits = observed.as_ref().and_then(countdown);
     ReplicaStatus {
         index: placed.index,
         node: placed.node,
         state: state(observed.as_ref()),
         reason: reason.or_else(|| stats.problem()),
-        restart_in_ms: observed.as_ref().and_then(|observed| match observed.phase {
-            Phase::Waiting { until_ms } => Some(until_ms.saturating_sub(shared.now_ms())),
-            _ => None,
-        }),
+        restart_in_ms: waits.map(|(until_ms, _)| until_ms.saturating_sub(shared.now_ms())),
+        backoff_ms: waits.map(|(_, backoff_ms)| backoff_ms),
         restarts: observed.as_ref().map_or(0, |observed| observed.restarts),
         calls: stats.calls.load(Ordering::Relaxed),
         in_flight: u32::try_from(in_flight).unwrap_or(u32::MAX),
@@ -139,39 +139,81 @@ fn replica(shared: &Shared, placed: &Placement) -> ReplicaStatus {
     }
 }
 
+/// When a replica starts again and how long it waits in all; none while its deployment is paused.
+fn countdown(observed: &Observed) -> Option<(u64, u64)> {
+    match observed.state {
+        Lifecycle::Waiting {
+            until_ms,
+            backoff_ms,
+        } if !observed.held => Some((until_ms, backoff_ms)),
+        _ => None,
+    }
+}
+
 fn state(observed: Option<&Observed>) -> ReplicaState {
-    match observed.map(|observed| observed.phase) {
-        None => ReplicaState::Pending,
-        Some(Phase::Starting) => ReplicaState::Starting,
-        Some(Phase::Running) => ReplicaState::Running,
-        Some(Phase::Waiting { .. }) => ReplicaState::Waiting,
-        Some(Phase::Completed) => ReplicaState::Completed,
-        Some(Phase::Failed) => ReplicaState::Failed,
-        Some(Phase::Stopping) => ReplicaState::Stopping,
+    match observed.map(|observed| &observed.state) {
+        None | Some(Lifecycle::Created) => ReplicaState::Created,
+        Some(Lifecycle::Starting) => ReplicaState::Starting,
+        Some(Lifecycle::Running) => ReplicaState::Running,
+        Some(Lifecycle::Pausing) => ReplicaState::Pausing,
+        Some(Lifecycle::Paused) => ReplicaState::Paused,
+        Some(Lifecycle::Resuming) => ReplicaState::Resuming,
+        Some(Lifecycle::Waiting { .. }) => ReplicaState::Waiting,
+        Some(Lifecycle::Completed) => ReplicaState::Completed,
+        Some(Lifecycle::Failed { .. }) => ReplicaState::Failed,
+        Some(Lifecycle::Stopping) => ReplicaState::Stopping,
+        Some(Lifecycle::Stopped) => ReplicaState::Stopped,
     }
 }
 
 /// The worst that is true of any replica; a component of no replicas is what it is meant to be.
 fn sum(components: &[ComponentStatus]) -> WorkloadState {
-    let states: Vec<ReplicaState> = components
-        .iter()
-        .flat_map(|c| &c.replicas)
-        .map(|replica| replica.state)
-        .collect();
+    let states = states(components);
     let any = |wanted: &[ReplicaState]| states.iter().any(|state| wanted.contains(state));
     if any(&[ReplicaState::Failed, ReplicaState::Waiting]) {
         WorkloadState::Failed
     } else if any(&[
-        ReplicaState::Pending,
+        ReplicaState::Created,
         ReplicaState::Starting,
         ReplicaState::Stopping,
+        ReplicaState::Stopped,
     ]) {
         WorkloadState::Starting
+    } else if any(&[
+        ReplicaState::Pausing,
+        ReplicaState::Paused,
+        ReplicaState::Resuming,
+    ]) {
+        WorkloadState::Resuming
     } else if !states.is_empty() && states.iter().all(|s| *s == ReplicaState::Completed) {
         WorkloadState::Completed
     } else {
         WorkloadState::Running
     }
+}
+
+/// As [`sum`], of a workload that is meant to be paused: what waits to be started again does so
+/// until it is resumed.
+fn sum_paused(components: &[ComponentStatus]) -> WorkloadState {
+    let states = states(components);
+    let settled = |state: &ReplicaState| {
+        matches!(
+            state,
+            ReplicaState::Paused | ReplicaState::Waiting | ReplicaState::Completed
+        )
+    };
+    if states.contains(&ReplicaState::Failed) {
+        WorkloadState::Failed
+    } else if states.iter().all(settled) {
+        WorkloadState::Paused
+    } else {
+        WorkloadState::Pausing
+    }
+}
+
+fn states(components: &[ComponentStatus]) -> Vec<ReplicaState> {
+    let replicas = components.iter().flat_map(|c| &c.replicas);
+    replicas.map(|replica| replica.state).collect()
 }
 
 fn is_running(shared: &Shared, workload: &Name) -> bool {

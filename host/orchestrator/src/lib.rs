@@ -2,11 +2,13 @@
 //! Pure: time and events come in, effects go out. Knows no socket, no guest, no disk.
 
 mod backoff;
+mod lifecycle;
 mod reconciler;
 mod replica;
 mod routes;
 
 pub use backoff::Backoff;
+pub use lifecycle::{IllegalStep, Lifecycle, Step, Then};
 pub use reconciler::{Effect, Event, Reconciler, ReplicaKey};
-pub use replica::{Observed, Phase};
+pub use replica::Observed;
 pub use routes::{RouteTable, Target};

@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use ledger::{DecodeRecordError, View};
+use ledger::{DecodeRecordError, DesiredState, View};
 use types::{ComponentSpec, Name, NodeId};
 
-use crate::replica::{Observed, Phase, Replica};
+use crate::lifecycle::{Lifecycle, Step};
+use crate::replica::{Observed, Replica, Wanted};
 
 /// The address of a replica.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,6 +32,10 @@ impl std::fmt::Display for ReplicaKey {
 pub enum Event {
     /// It takes calls.
     Started,
+    /// It has halted, or came up so.
+    Paused,
+    /// It goes on.
+    Resumed,
     /// It ended by itself, or could not start.
     Ended {
         /// Why, unless it ended well.
@@ -43,7 +48,8 @@ pub enum Event {
 /// What the node must do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// Start an instance. Exactly one [`Event`] of `Started` or `Ended` follows, then others.
+    /// Start an instance. Exactly one [`Event`] of `Started`, `Paused` or `Ended` follows, then
+    /// others.
     Start {
         /// Which replica.
         key: ReplicaKey,
@@ -51,6 +57,23 @@ pub enum Effect {
         generation: u64,
         /// What to start.
         spec: Arc<ComponentSpec>,
+        /// Whether it comes up paused: there, and not run.
+        paused: bool,
+    },
+    /// Halt an instance, or have it come up halted if it is still being started. One
+    /// [`Event::Paused`] follows unless it is halted already.
+    Pause {
+        /// Which replica.
+        key: ReplicaKey,
+        /// Of which generation.
+        generation: u64,
+    },
+    /// Let an instance go on. One [`Event::Resumed`] follows unless it is not halted.
+    Resume {
+        /// Which replica.
+        key: ReplicaKey,
+        /// Of which generation.
+        generation: u64,
     },
     /// Stop an instance, letting its calls end. Exactly one [`Event::Stopped`] follows.
     Stop {
@@ -69,7 +92,7 @@ pub struct Reconciler {
     /// Generations that were asked to stop and have not said that they did.
     dying: BTreeMap<ReplicaKey, BTreeSet<u64>>,
     /// Wanted next under a key whose former instance is still stopping.
-    successors: BTreeMap<ReplicaKey, (u64, Arc<ComponentSpec>)>,
+    successors: BTreeMap<ReplicaKey, Wanted>,
     effects: VecDeque<Effect>,
 }
 
@@ -102,8 +125,8 @@ impl Reconciler {
             self.successors.remove(&key);
             self.withdraw(&key);
         }
-        for (key, (generation, spec)) in wanted {
-            self.want(now_ms, key, generation, spec);
+        for (key, wanted) in wanted {
+            self.want(now_ms, key, wanted);
         }
         Ok(())
     }
@@ -122,7 +145,7 @@ impl Reconciler {
             .get(key)
             .is_some_and(|dying| dying.contains(&generation))
         {
-            if !matches!(event, Event::Started) {
+            if matches!(event, Event::Ended { .. } | Event::Stopped) {
                 self.died(now_ms, key, generation);
             }
             return;
@@ -136,24 +159,21 @@ impl Reconciler {
                 replica.predecessor = None;
             }
             _ if replica.generation != generation => {}
-            Event::Started if replica.phase == Phase::Starting => {
-                replica.started(now_ms);
-                self.stop_predecessor(key);
-            }
-            Event::Ended { failure }
-                if matches!(replica.phase, Phase::Starting | Phase::Running) =>
-            {
-                replica.ended(now_ms, failure);
-            }
-            _ => {}
+            Event::Started => self.reported(now_ms, key, Step::Started),
+            Event::Paused => self.reported(now_ms, key, Step::Paused),
+            Event::Resumed => self.reported(now_ms, key, Step::Resumed),
+            // An end that is reported twice changes nothing.
+            Event::Ended { failure } => drop(replica.ended(now_ms, failure)),
+            // Nobody asked for it: not an end that an instance reports.
+            Event::Stopped => {}
         }
     }
 
     /// Starts what has waited long enough.
     pub fn time_passed(&mut self, now_ms: u64) {
         for (key, replica) in &mut self.replicas {
-            if matches!(replica.phase, Phase::Waiting { until_ms } if until_ms <= now_ms) {
-                replica.restart(now_ms);
+            let due = replica.restarts_at_ms().is_some_and(|at| at <= now_ms);
+            if due && replica.start(now_ms).is_ok() {
                 self.effects.push_back(start(key, replica));
             }
         }
@@ -164,10 +184,7 @@ impl Reconciler {
     pub fn next_timeout_ms(&self) -> Option<u64> {
         self.replicas
             .values()
-            .filter_map(|replica| match replica.phase {
-                Phase::Waiting { until_ms } => Some(until_ms),
-                _ => None,
-            })
+            .filter_map(Replica::restarts_at_ms)
             .min()
     }
 
@@ -189,15 +206,13 @@ impl Reconciler {
             .map(|(key, replica)| (key, replica.observed()))
     }
 
-    fn wanted(
-        &self,
-        view: &View,
-    ) -> Result<BTreeMap<ReplicaKey, (u64, Arc<ComponentSpec>)>, DecodeRecordError> {
-        let mut specs: BTreeMap<(Name, Name), Arc<ComponentSpec>> = BTreeMap::new();
+    fn wanted(&self, view: &View) -> Result<BTreeMap<ReplicaKey, Wanted>, DecodeRecordError> {
+        let mut specs: BTreeMap<(Name, Name), (Arc<ComponentSpec>, bool)> = BTreeMap::new();
         for deployment in view.deployments()? {
+            let paused = deployment.desired == DesiredState::Paused;
             for component in deployment.spec.components {
                 let key = (deployment.spec.name.clone(), component.name.clone());
-                specs.insert(key, Arc::new(component));
+                specs.insert(key, (Arc::new(component), paused));
             }
         }
         let here = view
@@ -206,7 +221,8 @@ impl Reconciler {
             .filter(|placed| placed.node == self.node);
         Ok(here
             .filter_map(|placed| {
-                let spec = specs.get(&(placed.workload.clone(), placed.component.clone()))?;
+                let (spec, paused) =
+                    specs.get(&(placed.workload.clone(), placed.component.clone()))?;
                 let (workload, component, index) =
                     (placed.workload, placed.component, placed.index);
                 let key = ReplicaKey {
@@ -214,60 +230,144 @@ impl Reconciler {
                     component,
                     index,
                 };
-                Some((key, (placed.generation, Arc::clone(spec))))
+                let wanted = Wanted {
+                    generation: placed.generation,
+                    spec: Arc::clone(spec),
+                    paused: *paused,
+                };
+                Some((key, wanted))
             })
             .collect())
     }
 
-    fn want(&mut self, now_ms: u64, key: ReplicaKey, generation: u64, spec: Arc<ComponentSpec>) {
+    fn want(&mut self, now_ms: u64, key: ReplicaKey, wanted: Wanted) {
         let Some(current) = self.replicas.get(&key) else {
-            let replica = Replica::new(now_ms, generation, spec);
-            self.effects.push_back(start(&key, &replica));
-            self.replicas.insert(key, replica);
+            self.begin(now_ms, key, Replica::new(wanted));
             return;
         };
-        if current.phase == Phase::Stopping {
-            self.successors.insert(key, (generation, spec));
+        if current.leaving {
+            self.successors.insert(key, wanted);
             return;
         }
-        if current.generation == generation {
+        if current.generation == wanted.generation {
+            self.hold(&key, wanted.paused);
             return;
         }
-        let mut next = Replica::new(now_ms, generation, spec);
-        let serving = match current.phase {
-            Phase::Running => Some(current.generation),
-            Phase::Starting | Phase::Waiting { .. } | Phase::Failed => current.predecessor,
-            Phase::Completed | Phase::Stopping => None,
+        let mut next = Replica::new(wanted.clone());
+        let serving = match current.state() {
+            Lifecycle::Running | Lifecycle::Pausing | Lifecycle::Paused | Lifecycle::Resuming => {
+                Some(current.generation)
+            }
+            Lifecycle::Created
+            | Lifecycle::Starting
+            | Lifecycle::Waiting { .. }
+            | Lifecycle::Failed { .. } => current.predecessor,
+            Lifecycle::Completed | Lifecycle::Stopping | Lifecycle::Stopped => None,
         };
-        let abandoned = (current.phase == Phase::Starting).then_some(current.generation);
+        let starting = *current.state() == Lifecycle::Starting;
+        let abandoned = starting.then_some(current.generation);
         let alive = serving.is_some() || abandoned.is_some() || self.dying.contains_key(&key);
         if alive && !(next.overlaps() && current.overlaps()) {
-            self.successors.insert(key.clone(), (generation, next.spec));
+            self.successors.insert(key.clone(), wanted);
             self.withdraw(&key);
             return;
+        }
+        let turned = current.paused != wanted.paused;
+        if let Some(generation) = serving.filter(|_| turned) {
+            self.turn(&key, generation, wanted.paused);
         }
         if let Some(generation) = abandoned {
             self.stop(&key, generation);
         }
         next.predecessor = serving;
-        self.effects.push_back(start(&key, &next));
-        self.replicas.insert(key, next);
+        self.begin(now_ms, key, next);
+    }
+
+    fn begin(&mut self, now_ms: u64, key: ReplicaKey, mut replica: Replica) {
+        // A new replica can always be started.
+        if replica.start(now_ms).is_ok() {
+            self.effects.push_back(start(&key, &replica));
+        }
+        self.replicas.insert(key, replica);
+    }
+
+    /// Pauses or resumes what lives under `key` and stays of its generation.
+    fn hold(&mut self, key: &ReplicaKey, paused: bool) {
+        let Some(replica) = self.replicas.get_mut(key) else {
+            return;
+        };
+        if replica.paused == paused {
+            return;
+        }
+        replica.paused = paused;
+        let generation = replica.generation;
+        let starting = *replica.state() == Lifecycle::Starting;
+        if let Some(predecessor) = replica.predecessor {
+            self.turn(key, predecessor, paused);
+        }
+        if starting {
+            self.turn(key, generation, paused);
+        }
+        self.align(key);
+    }
+
+    /// Asks for the next step towards what is meant. While a request is under way, its answer is
+    /// waited for.
+    fn align(&mut self, key: &ReplicaKey) {
+        let Some(replica) = self.replicas.get_mut(key) else {
+            return;
+        };
+        let (generation, paused) = (replica.generation, replica.paused);
+        let step = match (replica.state(), paused) {
+            (Lifecycle::Running, true) => Step::Pause,
+            (Lifecycle::Paused, false) => Step::Resume,
+            _ => return,
+        };
+        if replica.step(step).is_ok() {
+            self.turn(key, generation, paused);
+        }
+    }
+
+    fn turn(&mut self, key: &ReplicaKey, generation: u64, paused: bool) {
+        let key = key.clone();
+        self.effects.push_back(if paused {
+            Effect::Pause { key, generation }
+        } else {
+            Effect::Resume { key, generation }
+        });
+    }
+
+    /// Takes a report of the generation that is followed; one that answers no request is ignored.
+    fn reported(&mut self, now_ms: u64, key: &ReplicaKey, step: Step) {
+        let Some(replica) = self.replicas.get_mut(key) else {
+            return;
+        };
+        let starting = *replica.state() == Lifecycle::Starting;
+        if replica.step(step).is_err() {
+            return;
+        }
+        if starting {
+            replica.came_up(now_ms);
+            self.stop_predecessor(key);
+        }
+        self.align(key);
     }
 
     /// Stops whatever of `key` is alive, and forgets it if nothing is.
     fn withdraw(&mut self, key: &ReplicaKey) {
         self.stop_predecessor(key);
-        let Some(replica) = self.replicas.get(key) else {
+        let Some(replica) = self.replicas.get_mut(key) else {
             return;
         };
-        if matches!(replica.phase, Phase::Starting | Phase::Running) {
-            let generation = replica.generation;
+        let (live, generation) = (replica.state().is_live(), replica.generation);
+        // One that is stopping already goes on stopping.
+        let asked = replica.step(Step::Stop).is_ok();
+        replica.leaving = true;
+        if live && asked {
             self.stop(key, generation);
         }
         if !self.dying.contains_key(key) {
             self.replicas.remove(key);
-        } else if let Some(replica) = self.replicas.get_mut(key) {
-            replica.phase = Phase::Stopping;
         }
     }
 
@@ -298,18 +398,31 @@ impl Reconciler {
             return;
         };
         dying.remove(&generation);
-        if !dying.is_empty() {
+        let none = dying.is_empty();
+        if let Some(replica) = self.replicas.get_mut(key)
+            && replica.generation == generation
+        {
+            // Its last step; an abandoned generation has none of its own.
+            drop(replica.step(Step::Stopped));
+        }
+        if !none {
             return;
         }
         self.dying.remove(key);
         if self
             .replicas
             .get(key)
-            .is_some_and(|replica| replica.phase == Phase::Stopping)
+            .is_some_and(|replica| replica.leaving)
         {
-            self.replicas.remove(key);
-            if let Some((generation, spec)) = self.successors.remove(key) {
-                self.want(now_ms, key.clone(), generation, spec);
+            if let Some(gone) = self.replicas.remove(key) {
+                assert_eq!(
+                    *gone.state(),
+                    Lifecycle::Stopped,
+                    "every stop ends in stopped"
+                );
+            }
+            if let Some(wanted) = self.successors.remove(key) {
+                self.want(now_ms, key.clone(), wanted);
             }
         }
     }
@@ -320,5 +433,6 @@ fn start(key: &ReplicaKey, replica: &Replica) -> Effect {
         key: key.clone(),
         generation: replica.generation,
         spec: Arc::clone(&replica.spec),
+        paused: replica.paused,
     }
 }

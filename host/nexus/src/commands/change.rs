@@ -1,13 +1,14 @@
-//! `nexus scale`, `stop`, `start`, `rm`: one transaction each, then a look at what came of it.
+//! `nexus scale`, `stop`, `start`, `pause`, `resume`, `restart`, `rm`: one transaction each, then a
+//! look at what came of it.
 
 use std::time::Duration;
 
-use admin::WorkloadStatus;
+use admin::{WorkloadState, WorkloadStatus};
 use ledger::Operation;
 use types::{Name, WorkloadSpec};
 
 use crate::cli::ScaleArgs;
-use crate::deployment::{observe, observe_stopped};
+use crate::deployment::{Rest, observe, observe_rest};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::session::Session;
 use crate::status::replicas;
@@ -36,10 +37,12 @@ pub(crate) async fn scale(session: &Session, args: ScaleArgs) -> Outcome {
     if let Some(entry) = spec.components.iter_mut().find(|entry| entry.name == name) {
         entry.replicas = replicas_wanted;
     }
-    let status = if before.state == admin::WorkloadState::Stopped {
-        existing(session, &spec.name).await?
-    } else {
-        seen(session, &spec, before.generation).await?
+    let status = match before.state {
+        WorkloadState::Stopped => existing(session, &spec.name).await?,
+        WorkloadState::Paused | WorkloadState::Pausing => {
+            observe_rest(session, &spec.name, Rest::Paused, SEEN_WITHIN).await?
+        }
+        _ => seen(session, &spec, before.generation).await?,
     };
     session.show(&status, || {
         let wanted = text::count(replicas_wanted.into(), "replica");
@@ -59,7 +62,7 @@ pub(crate) async fn stop(session: &Session, workload: Name) -> Outcome {
         })
         .await?;
     let what = format!("waiting for `{workload}` to stop");
-    let wait = observe_stopped(session, &workload, SEEN_WITHIN);
+    let wait = observe_rest(session, &workload, Rest::Stopped, SEEN_WITHIN);
     let status = terminal::progress(&what, wait).await?;
     session.show(&status, || {
         format!("stopped `{workload}`: it keeps its name and routes")
@@ -67,19 +70,48 @@ pub(crate) async fn stop(session: &Session, workload: Name) -> Outcome {
 }
 
 pub(crate) async fn start(session: &Session, workload: Name) -> Outcome {
+    let operation = Operation::Start {
+        workload: workload.clone(),
+    };
+    run(session, workload, operation, "started").await
+}
+
+pub(crate) async fn pause(session: &Session, workload: Name) -> Outcome {
     session
-        .submit(Operation::Start {
+        .submit(Operation::Pause {
             workload: workload.clone(),
         })
         .await?;
+    let what = format!("waiting for `{workload}` to pause");
+    let wait = observe_rest(session, &workload, Rest::Paused, SEEN_WITHIN);
+    let status = terminal::progress(&what, wait).await?;
+    session.show(&status, || {
+        format!("paused `{workload}`: `nexus resume {workload}` lets it go on")
+    })
+}
+
+pub(crate) async fn resume(session: &Session, workload: Name) -> Outcome {
+    let operation = Operation::Resume {
+        workload: workload.clone(),
+    };
+    run(session, workload, operation, "resumed").await
+}
+
+pub(crate) async fn restart(session: &Session, workload: Name) -> Outcome {
+    let operation = Operation::Restart {
+        workload: workload.clone(),
+    };
+    run(session, workload, operation, "restarted").await
+}
+
+/// Submits what makes a workload run and waits until it does.
+async fn run(session: &Session, workload: Name, operation: Operation, done: &str) -> Outcome {
+    session.submit(operation).await?;
     let admitted = existing(session, &workload).await?;
     let status = seen(session, &admitted.spec, admitted.generation).await?;
     session.show(&status, || {
-        format!(
-            "started `{workload}`: {}, {} replicas",
-            status.state,
-            replicas(&status)
-        )
+        let (state, replicas) = (status.state, replicas(&status));
+        format!("{done} `{workload}`: {state}, {replicas} replicas")
     })
 }
 

@@ -54,7 +54,10 @@ async fn running(session: &Session, interrupt: &mut Interrupt) -> Outcome<Worklo
     if let Some(status) = session.workload(&name).await? {
         let stopped = matches!(
             status.state,
-            WorkloadState::Stopped | WorkloadState::Stopping
+            WorkloadState::Stopped
+                | WorkloadState::Stopping
+                | WorkloadState::Paused
+                | WorkloadState::Pausing
         );
         let same = status
             .spec

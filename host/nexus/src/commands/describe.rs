@@ -5,7 +5,7 @@ use types::{Capability, ComponentSpec, Limits, Name, RestartPolicy};
 
 use crate::exit::Outcome;
 use crate::session::Session;
-use crate::status::why;
+use crate::status::{countdown, why};
 use crate::table::{Fields, Table};
 use crate::text;
 
@@ -124,9 +124,7 @@ fn replica_table(replicas: &[ReplicaStatus]) -> Table {
     ];
     let mut table = Table::new(&headings);
     for replica in replicas {
-        let next = replica
-            .restart_in_ms
-            .map(|ms| format!("starts in {}", text::duration(ms)));
+        let next = countdown(replica);
         let reason: Vec<String> = replica.reason.clone().into_iter().chain(next).collect();
         table.row(vec![
             replica.index.to_string(),

@@ -3,7 +3,7 @@
 use crate::cli::Output;
 use crate::exit::Outcome;
 use crate::session::Session;
-use crate::status::{kinds, replicas, restarts, routes, why};
+use crate::status::{kinds, next_restart, replicas, restarts, routes, why};
 use crate::table::Table;
 use crate::terminal;
 
@@ -23,6 +23,10 @@ pub(crate) async fn run(session: &Session) -> Outcome {
         ];
         let mut table = Table::new(&headings);
         for status in &list.workloads {
+            let reason: Vec<String> = why(status)
+                .into_iter()
+                .chain(next_restart(status))
+                .collect();
             table.row(vec![
                 status.name.to_string(),
                 status.state.to_string(),
@@ -30,7 +34,7 @@ pub(crate) async fn run(session: &Session) -> Outcome {
                 kinds(status),
                 routes(status),
                 restarts(status).to_string(),
-                why(status).unwrap_or_default(),
+                reason.join("; "),
             ]);
         }
         table.render()

@@ -147,5 +147,8 @@ fn reason(refusal: &Refusal) -> &'static str {
         Refusal::RouteTaken { .. } => "route-taken",
         Refusal::TooManyDeployments { .. } => "too-many-deployments",
         Refusal::TooLarge { .. } => "too-large",
+        Refusal::Stopped(_) => "stopped",
+        Refusal::NotPaused(_) => "not-paused",
+        Refusal::Paused(_) => "paused",
     }
 }

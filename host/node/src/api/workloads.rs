@@ -53,7 +53,10 @@ pub(super) async fn describe(
             let status = find(&shared, &name)?;
             let moving = matches!(
                 status.state,
-                WorkloadState::Starting | WorkloadState::Stopping
+                WorkloadState::Starting
+                    | WorkloadState::Stopping
+                    | WorkloadState::Pausing
+                    | WorkloadState::Resuming
             );
             if shared.state().view.height() >= generation && !moving {
                 return Ok(status);
@@ -148,7 +151,7 @@ fn code(error: &InvokeError) -> ErrorCode {
         InvokeError::Call(CallError::QueueFull { .. } | CallError::QueueTimeout { .. }) => {
             ErrorCode::Busy
         }
-        InvokeError::Call(CallError::Stopped) => ErrorCode::Unavailable,
+        InvokeError::Call(CallError::Stopped | CallError::Paused { .. }) => ErrorCode::Unavailable,
         InvokeError::Call(_) => ErrorCode::GuestFailed,
         InvokeError::UnknownExport { .. } => ErrorCode::NotFound,
         _ => ErrorCode::BadRequest,

@@ -4,14 +4,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hypermesh_orchestrator::{Backoff, Effect, Event, Phase, Reconciler, ReplicaKey};
-use ledger::{BlockContext, Genesis, Operation, SignedTransaction, StateKey, Transaction, View};
+use hypermesh_orchestrator::{Backoff, Effect, Event, Lifecycle, Reconciler, ReplicaKey};
+use ledger::{
+    BlockContext, DesiredState, Genesis, Operation, SignedTransaction, StateKey, Transaction, View,
+};
 use proptest::prelude::*;
 use types::{
     ComponentKind, ComponentSpec, Digest, Name, NodeId, PublicKey, Signature, WorkloadSpec,
 };
 
 use ed25519_dalek::{Signer as _, SigningKey};
+
+mod pausing;
 
 /// A ledger of one node, its reconciler, and the instances that are alive.
 struct World {
@@ -25,6 +29,8 @@ struct World {
     starting: BTreeSet<(ReplicaKey, u64)>,
     running: BTreeSet<(ReplicaKey, u64)>,
     stopping: BTreeSet<(ReplicaKey, u64)>,
+    /// Whether a live instance was told to halt, and whether it has.
+    halted: BTreeMap<(ReplicaKey, u64), (bool, bool)>,
 }
 
 fn name(text: &str) -> Name {
@@ -70,6 +76,7 @@ impl World {
             starting: BTreeSet::new(),
             running: BTreeSet::new(),
             stopping: BTreeSet::new(),
+            halted: BTreeMap::new(),
         };
         world.block(&[]);
         world
@@ -127,7 +134,10 @@ impl World {
                     key,
                     generation,
                     spec,
+                    paused,
                 } => {
+                    let desired = self.desired(&key.workload);
+                    assert_eq!(Some(paused), desired.map(|d| d == DesiredState::Paused));
                     if spec.kind == ComponentKind::Command {
                         let live = self
                             .starting
@@ -137,8 +147,12 @@ impl World {
                         let other = live.into_iter().find(|(live, _)| *live == key);
                         assert_eq!(other, None, "two instances of one command");
                     }
-                    assert!(self.starting.insert((key, generation)), "started twice");
+                    let id = (key, generation);
+                    self.halted.insert(id.clone(), (paused, false));
+                    assert!(self.starting.insert(id), "started twice");
                 }
+                Effect::Pause { key, generation } => self.turn((key, generation), true),
+                Effect::Resume { key, generation } => self.turn((key, generation), false),
                 Effect::Stop { key, generation } => {
                     let id = (key, generation);
                     // One that ended by itself meanwhile has nothing to stop.
@@ -156,15 +170,50 @@ impl World {
         self.obey();
     }
 
+    fn desired(&self, workload: &Name) -> Option<DesiredState> {
+        let view = View::new(self.height, 0, self.state.clone());
+        let record = view.deployment(workload).unwrap();
+        record.map(|record| record.desired)
+    }
+
+    /// Tells a live instance what it should do; one that has ended is told nothing.
+    fn turn(&mut self, id: (ReplicaKey, u64), paused: bool) {
+        if let Some((told, _)) = self.halted.get_mut(&id) {
+            *told = paused;
+        }
+    }
+
+    /// Every instance that is being started comes up, as it was told.
     fn started(&mut self) {
         while let Some(id) = self.starting.pop_first() {
             self.running.insert(id.clone());
-            self.tell(&id, Event::Started);
+            let (told, halted) = self.halted.get_mut(&id).unwrap();
+            *halted = *told;
+            let event = if *told { Event::Paused } else { Event::Started };
+            self.tell(&id, event);
         }
+    }
+
+    /// One instance does what it was told. Whether there was one.
+    fn obeyed(&mut self) -> bool {
+        let running = &self.running;
+        let found = self
+            .halted
+            .iter_mut()
+            .find(|(id, (told, halted))| running.contains(id) && told != halted);
+        let Some((id, (told, halted))) = found else {
+            return false;
+        };
+        *halted = *told;
+        let event = if *told { Event::Paused } else { Event::Resumed };
+        let id = id.clone();
+        self.tell(&id, event);
+        true
     }
 
     fn stopped(&mut self) {
         while let Some(id) = self.stopping.pop_first() {
+            self.halted.remove(&id);
             self.tell(&id, Event::Stopped);
         }
     }
@@ -172,6 +221,7 @@ impl World {
     fn fail_one(&mut self) {
         let from_start = self.starting.pop_first();
         if let Some(id) = from_start.or_else(|| self.running.pop_first()) {
+            self.halted.remove(&id);
             self.tell(
                 &id,
                 Event::Ended {
@@ -192,6 +242,7 @@ impl World {
         for _ in 0..50 {
             self.started();
             self.stopped();
+            while self.obeyed() {}
             self.wait(Backoff::LONGEST_MS);
         }
         assert!(
@@ -218,7 +269,28 @@ impl World {
                 )
             })
             .collect();
-        assert_eq!(self.running, wanted, "what runs is what the ledger placed");
+        // What ended while it was paused waits for the end of the pause.
+        let held: BTreeSet<_> = wanted
+            .iter()
+            .filter(|(key, _)| {
+                let observed = self.reconciler.observed(key).unwrap();
+                observed.held && matches!(observed.state, Lifecycle::Waiting { .. })
+            })
+            .cloned()
+            .collect();
+        let live: BTreeSet<_> = wanted.difference(&held).cloned().collect();
+        assert_eq!(self.running, live, "what runs is what the ledger placed");
+        for id in &live {
+            let paused = self.desired(&id.0.workload) == Some(DesiredState::Paused);
+            assert_eq!(self.halted[id], (paused, paused), "{id:?}");
+            let observed = self.reconciler.observed(&id.0).unwrap();
+            let state = if paused {
+                Lifecycle::Paused
+            } else {
+                Lifecycle::Running
+            };
+            assert_eq!(observed.state, state, "{id:?}");
+        }
     }
 }
 
@@ -275,11 +347,16 @@ fn a_failed_replica_waits_longer_each_time() {
         world.fail_one();
         let observed = world.reconciler.observed(&key("job", 0)).unwrap();
         assert_eq!(observed.reason.as_deref(), Some("boom"));
-        let Phase::Waiting { until_ms } = observed.phase else {
+        let Lifecycle::Waiting {
+            until_ms,
+            backoff_ms,
+        } = observed.state
+        else {
             panic!("{observed:?}")
         };
         assert_eq!(world.reconciler.next_timeout_ms(), Some(until_ms));
         pauses.push(until_ms - world.now_ms);
+        assert_eq!(backoff_ms, until_ms - world.now_ms);
         world.wait(until_ms - world.now_ms - 1);
         assert!(world.starting.is_empty(), "not before its time");
         world.wait(1);
@@ -300,8 +377,8 @@ fn a_command_that_ends_well_is_not_started_again() {
     let id = world.running.pop_first().unwrap();
     world.tell(&id, Event::Ended { failure: None });
     assert_eq!(
-        world.reconciler.observed(&key("job", 0)).unwrap().phase,
-        Phase::Completed
+        world.reconciler.observed(&key("job", 0)).unwrap().state,
+        Lifecycle::Completed
     );
     assert_eq!(world.reconciler.next_timeout_ms(), None);
 }
@@ -311,7 +388,7 @@ proptest! {
 
     #[test]
     fn whatever_happens_it_settles_on_what_the_ledger_placed(
-        steps in prop::collection::vec((0..9_u8, 0..3_u8, 0..4_u16), 1..80)
+        steps in prop::collection::vec((0..13_u8, 0..3_u8, 0..4_u16), 1..80)
     ) {
         let mut world = World::new();
         let names = ["a", "b", "c"];
@@ -327,10 +404,19 @@ proptest! {
                 5 => world.started(),
                 6 => world.stopped(),
                 7 => world.fail_one(),
+                8 => world.run(Operation::Pause { workload: name(text) }),
+                9 => world.run(Operation::Resume { workload: name(text) }),
+                10 => world.run(Operation::Restart { workload: name(text) }),
+                11 => drop(world.obeyed()),
                 _ => world.wait(u64::from(replicas) * 1_500),
             }
         }
         world.settle();
         world.check_settled();
+        for text in names {
+            world.run(Operation::Remove { workload: name(text) });
+        }
+        world.settle();
+        prop_assert_eq!(world.reconciler.replicas().count(), 0, "every stop ended");
     }
 }
