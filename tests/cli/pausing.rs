@@ -63,7 +63,8 @@ fn a_command_is_paused_without_cpu_and_ends_well_after_it_is_resumed() {
 fn a_request_to_a_paused_service_waits_until_it_is_resumed_or_is_refused() {
     let fabric = Fabric::start();
     fabric.write("web.wat", &service("here"));
-    let patient = manifest("web.wat", "routes = [\"/\"]").replace("300ms", "60s");
+    let patient = manifest("web.wat", "[[component.route]]\nhost = \"*\"\npath = \"/\"")
+        .replace("300ms", "60s");
     fabric.write("web.toml", &patient);
     fabric.nexus(&["deploy", "web.toml"]).ok();
     fabric.nexus(&["pause", "it"]).ok();
@@ -74,7 +75,10 @@ fn a_request_to_a_paused_service_waits_until_it_is_resumed_or_is_refused() {
     fabric.nexus(&["resume", "it"]).ok();
     let (status, body) = waiting.join().unwrap().unwrap();
     assert!(status == 200 && body.starts_with("here"), "{status} {body}");
-    fabric.write("web.toml", &manifest("web.wat", "routes = [\"/\"]"));
+    fabric.write(
+        "web.toml",
+        &manifest("web.wat", "[[component.route]]\nhost = \"*\"\npath = \"/\""),
+    );
     fabric.nexus(&["deploy", "web.toml"]).ok();
     fabric.nexus(&["pause", "it"]).ok();
     let out = fabric.nexus(&["scale", "it", "2"]).ok();

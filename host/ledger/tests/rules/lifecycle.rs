@@ -67,7 +67,7 @@ fn a_pause_keeps_placements_and_what_makes_no_sense_is_refused() {
 }
 
 #[test]
-fn operations_and_desired_states_keep_their_numbers() {
+fn operations_keep_their_numbers() {
     let workload = || name("a");
     let operations = [
         (
@@ -119,6 +119,11 @@ fn operations_and_desired_states_keep_their_numbers() {
         let bytes = transaction.signing_bytes();
         assert_eq!(bytes[bytes.len() - 3..], [number, 1, b'a'], "{operation:?}");
     }
+}
+
+#[test]
+fn desired_states_keep_their_numbers() {
+    let workload = || name("a");
     let mut fabric = Fabric::new();
     let key = StateKey::deployment(&workload());
     fabric.run(Operation::Deploy {
