@@ -157,3 +157,19 @@ fn reports_that_answer_no_request_change_nothing() {
     }
     world.check_settled();
 }
+
+#[test]
+fn a_predecessor_is_held_with_a_successor_that_failed() {
+    let mut world = deployed(ComponentKind::Http);
+    let old = world.running.clone();
+    world.deploy("it", ComponentKind::Http, 1);
+    world.fail_one();
+    pause(&mut world);
+    world.settle();
+    world.check_settled();
+    assert_eq!(world.running, old);
+    resume(&mut world);
+    world.settle();
+    world.check_settled();
+    assert!(world.running.is_disjoint(&old));
+}
