@@ -50,6 +50,7 @@ impl Fabric {
         let node = Node::start(Config {
             data_dir: data_dir.clone(),
             http,
+            instances: None,
         })
         .await?;
         let address = node.http_address().ok_or("the node serves no HTTP")?;

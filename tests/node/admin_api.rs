@@ -9,7 +9,7 @@ use crate::guests;
 use crate::harness::Fabric;
 
 /// Status and body of one request.
-fn ask(fabric: &Fabric, method: &str, path: &str, body: &str) -> (u16, String) {
+pub(crate) fn ask(fabric: &Fabric, method: &str, path: &str, body: &str) -> (u16, String) {
     let mut socket = UnixStream::connect(fabric.data().join("admin.sock")).unwrap();
     let length = body.len();
     write!(

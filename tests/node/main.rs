@@ -10,6 +10,7 @@
 )]
 
 mod admin_api;
+mod code_cache;
 #[path = "../cli/components.rs"]
 #[allow(
     dead_code,

@@ -37,6 +37,10 @@ pub struct NodeStatus {
     pub deployments: u32,
     /// Replicas that run here.
     pub replicas_running: u32,
+    /// Instances that may live at once: slots of the pool.
+    pub instances_max: u32,
+    /// Slots that are free now.
+    pub instances_free: u32,
 }
 
 /// What the ledger knows of a signer.
@@ -214,6 +218,8 @@ pub struct ReplicaStatus {
     pub node: NodeId,
     /// Its observed state.
     pub state: ReplicaState,
+    /// What it waits for while it starts, where that can take long.
+    pub activity: Option<Activity>,
     /// The last failure or breach, if there was one.
     pub reason: Option<String>,
     /// Milliseconds until it is started again, while it waits for that.
@@ -232,6 +238,15 @@ pub struct ReplicaStatus {
     pub cpu_ms: u64,
     /// Largest memory of one instance.
     pub memory_peak_bytes: u64,
+}
+
+/// What is being done before a replica can start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Activity {
+    /// `waiting for the compiler`, `loading compiled code`, `compiling`.
+    pub what: String,
+    /// For how many milliseconds so far.
+    pub for_ms: u64,
 }
 
 /// A replica's observed state.
@@ -295,6 +310,12 @@ pub enum LogStream {
 pub struct InvokeAnswer {
     /// In WAVE syntax; empty if the export returns nothing.
     pub result: String,
+}
+
+impl fmt::Display for Activity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {} s so far", self.what, self.for_ms / 1_000)
+    }
 }
 
 /// Writes a state as JSON and the command line spell it.

@@ -7,7 +7,7 @@ mod error;
 mod request;
 
 pub use answer::{
-    Acceptance, ArtifactReport, CheckReport, ComponentStatus, ImportProblem, Inspection,
+    Acceptance, Activity, ArtifactReport, CheckReport, ComponentStatus, ImportProblem, Inspection,
     InvokeAnswer, LogLine, LogStream, NodeStatus, PrincipalStatus, ReplicaState, ReplicaStatus,
     TransactionReport, WorkloadList, WorkloadState, WorkloadStatus,
 };

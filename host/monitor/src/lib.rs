@@ -1,7 +1,9 @@
 //! Counters of a node and of its workloads, and their text form. Others push; it asks nobody.
 
+mod compile;
 mod metrics;
 
+pub use compile::CompileSample;
 pub use metrics::{CallEnd, CallMetrics, CallSample, Metrics, NodeSample, WorkloadLabels};
 
 /// Content type of [`Metrics::encode`] (OpenMetrics 1.0, which Prometheus reads).

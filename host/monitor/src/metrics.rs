@@ -12,6 +12,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::compile::{CompileMetrics, CompileSample};
+
 /// Upper bounds of the latency buckets, in seconds: from a warm call to the default wall time.
 const LATENCY_BUCKETS_S: [f64; 13] = [
     0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0,
@@ -125,6 +127,8 @@ pub struct NodeSample {
     pub replicas_running: u64,
     /// Deployments of the fabric.
     pub deployments: u64,
+    /// Compilations, their cache, and the pool.
+    pub compile: CompileSample,
 }
 
 /// All metric families of a node.
@@ -142,6 +146,7 @@ pub struct Metrics {
     waiting_transactions: Gauge,
     replicas_running: Gauge,
     deployments: Gauge,
+    compile: CompileMetrics,
 }
 
 impl Default for Metrics {
@@ -159,6 +164,7 @@ impl Default for Metrics {
             waiting_transactions: Gauge::default(),
             replicas_running: Gauge::default(),
             deployments: Gauge::default(),
+            compile: CompileMetrics::default(),
         };
         metrics.register();
         metrics
@@ -168,6 +174,7 @@ impl Default for Metrics {
 impl Metrics {
     fn register(&mut self) {
         let r = &mut self.registry;
+        self.compile.register(r);
         r.register(
             "calls",
             "Calls that ended, by how they ended",
@@ -295,6 +302,7 @@ impl Metrics {
         for (gauge, value) in gauges {
             gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         }
+        self.compile.set(&node.compile);
         let mut text = String::new();
         if encode(&mut text, &self.registry).is_err() {
             // Writing to a String cannot fail; an empty scrape is still well formed.

@@ -1,5 +1,6 @@
 //! One deployment to its end: it runs, or it is taken back. Nothing is called done before it is seen.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use admin::{ClientError, ErrorCode, LogQuery, WorkloadState, WorkloadStatus};
@@ -11,11 +12,11 @@ use crate::exit::{Exit, Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::preparation::Prepared;
 use crate::session::Session;
-use crate::status::{log_line, why};
+use crate::status::{activity, log_line, why};
 use crate::{terminal, text};
 
-/// Longest single question to the node; a longer wait asks again.
-const ASK_MS_MAX: u64 = 10_000;
+/// Longest single question to the node; a longer wait asks again, and shows what it waits for.
+const ASK_MS_MAX: u64 = 1_000;
 /// Pause after an answer that came early and settled nothing, so that waiting costs nothing.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 /// A command that fails at once did not run: so long one is watched before it counts as running.
@@ -26,6 +27,23 @@ const RESTORE_WITHIN: Duration = Duration::from_secs(30);
 const LOG_LINES: u32 = 10;
 /// How long fetching them may take.
 const LOG_WITHIN: Duration = Duration::from_secs(2);
+
+/// What the node does for a workload that is waited for, as it last said.
+#[derive(Default)]
+struct Doing(Mutex<Option<String>>);
+
+impl Doing {
+    fn read(&self) -> Option<String> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn write(&self, doing: Option<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = doing;
+    }
+}
 
 /// How waiting for a generation ended.
 enum End {
@@ -61,9 +79,14 @@ pub(crate) async fn deploy(
     })?;
     let generation = admitted?.height;
     let deadline = Instant::now() + timeout.duration();
-    let what = format!("waiting for `{name}` to run");
-    let wait = wait(session, &prepared.spec, generation, deadline, interrupt);
-    let failure = match terminal::progress(&what, wait).await? {
+    let doing = Doing::default();
+    let what = || match doing.read() {
+        Some(doing) => format!("waiting for `{name}` to run: {doing}"),
+        None => format!("waiting for `{name}` to run"),
+    };
+    let spec = &prepared.spec;
+    let wait = wait(session, spec, generation, deadline, interrupt, &doing);
+    let failure = match terminal::progress_of(what, wait).await? {
         End::Runs(status) => return Ok(*status),
         End::Overtaken(what) => {
             return Err(Failure::new(
@@ -114,7 +137,8 @@ pub(crate) async fn observe(
     let mut interrupt = Interrupt::new()?;
     let deadline = Instant::now() + within;
     let failed = |message| Err(Failure::new(Exit::WorkloadFailed, message));
-    match wait(session, spec, generation, deadline, &mut interrupt).await? {
+    let doing = Doing::default();
+    match wait(session, spec, generation, deadline, &mut interrupt, &doing).await? {
         End::Runs(status) => Ok(*status),
         End::Fails(reason) => failed(format!("`{name}` does not run: {reason}")),
         End::TimedOut(reason) => failed(format!("`{name}` does not run yet: {reason}")),
@@ -200,6 +224,7 @@ async fn wait(
     generation: u64,
     deadline: Instant,
     interrupt: &mut Interrupt,
+    doing: &Doing,
 ) -> Outcome<End> {
     let mut reason = "its node has not reported it".to_owned();
     let is_command = spec
@@ -237,7 +262,11 @@ async fn wait(
             Some(end) => return Ok(end),
             None => runs_since = None,
         }
-        reason = why(&status).unwrap_or_else(|| format!("it is still {}", status.state));
+        let activity = activity(&status);
+        doing.write(activity.clone());
+        reason = activity
+            .or_else(|| why(&status))
+            .unwrap_or_else(|| format!("it is still {}", status.state));
         tokio::select! {
             () = tokio::time::sleep(ASK_AGAIN_AFTER) => {}
             () = interrupt.received() => return Ok(End::Interrupted),

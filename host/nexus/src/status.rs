@@ -41,6 +41,21 @@ pub(crate) fn next_restart(status: &WorkloadStatus) -> Option<String> {
     countdown(waiting.min_by_key(|replica| replica.restart_in_ms)?)
 }
 
+/// What a workload that starts waits for, as far as that is known: the longest of its replicas'
+/// waits.
+pub(crate) fn activity(status: &WorkloadStatus) -> Option<String> {
+    let all = status.components.iter().flat_map(|component| {
+        let replicas = component.replicas.iter();
+        let activities = replicas.filter_map(|replica| replica.activity.as_ref());
+        activities.map(|activity| (&component.name, activity))
+    });
+    let longest = all.max_by_key(|(_, activity)| activity.for_ms);
+    longest.map(|(component, activity)| {
+        let seconds = activity.for_ms / 1_000;
+        format!("{} `{component}`, {seconds} s so far", activity.what)
+    })
+}
+
 /// Replicas that are as they should be, of those that are wanted: `1/2`.
 pub(crate) fn replicas(status: &WorkloadStatus) -> String {
     let all = status

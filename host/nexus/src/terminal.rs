@@ -61,6 +61,11 @@ pub(crate) fn notes_are_read() -> bool {
 /// Awaits `work`; if that takes longer than a second and a person watches, says so on one line that
 /// goes away again.
 pub(crate) async fn progress<T>(what: &str, work: impl Future<Output = T>) -> T {
+    progress_of(|| what.to_owned(), work).await
+}
+
+/// The same for work whose parts have names: `what` is asked each time the line is written.
+pub(crate) async fn progress_of<T>(what: impl Fn() -> String, work: impl Future<Output = T>) -> T {
     let mut work = std::pin::pin!(work);
     let begun = Instant::now();
     let mut next = begun + PROGRESS_AFTER;
@@ -76,7 +81,7 @@ pub(crate) async fn progress<T>(what: &str, work: impl Future<Output = T>) -> T 
             () = tokio::time::sleep_until(next) => {
                 if notes_are_read() {
                     shown = true;
-                    redraw(&format!("{what} … {} s", begun.elapsed().as_secs()));
+                    redraw(&format!("{} … {} s", what(), begun.elapsed().as_secs()));
                 }
                 next = Instant::now() + PROGRESS_EVERY;
             }

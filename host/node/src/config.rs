@@ -10,4 +10,6 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where HTTP for workloads is served; nowhere if none.
     pub http: Option<SocketAddr>,
+    /// Instances that may live at once; derived from the machine if none.
+    pub instances: Option<u32>,
 }

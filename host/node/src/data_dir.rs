@@ -2,7 +2,8 @@
 //!
 //! `FORMAT` (a number), `LOCK` (held while a node runs), `node.key` and `operator.key` (mode 0600),
 //! `genesis` (canonical bytes), `artifacts/`, `consensus/`, `guests/` (files of replicas, made anew
-//! at each start), `admin.sock`. A directory is complete once `genesis` is in it: until then a
+//! at each start), `compiled/` (machine code of components, which can be made again; mode 0700) and
+//! `compiled.key` (what seals it, mode 0600), `admin.sock`. A directory is complete once `genesis` is in it: until then a
 //! killed first start is simply started again.
 
 use std::fs::{self, File};
@@ -107,6 +108,16 @@ impl DataDir {
 
     pub(crate) fn guests(&self) -> PathBuf {
         self.folder.join("guests")
+    }
+
+    pub(crate) fn compiled(&self) -> PathBuf {
+        self.folder.join("compiled")
+    }
+
+    /// The secret that seals compiled code, made once. Signs nothing, so that the node's identity
+    /// is not at stake where the cache is; without it, what it sealed is compiled again.
+    pub(crate) fn compiled_secret(&self) -> Result<SecretKey, StartNodeError> {
+        load_or_make(&self.folder.join("compiled.key"))
     }
 
     /// Reads the node's key and the genesis; makes both, a fabric of this node alone, if the

@@ -4,6 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::machine::TooManyInstances;
+
 /// A node that did not start. Nothing was changed that a second try would miss.
 #[derive(Debug, thiserror::Error)]
 pub enum StartNodeError {
@@ -77,6 +79,9 @@ pub enum StartNodeError {
     /// The artifact store cannot be used.
     #[error(transparent)]
     Storage(#[from] storage::StorageError),
+    /// The kernel has too few memory mappings for the pool.
+    #[error(transparent)]
+    Instances(#[from] TooManyInstances),
     /// No engine for guests.
     #[error("the runtime does not start: {0}")]
     Runtime(#[from] runtime::StartRuntimeError),

@@ -2,6 +2,7 @@
 
 mod api;
 mod artifact;
+mod compiled;
 mod config;
 mod data_dir;
 mod error;
@@ -9,6 +10,7 @@ mod follower;
 mod ingress;
 mod instance;
 mod logbook;
+mod machine;
 mod node;
 mod observer;
 mod replicas;

@@ -10,7 +10,7 @@ use consensus::{FinalizedBlock, Snapshot};
 use ledger::View;
 use monitor::Metrics;
 use orchestrator::Reconciler;
-use runtime::{Runtime, RuntimeConfig};
+use runtime::{CodeCache, Runtime, RuntimeConfig};
 use storage::Artifacts;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, watch};
@@ -18,11 +18,13 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use types::{FabricId, NodeId};
 
+use crate::compiled::code_cache;
 use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::error::StartNodeError;
 use crate::follower::{Follower, routes};
 use crate::logbook::Logbooks;
+use crate::machine::Machine;
 use crate::replicas::Replicas;
 use crate::shared::{FollowedState, Shared};
 use crate::{api, ingress};
@@ -65,7 +67,11 @@ impl Node {
         let guests = data_dir.guests();
         // Files of replicas that a killed node left.
         let _ = std::fs::remove_dir_all(&guests);
-        let runtime = Runtime::new(RuntimeConfig::default())?;
+        let machine = Machine::look();
+        let instances_max = config.instances.unwrap_or_else(|| machine.instances());
+        machine.check(instances_max)?;
+        let code = code_cache(&data_dir.compiled(), &data_dir.compiled_secret()?)?;
+        let runtime = runtime(instances_max, code)?;
         let consensus = consensus::Config {
             data_dir: data_dir.consensus(),
             secret_key: consensus::SecretKey::from_seed(&identity.node.expose_seed()),
@@ -82,6 +88,7 @@ impl Node {
             http,
             ledger,
             runtime,
+            instances_max,
             artifacts,
             logs: Logbooks::default(),
             metrics: Metrics::default(),
@@ -188,6 +195,14 @@ impl Node {
         // Gone already, or the next start replaces it.
         let _ = std::fs::remove_file(&self.admin_socket);
     }
+}
+
+fn runtime(instances_max: u32, code: CodeCache) -> Result<Runtime, StartNodeError> {
+    let config = RuntimeConfig {
+        instances_max,
+        ..RuntimeConfig::default()
+    };
+    Ok(Runtime::with_code_cache(config, code)?)
 }
 
 fn followed(snapshot: Snapshot) -> FollowedState {

@@ -29,6 +29,8 @@ pub(crate) struct Shared {
     pub(crate) http: Option<SocketAddr>,
     pub(crate) ledger: Ledger,
     pub(crate) runtime: Runtime,
+    /// Pool slots of the runtime.
+    pub(crate) instances_max: u32,
     pub(crate) artifacts: Artifacts,
     pub(crate) logs: Logbooks,
     pub(crate) metrics: Metrics,

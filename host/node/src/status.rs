@@ -2,9 +2,12 @@
 
 use std::sync::atomic::Ordering;
 
-use admin::{ComponentStatus, ReplicaState, ReplicaStatus, WorkloadState, WorkloadStatus};
+use admin::{
+    Activity, ComponentStatus, ReplicaState, ReplicaStatus, WorkloadState, WorkloadStatus,
+};
 use ledger::{DecodeRecordError, DeploymentRecord, DesiredState, Placement};
 use orchestrator::{Lifecycle, Observed, ReplicaKey};
+use runtime::Profile;
 use types::{ComponentSpec, Name};
 
 use crate::shared::Shared;
@@ -96,7 +99,9 @@ fn component<'a>(
         routes: spec.routes.iter().map(ToString::to_string).collect(),
         exports: exports(shared, workload, &spec.name),
         limits: spec.limits.clone(),
-        replicas: placements.map(|placed| replica(shared, placed)).collect(),
+        replicas: placements
+            .map(|placed| replica(shared, spec, placed))
+            .collect(),
     }
 }
 
@@ -108,7 +113,7 @@ fn exports(shared: &Shared, workload: &Name, component: &Name) -> Vec<String> {
     offered.cloned().collect()
 }
 
-fn replica(shared: &Shared, placed: &Placement) -> ReplicaStatus {
+fn replica(shared: &Shared, spec: &ComponentSpec, placed: &Placement) -> ReplicaStatus {
     let key = ReplicaKey {
         workload: placed.workload.clone(),
         component: placed.component.clone(),
@@ -127,6 +132,7 @@ fn replica(shared: &Shared, placed: &Placement) -> ReplicaStatus {
         index: placed.index,
         node: placed.node,
         state: state(observed.as_ref()),
+        activity: activity(shared, spec, observed.as_ref()),
         reason: reason.or_else(|| stats.problem()),
         restart_in_ms: waits.map(|(until_ms, _)| until_ms.saturating_sub(shared.now_ms())),
         backoff_ms: waits.map(|(_, backoff_ms)| backoff_ms),
@@ -148,6 +154,21 @@ fn countdown(observed: &Observed) -> Option<(u64, u64)> {
         } if !observed.held => Some((until_ms, backoff_ms)),
         _ => None,
     }
+}
+
+/// What a replica that starts waits for, as far as the compiler knows.
+fn activity(
+    shared: &Shared,
+    spec: &ComponentSpec,
+    observed: Option<&Observed>,
+) -> Option<Activity> {
+    observed.filter(|observed| observed.state == Lifecycle::Starting)?;
+    let profile = Profile::of(&spec.limits);
+    let progress = shared.runtime.compile_progress(spec.artifact, profile)?;
+    Some(Activity {
+        what: progress.phase.to_string(),
+        for_ms: u64::try_from(progress.elapsed.as_millis()).unwrap_or(u64::MAX),
+    })
 }
 
 fn state(observed: Option<&Observed>) -> ReplicaState {

@@ -55,8 +55,16 @@ pub const KEEP_RESIDENT_BYTES: usize = 1 << 20;
 /// Slots that keep their pages while unused, so at most this many times [`KEEP_RESIDENT_BYTES`].
 pub const WARM_SLOTS_MAX: u32 = 100;
 
-/// Frames of a wasm backtrace in an error.
+/// Frames of a wasm backtrace in an error; calls that the compiler inlined count as frames.
 pub const BACKTRACE_FRAMES_MAX: usize = 20;
+
+/// Longest function name, and longest file name, of a frame: the guest chooses both.
+pub const FRAME_NAME_BYTES_MAX: usize = 256;
+
+/// Most bytes of debug sections that are kept to find source lines; a component with more has
+/// function names only. They stay in memory, and the index into them is made anew for each of
+/// wasmtime's frames when a call traps.
+pub const DEBUG_INFO_BYTES_MAX: usize = 4 << 20;
 
 /// Length of one time slice: how often a computing guest yields and its limits are looked at.
 pub const TICK: Duration = Duration::from_millis(1);

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use tokio::task::yield_now;
 use tokio::time::{sleep, sleep_until};
 use types::Millis;
-use wasmtime::{Error, Store, Trap, UpdateDeadline, WasmBacktrace};
+use wasmtime::{Error, Store, Trap, UpdateDeadline};
 use wasmtime_wasi::I32Exit;
 
 use crate::admission::Place;
-use crate::bounds::BACKTRACE_FRAMES_MAX;
-use crate::errors::{Breach, CallError, WasmFrame, clipped};
+use crate::errors::{Breach, CallError, clipped};
+use crate::frame::backtrace;
 use crate::host::{Guest, Host};
 use crate::meter::Meter;
 use crate::observer::{CallKind, CallOutcome, CallRecord};
@@ -210,17 +210,4 @@ fn chain(error: &Error) -> String {
         .iter()
         .filter(|cause| !cause.starts_with("error while executing"));
     told.cloned().collect::<Vec<_>>().join(": ")
-}
-
-fn backtrace(error: &Error) -> Vec<WasmFrame> {
-    let frames = error
-        .downcast_ref::<WasmBacktrace>()
-        .map(WasmBacktrace::frames);
-    let frames = frames.unwrap_or_default().iter().take(BACKTRACE_FRAMES_MAX);
-    frames
-        .map(|frame| WasmFrame {
-            function: frame.func_name().map(clipped),
-            index: frame.func_index(),
-        })
-        .collect()
 }

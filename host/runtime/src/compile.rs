@@ -1,9 +1,10 @@
-//! Compiles components, each once, off the threads that run guests, and keeps the latest ones.
-//! Knows no replica.
+//! Compiles components, each once, off the threads that run guests, and keeps the latest ones: in
+//! memory, and where there is a [`CodeCache`] beyond the process. Knows no replica.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
@@ -11,10 +12,13 @@ use tokio::sync::Semaphore;
 use types::Digest;
 use wasmtime::component::Component;
 
-use crate::bounds::{COMPILES_AT_ONCE_MAX, TABLES_PER_SLOT};
+use crate::bounds::{COMPILES_AT_ONCE_MAX, DEBUG_INFO_BYTES_MAX, TABLES_PER_SLOT};
+use crate::code_cache::{CodeCache, CodeId, CompileStats, Counters};
+use crate::debug_info;
 use crate::engine::{Profile, ProfiledEngine};
 use crate::errors::clipped;
-use crate::inspect::{InspectError, Inspection, inspect};
+use crate::inspect::{InspectError, Inspection, inspect, inspect_known};
+use crate::progress::{CompilePhase, CompileProgress, Progress};
 
 /// A component in machine code, for one profile.
 pub struct Compiled {
@@ -96,21 +100,36 @@ pub(crate) struct CompileCache {
     entries_max: usize,
     uses: AtomicU64,
     turns: Arc<Semaphore>,
+    code: Option<Arc<CodeCache>>,
+    counters: Arc<Counters>,
 }
 
 struct Entry {
     outcome: Shared<BoxFuture<'static, Outcome>>,
+    progress: Arc<Progress>,
     used_at: u64,
 }
 
 impl CompileCache {
-    pub(crate) fn new(entries_max: usize) -> Self {
+    pub(crate) fn new(entries_max: usize, code: Option<CodeCache>) -> Self {
         Self {
             entries: Mutex::new(HashMap::new()),
             entries_max: entries_max.max(1),
             uses: AtomicU64::new(0),
             turns: Arc::new(Semaphore::new(COMPILES_AT_ONCE_MAX)),
+            code: code.map(Arc::new),
+            counters: Arc::default(),
         }
+    }
+
+    /// How far a component is; none if it is ready, or nobody asked for it.
+    pub(crate) fn progress(&self, artifact: Digest, profile: Profile) -> Option<CompileProgress> {
+        let entries = self.entries();
+        entries.get(&(artifact, profile))?.progress.read()
+    }
+
+    pub(crate) fn stats(&self) -> CompileStats {
+        self.counters.read()
     }
 
     /// Compiles unless that was done or is being done. A compilation goes on when its callers
@@ -127,9 +146,19 @@ impl CompileCache {
         let outcome = {
             let mut entries = self.entries();
             let entry = entries.entry(key).or_insert_with(|| {
-                let turns = Arc::clone(&self.turns);
+                let job = Job {
+                    artifact,
+                    profile,
+                    engine,
+                    code: self.code.clone(),
+                    counters: Arc::clone(&self.counters),
+                    progress: Arc::new(Progress::new()),
+                };
+                let progress = Arc::clone(&job.progress);
+                let outcome = begin(Arc::clone(&self.turns), job, bytes);
                 Entry {
-                    outcome: begin(turns, artifact, bytes, engine, profile),
+                    outcome,
+                    progress,
                     used_at,
                 }
             });
@@ -160,19 +189,40 @@ impl CompileCache {
     }
 }
 
+/// One component to make ready.
+struct Job {
+    artifact: Digest,
+    profile: Profile,
+    engine: Arc<ProfiledEngine>,
+    code: Option<Arc<CodeCache>>,
+    counters: Arc<Counters>,
+    progress: Arc<Progress>,
+}
+
 fn begin(
     turns: Arc<Semaphore>,
-    artifact: Digest,
+    job: Job,
     bytes: impl AsRef<[u8]> + Send + 'static,
-    engine: Arc<ProfiledEngine>,
-    profile: Profile,
 ) -> Shared<BoxFuture<'static, Outcome>> {
     let task = tokio::spawn(async move {
         // The semaphore is never closed.
-        let _turn = turns.acquire_owned().await;
-        let work =
-            tokio::task::spawn_blocking(move || compile(artifact, bytes.as_ref(), engine, profile));
-        work.await.unwrap_or_else(|error| Err(stopped(&error)))
+        let turn = turns.acquire_owned().await;
+        let work = tokio::task::spawn_blocking(move || {
+            let result = job.run(bytes.as_ref());
+            job.progress.end();
+            (result, job)
+        });
+        let (result, job) = work.await.map_err(|error| stopped(&error))?;
+        let (compiled, is_new) = result?;
+        if is_new {
+            // Nobody waits for the disk. The turn is kept: what is written is in memory twice.
+            let compiled = Arc::clone(&compiled);
+            tokio::task::spawn_blocking(move || {
+                job.keep(&compiled);
+                drop(turn);
+            });
+        }
+        Ok(compiled)
     });
     async move { task.await.unwrap_or_else(|error| Err(stopped(&error))) }
         .boxed()
@@ -185,33 +235,71 @@ fn stopped(error: &tokio::task::JoinError) -> CompileError {
     }
 }
 
-fn compile(
-    artifact: Digest,
-    bytes: &[u8],
-    engine: Arc<ProfiledEngine>,
-    profile: Profile,
-) -> Outcome {
-    let found = Digest::of(bytes);
-    if found != artifact {
-        return Err(CompileError::DigestMismatch {
-            wanted: artifact,
-            found,
-        });
-    }
-    let inspection = inspect(bytes).map_err(CompileError::Inspect)?;
-    let component =
-        Component::from_binary(&engine.engine, bytes).map_err(|error| CompileError::Compiler {
+impl Job {
+    /// The component, and whether its code is new.
+    fn run(&self, bytes: &[u8]) -> Result<(Arc<Compiled>, bool), CompileError> {
+        let found = Digest::of(bytes);
+        if found != self.artifact {
+            return Err(CompileError::DigestMismatch {
+                wanted: self.artifact,
+                found,
+            });
+        }
+        if let Some(component) = self.load() {
+            // This release compiled these bytes before: their code was valid then.
+            let inspection = inspect_known(bytes).map_err(CompileError::Inspect)?;
+            return Ok((self.compiled(component, inspection)?, false));
+        }
+        self.progress.enter(CompilePhase::Compiling);
+        let begun = Instant::now();
+        let inspection = inspect(bytes).map_err(CompileError::Inspect)?;
+        let bytes = debug_info::bounded(bytes, DEBUG_INFO_BYTES_MAX);
+        let component = Component::from_binary(&self.engine.engine, &bytes);
+        let component = component.map_err(|error| CompileError::Compiler {
             reason: clipped(&format!("{error:#}")),
         })?;
-    let slots = slots(&component)?;
-    Ok(Arc::new(Compiled {
-        artifact,
-        profile,
-        engine,
-        component,
-        inspection,
-        slots,
-    }))
+        let time = begun.elapsed();
+        self.counters.compiled(time);
+        let (artifact, ms) = (self.artifact, time.as_millis());
+        tracing::info!(%artifact, ms, "compiled");
+        Ok((self.compiled(component, inspection)?, true))
+    }
+
+    fn load(&self) -> Option<Component> {
+        let code = self.code.as_ref()?;
+        self.progress.enter(CompilePhase::Loading);
+        let begun = Instant::now();
+        let component = code.load(&self.id(), &self.engine.engine, &self.counters)?;
+        let (artifact, ms) = (self.artifact, begun.elapsed().as_millis());
+        tracing::info!(%artifact, ms, "compiled code taken from the cache");
+        Some(component)
+    }
+
+    fn keep(&self, compiled: &Compiled) {
+        if let Some(code) = &self.code {
+            code.keep(&self.id(), &compiled.component);
+        }
+    }
+
+    fn id(&self) -> CodeId {
+        CodeId::new(self.artifact, &self.engine.engine, self.profile)
+    }
+
+    fn compiled(
+        &self,
+        component: Component,
+        inspection: Inspection,
+    ) -> Result<Arc<Compiled>, CompileError> {
+        let slots = slots(&component)?;
+        Ok(Arc::new(Compiled {
+            artifact: self.artifact,
+            profile: self.profile,
+            engine: Arc::clone(&self.engine),
+            component,
+            inspection,
+            slots,
+        }))
+    }
 }
 
 /// Pool slots of one instance: each slot has one memory and [`TABLES_PER_SLOT`] tables.

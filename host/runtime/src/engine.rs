@@ -1,13 +1,16 @@
 //! Engine profiles: how code is compiled and where instances live. Knows no workload.
 
+use std::num::NonZeroUsize;
+
 use types::Limits;
 use wasmtime::component::Linker;
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Strategy,
+    WasmBacktraceDetails,
 };
 
 use crate::bounds::{
-    ASYNC_STACK_BYTES, CORE_INSTANCES_PER_COMPONENT_MAX, KEEP_RESIDENT_BYTES,
+    ASYNC_STACK_BYTES, BACKTRACE_FRAMES_MAX, CORE_INSTANCES_PER_COMPONENT_MAX, KEEP_RESIDENT_BYTES,
     MEMORIES_PER_COMPONENT_MAX, TABLES_PER_COMPONENT_MAX, TABLES_PER_SLOT, WARM_SLOTS_MAX,
     WASM_STACK_BYTES,
 };
@@ -66,6 +69,9 @@ fn engine_config(config: &RuntimeConfig, profile: Profile) -> Config {
         .max_wasm_stack(WASM_STACK_BYTES)
         .async_stack_size(ASYNC_STACK_BYTES)
         .memory_init_cow(true)
+        // Lines where a component has them. `debug_info` bounds what that takes.
+        .wasm_backtrace_details(WasmBacktraceDetails::Enable)
+        .wasm_backtrace_max_frames(NonZeroUsize::new(BACKTRACE_FRAMES_MAX))
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(config)));
     engine
 }

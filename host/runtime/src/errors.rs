@@ -1,11 +1,11 @@
 //! How a call can end badly: breaches of limits, traps, refusals. Knows nothing of how calls run.
 
-use std::fmt;
 use std::time::Duration;
 
 use types::{ByteSize, ComponentKind, Millis};
 
 use crate::bounds::{REASON_BYTES_MAX, WASM_STACK_BYTES};
+use crate::frame::WasmFrame;
 
 /// A limit that an instance ran into.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -66,24 +66,6 @@ impl Breach {
     pub(crate) const STACK: Self = Self::StackOverflow {
         limit: ByteSize::bytes(WASM_STACK_BYTES as u64),
     };
-}
-
-/// One frame of a wasm backtrace.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WasmFrame {
-    /// The function's name, if the binary names it.
-    pub function: Option<String>,
-    /// Its index in its core module.
-    pub index: u32,
-}
-
-impl fmt::Display for WasmFrame {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.function {
-            Some(name) => f.write_str(name),
-            None => write!(f, "function {}", self.index),
-        }
-    }
 }
 
 /// Why a call gave no result.

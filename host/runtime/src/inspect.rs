@@ -150,6 +150,15 @@ pub fn assemble_text(text: &[u8]) -> Result<Vec<u8>, AssembleError> {
 
 /// Validates `bytes` and lists what they import and export.
 pub(crate) fn inspect(bytes: &[u8]) -> Result<Inspection, InspectError> {
+    inspect_with(bytes, true)
+}
+
+/// The same for bytes whose functions were found valid before: looks at types only.
+pub(crate) fn inspect_known(bytes: &[u8]) -> Result<Inspection, InspectError> {
+    inspect_with(bytes, false)
+}
+
+fn inspect_with(bytes: &[u8], functions_too: bool) -> Result<Inspection, InspectError> {
     if bytes.len() > COMPONENT_BYTES_MAX {
         return Err(InspectError::TooLarge {
             bytes: bytes.len(),
@@ -161,7 +170,7 @@ pub(crate) fn inspect(bytes: &[u8]) -> Result<Inspection, InspectError> {
             found: guess(bytes),
         });
     }
-    let (types, names) = validate(bytes)?;
+    let (types, names) = validate(bytes, functions_too)?;
     let types = types.as_ref();
     let imports: Vec<_> = names.imports.into_iter().map(ImportName).collect();
     let mut exports = Vec::new();
@@ -200,7 +209,7 @@ fn features() -> WasmFeatures {
     features
 }
 
-fn validate(bytes: &[u8]) -> Result<(Types, Names), InspectError> {
+fn validate(bytes: &[u8], functions_too: bool) -> Result<(Types, Names), InspectError> {
     let mut validator = Validator::new_with_features(features());
     let mut scratch = FuncValidatorAllocations::default();
     let mut names = Names::default();
@@ -217,13 +226,13 @@ fn validate(bytes: &[u8]) -> Result<(Types, Names), InspectError> {
             _ => {}
         }
         match validator.payload(&payload).map_err(invalid)? {
-            ValidPayload::Func(function, body) => {
+            ValidPayload::Func(function, body) if functions_too => {
                 let mut function = function.into_validator(scratch);
                 function.validate(&body).map_err(invalid)?;
                 scratch = function.into_allocations();
             }
             ValidPayload::End(found) => types = Some(found),
-            ValidPayload::Ok | ValidPayload::Parser(_) => {}
+            ValidPayload::Func(..) | ValidPayload::Ok | ValidPayload::Parser(_) => {}
         }
     }
     let cut = || InspectError::Invalid {

@@ -7,11 +7,13 @@ use types::{ByteSize, ComponentSpec, Digest, Limits};
 
 use crate::bounds::INSTANCES_MAX;
 use crate::capability;
+use crate::code_cache::{CodeCache, CompileStats};
 use crate::compile::{CompileCache, CompileError, Compiled};
 use crate::engine::{Profile, ProfiledEngine};
 use crate::errors::clipped;
 use crate::imports::{self, ImportRefusal};
 use crate::inspect::{self, InspectError, Inspection};
+use crate::progress::CompileProgress;
 use crate::replica::{Replica, ReplicaConfig, StartReplicaError, Surroundings};
 use crate::ticker::Ticker;
 
@@ -106,6 +108,21 @@ impl Runtime {
     /// # Errors
     /// [`StartRuntimeError`] names the setting that is out of range or what the system refused.
     pub fn new(config: RuntimeConfig) -> Result<Self, StartRuntimeError> {
+        Self::start(config, None)
+    }
+
+    /// A runtime whose compiled code outlives it.
+    ///
+    /// # Errors
+    /// As for [`Self::new`].
+    pub fn with_code_cache(
+        config: RuntimeConfig,
+        code: CodeCache,
+    ) -> Result<Self, StartRuntimeError> {
+        Self::start(config, Some(code))
+    }
+
+    fn start(config: RuntimeConfig, code: Option<CodeCache>) -> Result<Self, StartRuntimeError> {
         let RuntimeConfig {
             instances_max: instances,
             memory_max: memory,
@@ -133,7 +150,7 @@ impl Runtime {
             ticker: Arc::new(ticker),
             tls: capability::tls_config().map_err(StartRuntimeError::Tls)?,
         };
-        let cache = CompileCache::new(config.compiled_cache_entries);
+        let cache = CompileCache::new(config.compiled_cache_entries, code);
         let (fast, metered) = (Arc::new(fast), Mutex::new(None));
         Ok(Self {
             inner: Arc::new(Inner {
@@ -168,7 +185,8 @@ impl Runtime {
         imports::check(inspection, spec)
     }
 
-    /// Compiles `bytes`, or waits for whoever is at it, or returns what is still known.
+    /// Compiles `bytes`, or waits for whoever is at it, or returns what is still known: from memory,
+    /// or from the code cache.
     ///
     /// Must be called within a tokio runtime; the work is done on its blocking threads.
     ///
@@ -185,6 +203,18 @@ impl Runtime {
             .cache
             .compile(artifact, bytes, engine, profile)
             .await
+    }
+
+    /// How far a compilation is; none if it is done, or nobody asked for it.
+    #[must_use]
+    pub fn compile_progress(&self, artifact: Digest, profile: Profile) -> Option<CompileProgress> {
+        self.inner.cache.progress(artifact, profile)
+    }
+
+    /// What compiling has cost and the code cache has saved since the start.
+    #[must_use]
+    pub fn compile_stats(&self) -> CompileStats {
+        self.inner.cache.stats()
     }
 
     /// Links a replica and, unless it is a command, tries whether it can be instantiated.

@@ -115,9 +115,8 @@ impl FileCache {
         let mut content = Vec::new();
         // Whoever made the file larger than all entries together may be is not to fill the memory.
         let length = file.metadata().map_err(failed("inspect", &path))?.len();
-        content.reserve_exact(
-            usize::try_from(length.min(self.inner.bytes_max)).unwrap_or_default(),
-        );
+        content
+            .reserve_exact(usize::try_from(length.min(self.inner.bytes_max)).unwrap_or_default());
         let mut limited = (&mut file).take(self.inner.bytes_max);
         limited
             .read_to_end(&mut content)
@@ -181,7 +180,10 @@ impl FileCache {
     /// Removes the least recently used until `more` bytes fit beside the rest.
     fn evict(&self, entries: &mut Entries, more: u64) -> Result<(), StorageError> {
         while entries.bytes.saturating_add(more) > self.inner.bytes_max {
-            let oldest = entries.by_name.iter().min_by_key(|(_, entry)| entry.used_at);
+            let oldest = entries
+                .by_name
+                .iter()
+                .min_by_key(|(_, entry)| entry.used_at);
             let Some(name) = oldest.map(|(name, _)| name.clone()) else {
                 return Ok(());
             };
@@ -237,8 +239,9 @@ fn is_name(name: &str) -> bool {
 
 fn write(path: &Path, parts: &[&[u8]]) -> Result<(), StorageError> {
     let mut options = File::options();
-    // One of the same number may have stayed where it could not be removed.
-    options.write(true).create(true).truncate(true).mode(0o600);
+    // One of the same number may have stayed; whatever it is, it is not written through.
+    let _ = fs::remove_file(path);
+    options.write(true).create_new(true).mode(0o600);
     let mut file = options.open(path).map_err(failed("create", path))?;
     for part in parts {
         file.write_all(part).map_err(failed("write", path))?;
@@ -305,7 +308,10 @@ mod tests {
         assert_eq!(names(folder.path()), ["a", "d"], "larger than everything");
         age(&path("a"), 10);
         let smaller = FileCache::open(folder.path(), 5).unwrap();
-        assert_eq!((names(folder.path()), smaller.bytes()), (vec!["d".to_owned()], 4));
+        assert_eq!(
+            (names(folder.path()), smaller.bytes()),
+            (vec!["d".to_owned()], 4)
+        );
     }
 
     #[test]

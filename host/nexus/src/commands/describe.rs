@@ -125,7 +125,9 @@ fn replica_table(replicas: &[ReplicaStatus]) -> Table {
     let mut table = Table::new(&headings);
     for replica in replicas {
         let next = countdown(replica);
-        let reason: Vec<String> = replica.reason.clone().into_iter().chain(next).collect();
+        let activity = replica.activity.as_ref().map(ToString::to_string);
+        let parts = [activity, replica.reason.clone(), next];
+        let reason: Vec<String> = parts.into_iter().flatten().collect();
         table.row(vec![
             replica.index.to_string(),
             replica.node.short(),

@@ -33,6 +33,11 @@ fn render(status: &NodeStatus) -> String {
         text::count(status.waiting_transactions as usize, "transaction"),
     );
     fields.add("Deployments", status.deployments);
+    let used = status.instances_max.saturating_sub(status.instances_free);
+    fields.add(
+        "Instances",
+        format!("{used} of {} in use", status.instances_max),
+    );
     fields.add(
         "Running here",
         text::count(status.replicas_running as usize, "replica"),

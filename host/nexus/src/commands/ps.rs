@@ -3,7 +3,7 @@
 use crate::cli::Output;
 use crate::exit::Outcome;
 use crate::session::Session;
-use crate::status::{kinds, next_restart, replicas, restarts, routes, why};
+use crate::status::{activity, kinds, next_restart, replicas, restarts, routes, why};
 use crate::table::Table;
 use crate::terminal;
 
@@ -23,7 +23,8 @@ pub(crate) async fn run(session: &Session) -> Outcome {
         ];
         let mut table = Table::new(&headings);
         for status in &list.workloads {
-            let reason: Vec<String> = why(status)
+            let reason: Vec<String> = activity(status)
+                .or_else(|| why(status))
                 .into_iter()
                 .chain(next_restart(status))
                 .collect();

@@ -40,6 +40,7 @@ pub(crate) async fn run(global: &Global, args: &UpArgs) -> Outcome {
     let config = Config {
         data_dir: session.data().to_owned(),
         http,
+        instances: args.instances,
     };
     let node = tokio::select! {
         started = Node::start(config) => {

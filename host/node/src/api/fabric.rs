@@ -11,7 +11,7 @@ use http::header::CONTENT_TYPE;
 use admin::{Acceptance, ApiError, ErrorCode, NodeStatus, PrincipalStatus, TransactionReport};
 use consensus::SubmitError;
 use ledger::{Refusal, TransactionOutcome};
-use monitor::{METRICS_CONTENT_TYPE, NodeSample};
+use monitor::{CompileSample, METRICS_CONTENT_TYPE, NodeSample};
 use types::{Digest, Principal};
 
 use crate::api::refusal::{Path, Refused};
@@ -37,6 +37,8 @@ pub(super) async fn node(State(shared): State<Arc<Shared>>) -> Json<NodeStatus> 
         uptime_ms: shared.now_ms(),
         deployments,
         replicas_running: status::replicas_running(&shared),
+        instances_max: shared.instances_max,
+        instances_free: u32::try_from(shared.runtime.free_slots()).unwrap_or(u32::MAX),
     })
 }
 
@@ -116,11 +118,22 @@ pub(super) async fn submit(
 #[utoipa::path(get, path = "/metrics", responses((status = 200, content_type = "text/plain", body = String)))]
 pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
     let ledger = shared.ledger.status();
+    let compile = shared.runtime.compile_stats();
     let sample = NodeSample {
         height: ledger.height,
         waiting_transactions: ledger.pool.transactions as u64,
         replicas_running: status::replicas_running(&shared).into(),
         deployments: deployments(&shared).into(),
+        compile: CompileSample {
+            cache_hits: compile.cache_hits,
+            cache_misses: compile.cache_misses,
+            cache_rejected: compile.cache_rejected,
+            cache_bytes_loaded: compile.cache_bytes_loaded,
+            compiled: compile.compiled,
+            compile_time: compile.compile_time,
+            instances_max: shared.instances_max.into(),
+            instances_free: shared.runtime.free_slots() as u64,
+        },
     };
     (
         [(CONTENT_TYPE, METRICS_CONTENT_TYPE)],

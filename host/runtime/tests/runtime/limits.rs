@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU64;
 
-use hypermesh_runtime::{Breach, CallError, CallOutcome, InvokeError};
+use hypermesh_runtime::{Breach, CallError, CallKind, CallOutcome, InvokeError};
 use types::{ByteSize, Limits, Millis};
 
 use crate::harness::{Started, eventually, runtime, runtime_of, start};
@@ -192,6 +192,25 @@ async fn a_full_pool_makes_calls_wait_not_fail() {
     futures::future::join_all(requests).await;
     assert!(busy.replica.in_flight() <= 2);
     calls.iter().for_each(tokio::task::JoinHandle::abort);
+    eventually("all slots are free again", || runtime.free_slots() == 4).await;
+}
+
+#[tokio::test]
+async fn more_calls_than_slots_over_two_replicas_all_get_their_turn() {
+    let runtime = runtime_of(4);
+    let first = start(&runtime, "http/hello", |_| {}).await;
+    let second = start(&runtime, "http/hello", |_| {}).await;
+    let requests = (0..64).map(|number| hello(if number % 2 == 0 { &first } else { &second }));
+    futures::future::join_all(requests).await;
+    let outcomes = [&first, &second].map(|guest| {
+        let records = guest.seen.records();
+        let calls = records
+            .iter()
+            .filter(|record| record.kind == CallKind::Http);
+        let done = calls.filter(|record| record.outcome == CallOutcome::Completed);
+        done.count()
+    });
+    assert_eq!(outcomes, [32, 32]);
     eventually("all slots are free again", || runtime.free_slots() == 4).await;
 }
 

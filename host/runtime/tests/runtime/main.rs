@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
+mod backtrace;
+mod code_cache;
 mod command;
 mod compile;
 mod files;
