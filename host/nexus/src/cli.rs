@@ -166,7 +166,7 @@ pub(crate) struct UpArgs {
     #[arg(long, value_name = "IP:PORT", value_parser = address)]
     pub(crate) http: Option<SocketAddr>,
     /// Instances that may live at once, 1 to 10000; calls beyond wait for a place [default: one per
-    /// 2 MiB of the memory that the machine, or the node's control group, has]
+    /// 2 MiB of the memory that the machine or the control group has, at most 4000]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) instances: Option<u32>,
 }

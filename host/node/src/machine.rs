@@ -18,6 +18,10 @@ const GUESTS_PERCENT: u64 = 50;
 /// Fewest slots that are derived: each costs address space only.
 const SLOTS_MIN: u32 = 64;
 
+/// Most slots that are derived. Each engine reserves 4 GiB of address space per slot, a process has
+/// 128 TiB, and several engines have to fit; who wants more says so.
+const SLOTS_DERIVED_MAX: u32 = 4_000;
+
 /// Memory mappings of one live instance, as measured, rounded up.
 const MAPPINGS_PER_SLOT: u64 = 6;
 
@@ -64,15 +68,16 @@ impl Machine {
     }
 
     /// Pool slots for a node of this machine: as many as its memory carries, at most
-    /// [`INSTANCES_MAX`] and what the kernel maps.
+    /// [`SLOTS_DERIVED_MAX`] and what the kernel maps.
     pub(crate) fn instances(&self) -> u32 {
         let for_guests = self
             .memory
             .map(|memory| memory.as_u64() / 100 * GUESTS_PERCENT / MEMORY_PER_SLOT);
-        let by_memory = for_guests.map_or(SLOTS_MIN, |slots| {
-            u32::try_from(slots).unwrap_or(INSTANCES_MAX)
-        });
-        by_memory.clamp(SLOTS_MIN, INSTANCES_MAX).min(self.mapped())
+        let by_memory =
+            for_guests.map_or(SLOTS_MIN, |slots| u32::try_from(slots).unwrap_or(u32::MAX));
+        by_memory
+            .clamp(SLOTS_MIN, SLOTS_DERIVED_MAX)
+            .min(self.mapped())
     }
 
     /// Whether the kernel has memory mappings for so many.
@@ -181,8 +186,8 @@ mod tests {
             .instances()
         };
         assert_eq!(slots(1, None), 511);
-        assert_eq!(slots(8, Some(65_530)), 4_095);
-        assert_eq!(slots(1_000, Some(65_530)), INSTANCES_MAX);
+        assert_eq!(slots(4, Some(65_530)), 2_047);
+        assert_eq!(slots(1_000, Some(65_530)), SLOTS_DERIVED_MAX);
         assert_eq!(slots(1_000, Some(11_000)), 1_000);
         assert_eq!(slots(0, None), SLOTS_MIN);
         assert_eq!(Machine::default().instances(), SLOTS_MIN);
