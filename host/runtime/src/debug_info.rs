@@ -46,7 +46,6 @@ fn sections(bytes: &[u8]) -> Vec<(Range<usize>, usize)> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 mod tests {
     use super::*;
 
