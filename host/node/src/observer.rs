@@ -149,8 +149,9 @@ impl Observer for ReplicaObserver {
     }
 
     fn denied(&self, what: Denial) {
-        let capability = match what {
+        let capability = match &what {
             Denial::HttpHost { .. } => "http-outgoing",
+            Denial::Socket(wish) => wish.capability(),
         };
         self.shared.metrics.denial(&self.labels, capability);
         self.problem(what.to_string());

@@ -97,5 +97,21 @@ pub const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
 /// Longest wait for the first byte of an outgoing request's response, and between two chunks.
 pub const RESPONSE_TIME_MAX: Duration = Duration::from_secs(60);
 
+/// Longest name lookup for a socket.
+pub const LOOKUP_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// How long the addresses of a looked-up name stay granted: as long as resolvers commonly keep
+/// an answer. A guest that connects later looks the name up again.
+pub const LOOKUP_KEPT: Duration = Duration::from_secs(300);
+
+/// Most names whose addresses one instance's sockets remember; the oldest go first.
+pub const LOOKUP_NAMES_MAX: usize = 256;
+
+/// Most addresses that are remembered of one name; large providers answer with a few dozen.
+pub const LOOKUP_ADDRESSES_MAX: usize = 64;
+
+/// Most denials of one call that are reported: a guest in a loop must not drown its own log.
+pub const DENIALS_REPORTED_MAX: u32 = 32;
+
 /// Longest text that an error carries from a library or a guest.
 pub const REASON_BYTES_MAX: usize = 1_024;

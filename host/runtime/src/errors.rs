@@ -46,7 +46,8 @@ pub enum Breach {
         /// `limits.log_rate`.
         limit: ByteSize,
     },
-    /// Outgoing connections; the guest got `connection-limit-reached`.
+    /// Outgoing connections and sockets; the guest got `connection-limit-reached` or
+    /// `new-socket-limit`.
     #[error(
         "limit of {limit} outgoing connections reached: one more was refused; raise limits.outbound_connections"
     )]

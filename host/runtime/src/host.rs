@@ -13,7 +13,7 @@ use wasmtime_wasi_config::{WasiConfig, WasiConfigVariables};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::bounds::{HANDLES_MAX, HOSTCALL_BYTES_MAX, RANDOM_BYTES_MAX, RESOURCES_MAX};
-use crate::capability::{Outgoing, OutgoingPolicy, cli, filesystem};
+use crate::capability::{Outgoing, OutgoingPolicy, SocketPolicy, Sockets, cli, filesystem};
 use crate::gate::Gate;
 use crate::limiter::InstanceLimiter;
 use crate::log::Log;
@@ -42,6 +42,7 @@ pub(crate) struct Guest {
     pub(crate) preopens: Vec<Preopen>,
     pub(crate) limits: Limits,
     pub(crate) outgoing: OutgoingPolicy,
+    pub(crate) sockets: SocketPolicy,
     pub(crate) log: Arc<Log>,
     pub(crate) observer: Arc<dyn Observer>,
     /// Held: as long as a guest can compute, its time slices must end.
@@ -53,12 +54,13 @@ pub(crate) struct Guest {
 
 /// The data of one store.
 pub(crate) struct Host {
-    guest: Arc<Guest>,
-    table: ResourceTable,
+    pub(crate) guest: Arc<Guest>,
+    pub(crate) table: ResourceTable,
     /// Made when the guest first asks: many instances of libraries never do.
     wasi: Option<WasiCtx>,
     http: WasiHttpCtx,
-    outgoing: Outgoing,
+    pub(crate) outgoing: Outgoing,
+    pub(crate) sockets: Sockets,
     limiter: InstanceLimiter,
 }
 
@@ -82,6 +84,7 @@ impl Guest {
             wasi,
             http: WasiHttpCtx::new(),
             outgoing: Outgoing::new(Arc::clone(self), Arc::clone(meter)),
+            sockets: Sockets::default(),
             limiter: InstanceLimiter::new(&self.limits, Arc::clone(meter)),
         };
         let mut store = Store::new(&self.engine, host);

@@ -25,7 +25,7 @@ pub struct Offer {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ImportRefusal {
     /// No such interface here, in any version.
-    #[error("import `{import}`: no such interface is offered{}", hint(import))]
+    #[error("import `{import}`: no such interface is offered")]
     Unknown {
         /// As the binary writes it.
         import: ImportName,
@@ -50,14 +50,6 @@ pub enum ImportRefusal {
         /// The manifest line that grants it.
         line: &'static str,
     },
-}
-
-fn hint(import: &ImportName) -> &'static str {
-    if import.interface().starts_with("wasi:sockets/") {
-        " (sockets are not offered yet; outgoing HTTP is, through wasi:http/outgoing-handler)"
-    } else {
-        ""
-    }
 }
 
 impl fmt::Display for Offer {

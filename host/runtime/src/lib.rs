@@ -44,8 +44,8 @@ pub use inspect::{
     AssembleError, ExportSignature, ImportName, InspectError, Inspection, assemble_text,
 };
 pub use invoke::InvokeError;
-pub use observer::{CallKind, CallOutcome, CallRecord, Denial, LogStream, Observer};
 pub use progress::{CompilePhase, CompileProgress};
+pub use observer::{CallKind, CallOutcome, CallRecord, Denial, LogStream, Observer, SocketUse};
 pub use replica::{DrainReport, Preopen, Replica, ReplicaConfig, ReplicaId, StartReplicaError};
 pub use runtime::{Runtime, RuntimeConfig, StartRuntimeError};
 pub use services::{Secret, Services};

@@ -8,14 +8,15 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::bounds::DENIALS_REPORTED_MAX;
 use crate::errors::{Breach, CallError};
-use crate::observer::Observer;
+use crate::observer::{Denial, Observer};
 use crate::ticker::Pulse;
 
 /// Shared by the parts of one call. Polls of a call follow each other, so no order between these
@@ -41,6 +42,7 @@ pub(crate) struct Meter {
     refused_growth: OnceLock<Breach>,
     /// Kinds already reported, one bit each.
     reported: AtomicU8,
+    denials: AtomicU32,
     failure: OnceLock<CallError>,
     responded: AtomicBool,
 }
@@ -65,13 +67,17 @@ impl Meter {
             memory_bytes: AtomicU64::new(0),
             refused_growth: OnceLock::new(),
             reported: AtomicU8::new(0),
+            denials: AtomicU32::new(0),
             failure: OnceLock::new(),
             responded: AtomicBool::new(false),
         }
     }
 
-    pub(crate) fn observer(&self) -> &Arc<dyn Observer> {
-        &self.observer
+    /// Tells the observer, up to [`DENIALS_REPORTED_MAX`] times.
+    pub(crate) fn denied(&self, what: Denial) {
+        if self.denials.fetch_add(1, Ordering::Relaxed) < DENIALS_REPORTED_MAX {
+            self.observer.denied(what);
+        }
     }
 
     /// Polls `future` with the ticker awake and the cpu time of every poll counted.

@@ -1,6 +1,7 @@
 //! What the runtime tells its embedder while guests run. Keeps nothing itself.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::errors::{Breach, CallError};
@@ -78,6 +79,70 @@ pub enum Denial {
         /// The port, given or implied by the scheme.
         port: u16,
     },
+    /// A use of a socket that no pattern covers, or that nothing can grant.
+    Socket(SocketUse),
+}
+
+/// What a guest wanted of a socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SocketUse {
+    /// To have a TCP socket at all.
+    TcpOpen,
+    /// To connect.
+    TcpConnect(SocketAddr),
+    /// To have this local port.
+    TcpBind(SocketAddr),
+    /// To accept connections.
+    TcpListen(SocketAddr),
+    /// To have a UDP socket at all.
+    UdpOpen,
+    /// To have this local port.
+    UdpBind(SocketAddr),
+    /// To send there.
+    UdpSend(SocketAddr),
+    /// To know the addresses of this name.
+    Lookup(String),
+}
+
+impl SocketUse {
+    /// The manifest's name of the right that it needs.
+    #[must_use]
+    pub const fn capability(&self) -> &'static str {
+        match self {
+            Self::TcpOpen | Self::TcpConnect(_) | Self::TcpBind(_) | Self::TcpListen(_) => "tcp",
+            Self::UdpOpen | Self::UdpBind(_) | Self::UdpSend(_) => "udp",
+            Self::Lookup(_) => "name-lookup",
+        }
+    }
+}
+
+impl fmt::Display for SocketUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const FIXED: &str = "nothing grants a local port";
+        match self {
+            Self::TcpOpen => f.write_str("TCP socket denied: capabilities.tcp is not there"),
+            Self::TcpConnect(to) => {
+                write!(
+                    f,
+                    "TCP connection to {to} denied: capabilities.tcp does not cover it"
+                )
+            }
+            Self::TcpBind(at) => write!(f, "TCP socket at {at} denied: {FIXED}"),
+            Self::TcpListen(at) => write!(f, "listening at {at} denied: nothing grants it"),
+            Self::UdpOpen => f.write_str("UDP socket denied: capabilities.udp is not there"),
+            Self::UdpBind(at) => write!(f, "UDP socket at {at} denied: {FIXED}"),
+            Self::UdpSend(to) => {
+                write!(
+                    f,
+                    "datagram to {to} denied: capabilities.udp does not cover it"
+                )
+            }
+            Self::Lookup(name) => write!(
+                f,
+                "lookup of `{name}` denied: neither capabilities.tcp nor capabilities.udp covers it"
+            ),
+        }
+    }
 }
 
 impl fmt::Display for Denial {
@@ -87,6 +152,7 @@ impl fmt::Display for Denial {
                 f,
                 "request to {host}:{port} denied: capabilities.http_outgoing does not list it"
             ),
+            Self::Socket(wish) => wish.fmt(f),
         }
     }
 }

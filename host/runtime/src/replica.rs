@@ -17,7 +17,7 @@ use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use crate::admission::Admission;
 use crate::bounds::TRIAL_TIME_MAX;
 use crate::call::Call;
-use crate::capability::OutgoingPolicy;
+use crate::capability::{OutgoingPolicy, SocketPolicy};
 use crate::compile::Compiled;
 use crate::engine::Profile;
 use crate::errors::{CallError, clipped};
@@ -217,6 +217,7 @@ impl Replica {
             preopens,
             limits: spec.limits,
             outgoing: OutgoingPolicy::new(&spec.capabilities, Arc::clone(&around.tls)),
+            sockets: SocketPolicy::new(&spec.capabilities),
             log: Arc::clone(&log),
             observer,
             ticker: Arc::clone(&around.ticker),

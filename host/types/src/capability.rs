@@ -1,6 +1,7 @@
 //! Granted rights. What is not granted is denied, before start where an import shows the wish.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -121,12 +122,35 @@ impl HostPattern {
     /// Longest DNS name.
     const HOST_BYTES_MAX: usize = 253;
 
+    /// Whether `port` is covered, whatever the host.
+    #[must_use]
+    pub fn covers_port(&self, port: u16) -> bool {
+        self.port.is_none_or(|wanted| wanted == port)
+    }
+
+    /// The address that it means; none if it means names.
+    #[must_use]
+    pub fn address(&self) -> Option<IpAddr> {
+        let bare = self.host.trim_start_matches('[').trim_end_matches(']');
+        let address = bare.parse().ok();
+        address.filter(|_| !self.wildcard)
+    }
+
+    /// The one name that it means; none for an address and for `*.`.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        (!self.wildcard && self.address().is_none()).then_some(self.host.as_str())
+    }
+
     /// Whether a request to `host` and `port` is covered. IPv6 hosts come with their brackets.
     #[must_use]
     pub fn matches(&self, host: &str, port: u16) -> bool {
-        if self.port.is_some_and(|wanted| wanted != port) {
-            return false;
-        }
+        self.covers_port(port) && self.matches_host(host)
+    }
+
+    /// Whether `host` is covered, whatever the port. IPv6 hosts come with their brackets.
+    #[must_use]
+    pub fn matches_host(&self, host: &str) -> bool {
         let host = host.trim_end_matches('.').to_ascii_lowercase();
         if !self.wildcard {
             return host == self.host;
@@ -233,6 +257,17 @@ mod tests {
         assert!(pattern("127.0.0.1:8080").matches("127.0.0.1", 8080));
         assert!(!pattern("127.0.0.1:8080").matches("127.0.0.1", 80));
         assert!(pattern("[::1]:80").matches("[::1]", 80));
+    }
+
+    #[test]
+    fn a_pattern_means_an_address_or_names() {
+        let address = |text: &str| pattern(text).address().map(|found| found.to_string());
+        assert_eq!(address("[0:0::1]:80"), Some("::1".to_owned()));
+        assert_eq!(address("127.0.0.1"), Some("127.0.0.1".to_owned()));
+        assert_eq!(address("*.0.0.1"), None);
+        assert_eq!(pattern("127.0.0.1").name(), None);
+        assert_eq!(pattern("*.example.com").name(), None);
+        assert_eq!(pattern("API.example.com:1").name(), Some("api.example.com"));
     }
 
     #[test]

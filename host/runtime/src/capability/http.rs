@@ -8,7 +8,7 @@ use std::sync::Arc;
 use http::uri::Scheme;
 use http::{Request, Response, Uri};
 use rustls::ClientConfig;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use types::{Capability, HostPattern};
 use wasmtime_wasi_http::p2::add_only_http_to_linker_async;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
@@ -61,7 +61,7 @@ impl OutgoingPolicy {
 pub(crate) struct Outgoing {
     guest: Arc<Guest>,
     meter: Arc<Meter>,
-    /// Made with the first request.
+    /// Made with the first request or socket.
     connections: Option<Arc<Semaphore>>,
 }
 
@@ -80,6 +80,24 @@ impl Outgoing {
         }
     }
 
+    /// The right to one more outgoing connection; none, and a breach, at the limit. Sockets take
+    /// theirs here, too.
+    pub(super) fn connection(&mut self) -> Option<OwnedSemaphorePermit> {
+        let limit = self.guest.limits.outbound_connections;
+        let connections = self
+            .connections
+            .get_or_insert_with(|| Arc::new(Semaphore::new(usize::from(limit))));
+        let permit = Arc::clone(connections).try_acquire_owned().ok();
+        if permit.is_none() {
+            self.meter.breach(&Breach::OutboundConnections { limit });
+        }
+        permit
+    }
+
+    pub(super) const fn meter(&self) -> &Arc<Meter> {
+        &self.meter
+    }
+
     fn try_send(
         &mut self,
         request: Request<WasiBody>,
@@ -88,19 +106,10 @@ impl Outgoing {
         let destination = destination(request.uri())?;
         if !self.guest.outgoing.covers(&destination) {
             let Destination { host, port, .. } = destination;
-            self.meter
-                .observer()
-                .denied(Denial::HttpHost { host, port });
+            self.meter.denied(Denial::HttpHost { host, port });
             return Err(Error::HttpRequestDenied);
         }
-        let limit = self.guest.limits.outbound_connections;
-        let connections = self
-            .connections
-            .get_or_insert_with(|| Arc::new(Semaphore::new(usize::from(limit))));
-        let Ok(permit) = Arc::clone(connections).try_acquire_owned() else {
-            self.meter.breach(&Breach::OutboundConnections { limit });
-            return Err(Error::ConnectionLimitReached);
-        };
+        let permit = self.connection().ok_or(Error::ConnectionLimitReached)?;
         let tls = Arc::clone(&self.guest.outgoing.tls);
         Ok(send(request, options, destination, tls, permit))
     }

@@ -8,9 +8,13 @@ mod http;
 mod http_send;
 mod io;
 mod random;
+mod socket_policy;
+mod sockets;
 
 pub(crate) use http::{Outgoing, OutgoingPolicy};
 pub(crate) use http_send::tls_config;
+pub(crate) use socket_policy::SocketPolicy;
+pub(crate) use sockets::Sockets;
 
 use types::Capability;
 use wasmtime::component::Linker;
@@ -48,6 +52,7 @@ pub(crate) const PACKAGES: &[Package] = &[
     http::PACKAGE,
     io::PACKAGE,
     random::PACKAGE,
+    sockets::PACKAGE,
 ];
 
 /// Adds every interface; what was not granted is refused before linking and denied when called.
