@@ -151,6 +151,7 @@ impl Observer for ReplicaObserver {
     fn denied(&self, what: Denial) {
         let capability = match &what {
             Denial::HttpHost { .. } => "http-outgoing",
+            Denial::Publish { .. } => "publish",
             Denial::Socket(wish) => wish.capability(),
         };
         self.shared.metrics.denial(&self.labels, capability);

@@ -110,6 +110,13 @@ pub const LOOKUP_NAMES_MAX: usize = 256;
 /// Most addresses that are remembered of one name; large providers answer with a few dozen.
 pub const LOOKUP_ADDRESSES_MAX: usize = 64;
 
+/// Largest message, content type and metadata included: queues hold many. Larger things belong in
+/// a store, and the message says where.
+pub const MESSAGE_BYTES_MAX: usize = 256 << 10;
+
+/// Most bytes of messages that one instance holds at once, received and being written.
+pub const MESSAGE_BYTES_HELD_MAX: usize = 4 << 20;
+
 /// Most denials of one call that are reported: a guest in a loop must not drown its own log.
 pub const DENIALS_REPORTED_MAX: u32 = 32;
 

@@ -119,10 +119,10 @@ pub enum CallError {
     /// The guest returned without having set a response.
     #[error("the guest returned without setting a response")]
     NoResponse,
-    /// The guest answered with an error instead of a response.
+    /// The guest answered with an error instead of a response, or did not handle a message.
     #[error("the guest answered with the error {code}")]
     GuestError {
-        /// The `wasi:http` error code.
+        /// The error of `wasi:http` or `wasi:messaging`.
         code: String,
     },
     /// The request cannot be shown to a guest.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
-use types::{Limits, Name};
+use types::{Limits, Name, Topic};
 use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
@@ -19,6 +19,7 @@ use crate::limiter::InstanceLimiter;
 use crate::log::Log;
 use crate::meter::Meter;
 use crate::observer::Observer;
+use crate::services::Publisher;
 use crate::ticker::Ticker;
 
 /// A host directory that a guest sees.
@@ -43,6 +44,8 @@ pub(crate) struct Guest {
     pub(crate) limits: Limits,
     pub(crate) outgoing: OutgoingPolicy,
     pub(crate) sockets: SocketPolicy,
+    pub(crate) publish: Vec<Topic>,
+    pub(crate) publisher: Option<Arc<dyn Publisher>>,
     pub(crate) log: Arc<Log>,
     pub(crate) observer: Arc<dyn Observer>,
     /// Held: as long as a guest can compute, its time slices must end.
@@ -61,6 +64,8 @@ pub(crate) struct Host {
     http: WasiHttpCtx,
     pub(crate) outgoing: Outgoing,
     pub(crate) sockets: Sockets,
+    /// Of all messages that the guest holds.
+    pub(crate) message_bytes: usize,
     limiter: InstanceLimiter,
 }
 
@@ -85,6 +90,7 @@ impl Guest {
             http: WasiHttpCtx::new(),
             outgoing: Outgoing::new(Arc::clone(self), Arc::clone(meter)),
             sockets: Sockets::default(),
+            message_bytes: 0,
             limiter: InstanceLimiter::new(&self.limits, Arc::clone(meter)),
         };
         let mut store = Store::new(&self.engine, host);

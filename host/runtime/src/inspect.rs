@@ -323,6 +323,8 @@ fn kind(exports: &[String]) -> ComponentKind {
         ComponentKind::Http
     } else if has("wasi:cli/run") {
         ComponentKind::Command
+    } else if has("wasi:messaging/incoming-handler") {
+        ComponentKind::Worker
     } else {
         ComponentKind::Library
     }

@@ -21,6 +21,7 @@ mod inspect;
 mod invoke;
 mod limiter;
 mod log;
+mod message;
 mod meter;
 mod observer;
 mod pace;
@@ -30,6 +31,7 @@ mod runtime;
 mod services;
 mod ticker;
 mod wit_text;
+mod worker;
 
 pub use bounds::*;
 pub use code_cache::{CodeCache, CodeStore, CompileStats};
@@ -45,7 +47,8 @@ pub use inspect::{
 };
 pub use invoke::InvokeError;
 pub use progress::{CompilePhase, CompileProgress};
+pub use message::{Message, MessageTooLarge};
 pub use observer::{CallKind, CallOutcome, CallRecord, Denial, LogStream, Observer, SocketUse};
 pub use replica::{DrainReport, Preopen, Replica, ReplicaConfig, ReplicaId, StartReplicaError};
 pub use runtime::{Runtime, RuntimeConfig, StartRuntimeError};
-pub use services::{Secret, Services};
+pub use services::{PublishError, Publisher, Secret, Services};

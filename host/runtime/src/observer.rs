@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use types::Topic;
+
 use crate::errors::{Breach, CallError};
 
 /// Which output a guest wrote to.
@@ -33,6 +35,8 @@ pub enum CallKind {
     Command,
     /// An invocation of this export.
     Invoke(String),
+    /// A message to a worker.
+    Message,
     /// The instantiation that a replica is tried with before it counts as started.
     Trial,
 }
@@ -78,6 +82,11 @@ pub enum Denial {
         host: String,
         /// The port, given or implied by the scheme.
         port: u16,
+    },
+    /// A message to a topic that is not granted.
+    Publish {
+        /// The topic.
+        topic: Topic,
     },
     /// A use of a socket that no pattern covers, or that nothing can grant.
     Socket(SocketUse),
@@ -152,6 +161,12 @@ impl fmt::Display for Denial {
                 f,
                 "request to {host}:{port} denied: capabilities.http_outgoing does not list it"
             ),
+            Self::Publish { topic } => {
+                write!(
+                    f,
+                    "message to {topic} denied: capabilities.publish does not list it"
+                )
+            }
             Self::Socket(wish) => wish.fmt(f),
         }
     }

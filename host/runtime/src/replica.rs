@@ -17,6 +17,7 @@ use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use crate::admission::Admission;
 use crate::bounds::TRIAL_TIME_MAX;
 use crate::call::Call;
+use crate::capability::messaging::{MessagingCorePre, granted_topics};
 use crate::capability::{OutgoingPolicy, SocketPolicy};
 use crate::compile::Compiled;
 use crate::engine::Profile;
@@ -143,6 +144,7 @@ pub struct DrainReport {
 pub(crate) enum Driver {
     Http(ProxyPre<Host>),
     Command(CommandPre<Host>),
+    Worker(MessagingCorePre<Host>),
     Library,
 }
 
@@ -218,6 +220,8 @@ impl Replica {
             limits: spec.limits,
             outgoing: OutgoingPolicy::new(&spec.capabilities, Arc::clone(&around.tls)),
             sockets: SocketPolicy::new(&spec.capabilities),
+            publish: granted_topics(&spec.capabilities),
+            publisher: services.publisher,
             log: Arc::clone(&log),
             observer,
             ticker: Arc::clone(&around.ticker),
@@ -383,7 +387,8 @@ fn driver(kind: ComponentKind, pre: &InstancePre<Host>) -> Result<Driver, StartR
     match kind {
         ComponentKind::Http => ProxyPre::new(pre.clone()).map(Driver::Http),
         ComponentKind::Command => CommandPre::new(pre.clone()).map(Driver::Command),
-        ComponentKind::Library | ComponentKind::Worker => Ok(Driver::Library),
+        ComponentKind::Worker => MessagingCorePre::new(pre.clone()).map(Driver::Worker),
+        ComponentKind::Library => Ok(Driver::Library),
     }
     .map_err(|error| link_error(&error))
 }

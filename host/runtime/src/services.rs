@@ -3,12 +3,43 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
+
+use crate::message::{Message, MessageTooLarge};
 
 /// The services of one replica; what is not there answers guests with an error of its interface.
 #[derive(Debug, Clone, Default)]
 pub struct Services {
     /// Values of the secrets that the specification names.
     pub secrets: BTreeMap<String, Secret>,
+    /// Where messages of the guests go.
+    pub publisher: Option<Arc<dyn Publisher>>,
+}
+
+/// Takes messages to their subscribers.
+///
+/// Called from the threads that run guests: an implementation must not block.
+pub trait Publisher: fmt::Debug + Send + Sync + 'static {
+    /// Queues `message` for every component that subscribes to its topic, or for none; returns how
+    /// many there are.
+    ///
+    /// # Errors
+    /// [`PublishError`] if it is not queued.
+    fn publish(&self, message: Message) -> Result<usize, PublishError>;
+}
+
+/// A message that was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    /// A subscriber is behind.
+    #[error("the queue of {subscriber} is full: try again later")]
+    QueueFull {
+        /// Workload and component.
+        subscriber: String,
+    },
+    /// Larger than any subscriber gets.
+    #[error("{0}")]
+    TooLarge(#[from] MessageTooLarge),
 }
 
 /// A value that no log and no error shows.

@@ -7,6 +7,7 @@ pub(crate) mod filesystem;
 mod http;
 mod http_send;
 mod io;
+pub(crate) mod messaging;
 mod random;
 mod socket_policy;
 mod sockets;
@@ -51,6 +52,7 @@ pub(crate) const PACKAGES: &[Package] = &[
     filesystem::PACKAGE,
     http::PACKAGE,
     io::PACKAGE,
+    messaging::PACKAGE,
     random::PACKAGE,
     sockets::PACKAGE,
 ];

@@ -62,13 +62,13 @@ fn every_import_that_cannot_be_had_is_named_with_what_to_do() {
         "wasi:http/outgoing-handler@0.2.3",
         "wasi:http/types@0.3.0",
         "wasi:keyvalue/store@0.2.0",
-        "wasi:sockets/tcp@0.2.0",
+        "wasi:messaging/producer@0.2.0-draft",
     ];
     let texts: Vec<String> = refusals(&names, &library())
         .iter()
         .map(ToString::to_string)
         .collect();
-    let [denied, version, unknown, sockets] = texts.as_slice() else {
+    let [denied, version, unknown, publish] = texts.as_slice() else {
         panic!("{texts:?}")
     };
     assert!(
@@ -84,7 +84,7 @@ fn every_import_that_cannot_be_had_is_named_with_what_to_do() {
         unknown.contains("`wasi:keyvalue/store@0.2.0`: no such interface"),
         "{unknown}"
     );
-    assert!(sockets.contains("sockets are not offered yet"), "{sockets}");
+    assert!(publish.contains("capabilities.publish"), "{publish}");
     let spec = ComponentSpec {
         capabilities: vec![outgoing()],
         ..library()

@@ -16,4 +16,5 @@ mod library;
 mod limits;
 mod outgoing;
 mod pause;
+mod sockets;
 mod start;
