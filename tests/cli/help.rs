@@ -4,7 +4,7 @@ use crate::harness::nexus;
 
 #[test]
 fn every_command_explains_itself() {
-    let commands: [&[&str]; 18] = [
+    let commands: [&[&str]; 19] = [
         &[],
         &["up"],
         &["deploy"],
@@ -12,6 +12,7 @@ fn every_command_explains_itself() {
         &["describe"],
         &["logs"],
         &["invoke"],
+        &["publish"],
         &["scale"],
         &["stop"],
         &["start"],

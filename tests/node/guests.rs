@@ -43,3 +43,21 @@ pub(crate) fn trap() -> String {
         "../../host/runtime/tests/guests/handle-trap.wat"
     ))
 }
+
+/// A worker of the runtime's tests: `echo`, `trap` or `spin`.
+pub(crate) fn worker(handle: &str) -> String {
+    worker_of(match handle {
+        "echo" => include_str!("../../host/runtime/tests/guests/worker-echo.wat"),
+        "trap" => include_str!("../../host/runtime/tests/guests/worker-trap.wat"),
+        _ => include_str!("../../host/runtime/tests/guests/worker-spin.wat"),
+    })
+}
+
+/// A worker that handles messages with this function.
+pub(crate) fn worker_of(handle: &str) -> String {
+    let frame = include_str!("../../host/runtime/tests/guests/worker.wat");
+    let text = frame.replace(";;{handle}", handle);
+    PARTS
+        .iter()
+        .fold(text, |text, (mark, part)| text.replace(mark, part))
+}

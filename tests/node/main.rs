@@ -10,6 +10,7 @@
 )]
 
 mod admin_api;
+mod bus;
 mod code_cache;
 #[path = "../cli/components.rs"]
 #[allow(

@@ -305,6 +305,13 @@ pub enum LogStream {
     Node,
 }
 
+/// What became of a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PublishAnswer {
+    /// Components that it was queued for.
+    pub subscribers: u32,
+}
+
 /// What an export returned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct InvokeAnswer {

@@ -15,11 +15,11 @@ use tokio::net::UnixStream;
 use types::{Digest, Name, Principal, WorkloadSpec};
 
 use crate::answer::{
-    ArtifactReport, CheckReport, InvokeAnswer, LogLine, NodeStatus, PrincipalStatus,
+    ArtifactReport, CheckReport, InvokeAnswer, LogLine, NodeStatus, PrincipalStatus, PublishAnswer,
     TransactionReport, WorkloadList, WorkloadStatus,
 };
 use crate::error::{ApiError, ErrorCode};
-use crate::request::{ArtifactUse, InvokeRequest, LogQuery};
+use crate::request::{ArtifactUse, InvokeRequest, LogQuery, PublishQuery};
 
 /// Largest answer that is read whole; logs are read line by line instead.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -186,6 +186,21 @@ impl Client {
         request: &InvokeRequest,
     ) -> Result<InvokeAnswer, ClientError> {
         self.post(&format!("/v1/workloads/{name}/invoke"), request)
+            .await
+    }
+
+    /// Queues a message for every component that subscribes to its topic.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if it is too large or a queue is full.
+    pub async fn publish(
+        &self,
+        query: &PublishQuery,
+        data: Bytes,
+    ) -> Result<PublishAnswer, ClientError> {
+        // A topic has no character that a query would read otherwise.
+        let path = format!("/v1/messages?topic={}", query.topic);
+        self.call(Method::POST, &path, "application/octet-stream", data)
             .await
     }
 

@@ -8,12 +8,12 @@ mod request;
 
 pub use answer::{
     Acceptance, Activity, ArtifactReport, CheckReport, ComponentStatus, ImportProblem, Inspection,
-    InvokeAnswer, LogLine, LogStream, NodeStatus, PrincipalStatus, ReplicaState, ReplicaStatus,
-    TransactionReport, WorkloadList, WorkloadState, WorkloadStatus,
+    InvokeAnswer, LogLine, LogStream, NodeStatus, PrincipalStatus, PublishAnswer, ReplicaState,
+    ReplicaStatus, TransactionReport, WorkloadList, WorkloadState, WorkloadStatus,
 };
 pub use client::{Client, ClientError, LogReader};
 pub use error::{ApiError, ErrorCode};
-pub use request::{ArtifactQuery, ArtifactUse, InvokeRequest, LogQuery, StatusQuery};
+pub use request::{ArtifactQuery, ArtifactUse, InvokeRequest, LogQuery, PublishQuery, StatusQuery};
 
 /// Name of the admin socket in a node's data directory.
 pub const SOCKET_FILE: &str = "admin.sock";

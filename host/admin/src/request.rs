@@ -1,7 +1,7 @@
 //! What clients send.
 
 use serde::{Deserialize, Serialize};
-use types::Name;
+use types::{Name, Topic};
 use utoipa::{IntoParams, ToSchema};
 
 /// What an uploaded artifact is for.
@@ -49,6 +49,16 @@ pub struct LogQuery {
     /// Stay and send new lines as they come.
     #[serde(default)]
     pub follow: bool,
+}
+
+/// Query of a message; its data is the body.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct PublishQuery {
+    /// What it is addressed to.
+    #[param(value_type = String)]
+    pub topic: Topic,
 }
 
 /// A call of a typed export.

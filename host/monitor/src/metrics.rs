@@ -103,6 +103,30 @@ struct KindLabels {
     kind: &'static str,
 }
 
+/// What became of a message, or of an attempt to have it handled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MessageEnd {
+    /// It was handled.
+    Delivered,
+    /// An attempt failed.
+    Failed,
+    /// It was given up.
+    Dead,
+}
+
+impl MessageEnd {
+    /// Every way, in the order of declaration.
+    const ALL: [Self; 3] = [Self::Delivered, Self::Failed, Self::Dead];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Failed => "failed",
+            Self::Dead => "dead",
+        }
+    }
+}
+
 /// One ended call.
 #[derive(Debug, Clone, Copy)]
 pub struct CallSample {
@@ -142,6 +166,7 @@ pub struct Metrics {
     traps: Family<WorkloadLabels, Counter>,
     breaches: Family<KindLabels, Counter>,
     denials: Family<KindLabels, Counter>,
+    messages: Family<KindLabels, Counter>,
     height: Gauge,
     waiting_transactions: Gauge,
     replicas_running: Gauge,
@@ -160,6 +185,7 @@ impl Default for Metrics {
             traps: Family::default(),
             breaches: Family::default(),
             denials: Family::default(),
+            messages: Family::default(),
             height: Gauge::default(),
             waiting_transactions: Gauge::default(),
             replicas_running: Gauge::default(),
@@ -208,6 +234,11 @@ impl Metrics {
             "denials",
             "Host calls that no capability covered",
             self.denials.clone(),
+        );
+        r.register(
+            "messages",
+            "Messages handled, attempts that failed, messages given up",
+            self.messages.clone(),
         );
         r.register(
             "ledger_height",
@@ -270,6 +301,12 @@ impl Metrics {
         self.denials.get_or_create(&kind(labels, capability)).inc();
     }
 
+    /// Counts a message of a subscriber.
+    pub fn message(&self, labels: &WorkloadLabels, end: MessageEnd) {
+        let labels = kind(labels, end.as_str());
+        self.messages.get_or_create(&labels).inc();
+    }
+
     /// Forgets a component that is gone, so that names do not pile up.
     pub fn forget(&self, labels: &WorkloadLabels) {
         let WorkloadLabels {
@@ -288,6 +325,9 @@ impl Metrics {
         self.cpu.remove(labels);
         self.memory_peak.remove(labels);
         self.traps.remove(labels);
+        for end in MessageEnd::ALL {
+            self.messages.remove(&kind(labels, end.as_str()));
+        }
     }
 
     /// The text form (OpenMetrics).
@@ -374,6 +414,9 @@ mod tests {
         metrics.trap(&labels());
         metrics.breach(&labels(), "memory");
         metrics.denial(&labels(), "http-outgoing");
+        metrics.message(&labels(), MessageEnd::Dead);
+        let dead = [("component", "web"), ("kind", "dead")];
+        assert_eq!(value(&metrics, "nexus_messages_total", &dead), Some(1.0));
         let ok = [("workload", "shop"), ("component", "web"), ("end", "ok")];
         assert_eq!(value(&metrics, "nexus_calls_total", &ok), Some(2.0));
         assert_eq!(

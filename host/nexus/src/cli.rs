@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use types::{Millis, Name};
+use types::{Millis, Name, Topic};
 
 use crate::exit::EXIT_CODES;
 use crate::target::{ComponentTarget, RouteArg, address};
@@ -98,6 +98,8 @@ Examples:
     Logs(LogsArgs),
     /// Call a typed export
     Invoke(InvokeArgs),
+    /// Send a message to the components that subscribe to its topic
+    Publish(PublishArgs),
     /// Change how many replicas run
     Scale(ScaleArgs),
     /// Stop a workload; it keeps its name and routes
@@ -250,6 +252,22 @@ pub(crate) struct InvokeArgs {
     /// Its arguments, in WAVE
     #[arg(allow_negative_numbers = true)]
     pub(crate) args: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  nexus publish orders.created --text '{\"id\": 7}'
+  nexus publish reports/raw < report.csv
+
+Returns when the message is queued; what its handlers make of it is in their logs. A handler that
+fails is tried again, a few times. Messages are kept in memory only.")]
+pub(crate) struct PublishArgs {
+    /// What the message is addressed to
+    pub(crate) topic: Topic,
+    /// The message [default: standard input, to its end]
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) text: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -9,6 +9,7 @@ mod invoke;
 mod logs;
 mod node;
 mod ps;
+mod publish;
 mod up;
 mod version;
 
@@ -28,6 +29,7 @@ pub(crate) async fn run(cli: Cli) -> Outcome {
         Command::Describe(args) => describe::run(&Session::new(global)?, &args.name).await,
         Command::Logs(args) => logs::run(&Session::new(global)?, args).await,
         Command::Invoke(args) => invoke::run(&Session::new(global)?, args).await,
+        Command::Publish(args) => publish::run(&Session::new(global)?, args).await,
         Command::Scale(args) => change::scale(&Session::new(global)?, args).await,
         Command::Stop(args) => change::stop(&Session::new(global)?, args.name).await,
         Command::Start(args) => change::start(&Session::new(global)?, args.name).await,

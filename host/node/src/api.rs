@@ -5,6 +5,7 @@ mod artifacts;
 mod check;
 mod fabric;
 mod logs;
+mod messages;
 mod refusal;
 mod workloads;
 
@@ -44,6 +45,7 @@ fn router() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(workloads::describe))
         .routes(routes!(workloads::invoke))
         .routes(routes!(logs::read))
+        .routes(routes!(messages::publish))
         .routes(routes!(document))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
 }
@@ -101,6 +103,6 @@ mod tests {
                 assert!(text.is_some(), "{path} says not what it does");
             }
         }
-        assert_eq!(operations, 12);
+        assert_eq!(operations, 13);
     }
 }

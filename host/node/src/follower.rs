@@ -1,19 +1,20 @@
 //! Follows the ledger: takes final blocks into the view and lets the reconciler act on them.
 
-use std::collections::BTreeSet;
 use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use consensus::FinalizedBlock;
-use ledger::{DecodeRecordError, View};
+use ledger::{DecodeRecordError, DeploymentRecord, Placement, View};
 use orchestrator::{Effect, Event, ReplicaKey, RouteTable, Target};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use types::Digest;
+use types::{Digest, NodeId, Topic};
 
+use crate::bus::Subscriber;
 use crate::instance::{Instance, InstanceEvent};
 use crate::observer::labels;
 use crate::shared::Shared;
@@ -145,7 +146,12 @@ impl Follower {
         state.routes = Arc::new(routes(&state.view)?);
         shared.reconciler().ledger_changed(now_ms, &state.view)?;
         let deployments = state.view.deployments()?;
+        let placements = state.view.placements()?;
         drop(state);
+        shared.bus.subscribe(
+            shared,
+            subscriptions(shared.node, &deployments, &placements),
+        );
         let names: BTreeSet<_> = deployments
             .iter()
             .map(|deployment| deployment.spec.name.clone())
@@ -258,6 +264,31 @@ pub(crate) fn routes(view: &View) -> Result<RouteTable, DecodeRecordError> {
         }
     }
     Ok(RouteTable::new(routes))
+}
+
+/// What the components that are placed here subscribe to.
+fn subscriptions(
+    node: NodeId,
+    deployments: &[DeploymentRecord],
+    placements: &[Placement],
+) -> BTreeMap<Subscriber, BTreeSet<Topic>> {
+    let placed: BTreeSet<_> = placements
+        .iter()
+        .filter(|placement| placement.node == node)
+        .map(|placement| (&placement.workload, &placement.component))
+        .collect();
+    let mut wanted = BTreeMap::new();
+    for deployment in deployments {
+        let workload = &deployment.spec.name;
+        for component in &deployment.spec.components {
+            let subscribes = !component.subscriptions.is_empty();
+            if subscribes && placed.contains(&(workload, &component.name)) {
+                let topics = component.subscriptions.iter().cloned().collect();
+                wanted.insert((workload.clone(), component.name.clone()), topics);
+            }
+        }
+    }
+    wanted
 }
 
 async fn sleep_until(due: Option<std::time::Instant>) {

@@ -104,7 +104,10 @@ impl Instance {
             spec: ComponentSpec::clone(spec),
             compiled,
             preopens,
-            services: runtime::Services::default(),
+            services: runtime::Services {
+                publisher: Some(Arc::clone(&shared.bus) as Arc<dyn runtime::Publisher>),
+                ..runtime::Services::default()
+            },
             observer: Arc::clone(observer) as Arc<dyn runtime::Observer>,
         };
         let replica = shared

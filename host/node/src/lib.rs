@@ -2,6 +2,7 @@
 
 mod api;
 mod artifact;
+mod bus;
 mod compiled;
 mod config;
 mod data_dir;

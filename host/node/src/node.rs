@@ -93,6 +93,7 @@ impl Node {
             logs: Logbooks::default(),
             metrics: Metrics::default(),
             replicas: Replicas::default(),
+            bus: Arc::default(),
             state: RwLock::new(followed(snapshot)),
             reconciler: Mutex::new(Reconciler::new(identity.node.public())),
             revision: watch::Sender::new(0),
@@ -186,6 +187,7 @@ impl Node {
                 }
             }
         };
+        self.shared.bus.close();
         let instances = tokio::time::timeout_at(deadline, self.follower);
         let api = tokio::time::timeout_at(deadline, self.api);
         let _ = tokio::join!(ingress, instances, api);

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use types::{FabricId, NodeId};
 
+use crate::bus::Bus;
 use crate::logbook::Logbooks;
 use crate::replicas::Replicas;
 
@@ -35,6 +36,7 @@ pub(crate) struct Shared {
     pub(crate) logs: Logbooks,
     pub(crate) metrics: Metrics,
     pub(crate) replicas: Replicas,
+    pub(crate) bus: Arc<Bus>,
     /// Written by the follower.
     pub(crate) state: RwLock<FollowedState>,
     /// Written by the follower.

@@ -46,9 +46,9 @@ pub use inspect::{
     AssembleError, ExportSignature, ImportName, InspectError, Inspection, assemble_text,
 };
 pub use invoke::InvokeError;
-pub use progress::{CompilePhase, CompileProgress};
 pub use message::{Message, MessageTooLarge};
 pub use observer::{CallKind, CallOutcome, CallRecord, Denial, LogStream, Observer, SocketUse};
+pub use progress::{CompilePhase, CompileProgress};
 pub use replica::{DrainReport, Preopen, Replica, ReplicaConfig, ReplicaId, StartReplicaError};
 pub use runtime::{Runtime, RuntimeConfig, StartRuntimeError};
 pub use services::{PublishError, Publisher, Secret, Services};

@@ -63,6 +63,9 @@ fn describe_component(component: &ComponentStatus, spec: Option<&ComponentSpec>)
                 RestartPolicy::Never => "never",
             },
         );
+        if !spec.subscriptions.is_empty() {
+            fields.list("Subscriptions", &spec.subscriptions);
+        }
         fields.list("Capabilities", spec.capabilities.iter().map(capability));
         if !spec.args.is_empty() {
             fields.list("Arguments", &spec.args);

@@ -61,11 +61,13 @@ fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
 
 /// A connection of a guest to the bus. Holds nothing: there is one bus.
 #[derive(Debug)]
-pub(crate) struct Client;
+#[expect(unreachable_pub, reason = "the generated code re-exports it")]
+pub struct Client;
 
 /// A message in a guest's hands.
 #[derive(Debug)]
-pub(crate) struct Draft {
+#[expect(unreachable_pub, reason = "the generated code re-exports it")]
+pub struct Draft {
     topic: Option<Topic>,
     content_type: Option<String>,
     metadata: Option<Vec<(String, String)>>,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use hypermesh_runtime::{
     Breach, CallOutcome, CallRecord, Denial, LogStream, Observer, Preopen, Profile, Replica,
-    ReplicaConfig, ReplicaId, Runtime, RuntimeConfig, StartReplicaError, assemble_text,
+    ReplicaConfig, ReplicaId, Runtime, RuntimeConfig, Services, StartReplicaError, assemble_text,
 };
 use types::{ComponentKind, ComponentSpec, Digest, Name, RestartPolicy};
 
@@ -102,6 +102,7 @@ fn text(frame: &str, slot: &str, main: &str) -> String {
 pub(crate) fn guest(name: &str) -> Vec<u8> {
     let text = match name.split_once('/') {
         Some(("http", handle)) => text("http", "handle", &part(&format!("handle-{handle}"))),
+        Some(("worker", handle)) => text("worker", "handle", &part(&format!("worker-{handle}"))),
         Some(("command", run)) => text("command", "run", &part(&format!("run-{run}"))),
         _ => text(name, "none", ""),
     };
@@ -149,6 +150,17 @@ pub(crate) async fn try_start(
     preopens: Vec<Preopen>,
     change: impl FnOnce(&mut ComponentSpec),
 ) -> Result<Started, StartReplicaError> {
+    try_start_with(runtime, bytes, preopens, Services::default(), change).await
+}
+
+/// As [`try_start`], with services.
+pub(crate) async fn try_start_with(
+    runtime: &Runtime,
+    bytes: Vec<u8>,
+    preopens: Vec<Preopen>,
+    services: Services,
+    change: impl FnOnce(&mut ComponentSpec),
+) -> Result<Started, StartReplicaError> {
     let artifact = Digest::of(&bytes);
     let kind = runtime.inspect(&bytes).unwrap().kind;
     let mut spec = spec(kind, artifact);
@@ -169,7 +181,7 @@ pub(crate) async fn try_start(
         spec,
         compiled,
         preopens,
-        services: hypermesh_runtime::Services::default(),
+        services,
         observer,
     };
     let replica = runtime.replica(config).await?;

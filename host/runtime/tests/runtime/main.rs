@@ -18,3 +18,4 @@ mod outgoing;
 mod pause;
 mod sockets;
 mod start;
+mod worker;

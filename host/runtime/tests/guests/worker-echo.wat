@@ -1,0 +1,11 @@
+    ;; Publishes what it got, with a note, to `echoes`.
+    (func (export "handle") (param $message i32) (result i32)
+      (local $copy i32)
+      (call $data (local.get $message) (i32.const 0))
+      (local.set $copy (call $message (i32.load (i32.const 0)) (i32.load (i32.const 4))))
+      (call $metadata (local.get $copy) (i32.const 1024) (i32.const 3) (i32.const 1024)
+        (i32.const 3))
+      (if (i32.ne (call $publish (i32.const 1048) (i32.const 6) (local.get $copy)) (i32.const 1))
+        (then unreachable))
+      (i32.store (i32.const 256) (i32.const 0))
+      (i32.const 256))
