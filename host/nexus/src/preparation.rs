@@ -20,12 +20,9 @@ pub(crate) struct Prepared {
 /// # Errors
 /// [`Failure`] that names every problem that the node found, or the first one that was found here.
 pub(crate) async fn prepare(session: &Session, source: &Source) -> Outcome<Prepared> {
-    // What can be known without a node is said before anything is sent. Http is the kind that
-    // forbids least.
-    check(
-        source,
-        &resolve(source, &vec![ComponentKind::Http; source.components.len()]),
-    )?;
+    // What can be known without a node is said before anything is sent.
+    let guessed: Vec<_> = source.components.iter().map(guess).collect();
+    check(source, &resolve(source, &guessed))?;
     let former = session.workload(&source.name).await?;
     let mut kinds = Vec::with_capacity(source.components.len());
     for (index, component) in source.components.iter().enumerate() {
@@ -66,6 +63,15 @@ pub(crate) async fn prepare(session: &Session, source: &Source) -> Outcome<Prepa
         ));
     }
     Err(failure)
+}
+
+/// The kind that forbids least of what the manifest says.
+fn guess(component: &ComponentSource) -> ComponentKind {
+    if component.declared.subscriptions.is_empty() {
+        ComponentKind::Http
+    } else {
+        ComponentKind::Worker
+    }
 }
 
 fn resolve(source: &Source, kinds: &[ComponentKind]) -> WorkloadSpec {

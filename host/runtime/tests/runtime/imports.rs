@@ -43,7 +43,9 @@ async fn every_offered_interface_links() {
             .any(|name| name == "wasi:http/outgoing-handler@0.2.12")
     );
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let granted = |spec: &mut ComponentSpec| spec.capabilities.push(outgoing());
+    let topics = vec!["orders".parse().unwrap()];
+    let publish = Capability::Publish { topics };
+    let granted = |spec: &mut ComponentSpec| spec.capabilities = vec![outgoing(), publish];
     try_start(&runtime(), importing(&names), Vec::new(), granted)
         .await
         .unwrap();
