@@ -199,7 +199,10 @@ impl Deliveries {
         let replica = self.shared.replicas.least_loaded(workload, component)?;
         match replica.deliver(message.clone()).await {
             Err(
-                CallError::Stopped | CallError::QueueFull { .. } | CallError::QueueTimeout { .. },
+                CallError::Stopped
+                | CallError::Paused { .. }
+                | CallError::QueueFull { .. }
+                | CallError::QueueTimeout { .. },
             ) => None,
             ended => Some(ended),
         }
