@@ -76,13 +76,13 @@ struct Ours {
 impl Ours {
     async fn start(runtime: &Runtime, bytes: &[u8], limits: Limits) -> Result<Self, Failure> {
         let artifact = Digest::of(bytes);
-        let profile = Profile::of(&limits);
-        let compiled = runtime.compile(artifact, bytes.to_vec(), profile).await?;
         let spec = ComponentSpec {
             limits,
             restart: RestartPolicy::Never,
             ..ComponentSpec::new(Name::new("bench")?, ComponentKind::Library, artifact)
         };
+        let profile = Profile::of(&spec);
+        let compiled = runtime.compile(artifact, bytes.to_vec(), profile).await?;
         let watch = Arc::new(Watch::default());
         let observer: Arc<dyn Observer> = watch.clone();
         let component = Name::new("bench")?;

@@ -14,7 +14,7 @@ const ROUNDS: u64 = 6;
 const KILL_WITHIN_MS: u64 = 700;
 
 /// SplitMix64 (Steele, Lea, Flood 2014): enough to choose instants.
-fn next(seed: &mut u64) -> u64 {
+pub(crate) fn next(seed: &mut u64) -> u64 {
     *seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mixed = (*seed ^ (*seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -8,7 +8,7 @@ use crate::harness::{Fabric, eventually};
 
 /// Copies an example's manifest and files to the test's folder, with the built component beside it.
 /// None if the guests were not built.
-fn example(fabric: &Fabric, name: &str) -> Option<PathBuf> {
+pub(crate) fn example(fabric: &Fabric, name: &str) -> Option<PathBuf> {
     let Some(guests) = std::env::var_os("HYPERMESH_GUESTS") else {
         println!("skipped: HYPERMESH_GUESTS is not set; `cargo xtask test` builds the guests");
         return None;

@@ -19,6 +19,7 @@ mod code_cache;
 )]
 mod components;
 mod data_directory;
+mod determinism;
 mod durability;
 mod examples;
 mod guests;
@@ -29,3 +30,4 @@ mod guests;
 )]
 mod harness;
 mod ingress;
+mod stateful;

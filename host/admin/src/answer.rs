@@ -238,6 +238,18 @@ pub struct ReplicaStatus {
     pub cpu_ms: u64,
     /// Largest memory of one instance.
     pub memory_peak_bytes: u64,
+    /// The latest checkpoint, if it is a stateful library that has made one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<CheckpointStatus>,
+}
+
+/// What is on disk of a stateful library.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CheckpointStatus {
+    /// Calls that led to it.
+    pub sequence: u64,
+    /// Its size.
+    pub bytes: u64,
 }
 
 /// What is being done before a replica can start.
@@ -317,6 +329,9 @@ pub struct PublishAnswer {
 pub struct InvokeAnswer {
     /// In WAVE syntax; empty if the export returns nothing.
     pub result: String,
+    /// Fuel that the guest used, if the component has a budget or is deterministic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fuel_used: Option<u64>,
 }
 
 impl fmt::Display for Activity {

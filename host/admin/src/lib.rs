@@ -7,9 +7,10 @@ mod error;
 mod request;
 
 pub use answer::{
-    Acceptance, Activity, ArtifactReport, CheckReport, ComponentStatus, ImportProblem, Inspection,
-    InvokeAnswer, LogLine, LogStream, NodeStatus, PrincipalStatus, PublishAnswer, ReplicaState,
-    ReplicaStatus, TransactionReport, WorkloadList, WorkloadState, WorkloadStatus,
+    Acceptance, Activity, ArtifactReport, CheckReport, CheckpointStatus, ComponentStatus,
+    ImportProblem, Inspection, InvokeAnswer, LogLine, LogStream, NodeStatus, PrincipalStatus,
+    PublishAnswer, ReplicaState, ReplicaStatus, TransactionReport, WorkloadList, WorkloadState,
+    WorkloadStatus,
 };
 pub use client::{Client, ClientError, LogReader};
 pub use error::{ApiError, ErrorCode};

@@ -31,7 +31,7 @@ pub(crate) async fn compiled(
     spec: &ComponentSpec,
 ) -> Result<Arc<Compiled>, PrepareError> {
     let bytes = read(shared, spec.artifact).await?;
-    let profile = Profile::of(&spec.limits);
+    let profile = Profile::of(spec);
     Ok(shared
         .runtime
         .compile(spec.artifact, bytes, profile)

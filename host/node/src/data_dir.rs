@@ -4,6 +4,7 @@
 //! `genesis` (canonical bytes), `artifacts/`, `consensus/`, `guests/` (files of replicas, made anew
 //! at each start), `compiled/` (machine code of components, which can be made again; mode 0700) and
 //! `compiled.key` (what seals it, mode 0600), `admin.sock`. A directory is complete once `genesis` is in it: until then a
+//! at each start), `checkpoints/` (states of stateful libraries), `admin.sock`. A directory is complete once `genesis` is in it: until then a
 //! killed first start is simply started again.
 
 use std::fs::{self, File};
@@ -104,6 +105,10 @@ impl DataDir {
 
     pub(crate) fn consensus(&self) -> PathBuf {
         self.folder.join("consensus")
+    }
+
+    pub(crate) fn checkpoints(&self) -> PathBuf {
+        self.folder.join("checkpoints")
     }
 
     pub(crate) fn guests(&self) -> PathBuf {

@@ -157,6 +157,9 @@ impl Follower {
             .map(|deployment| deployment.spec.name.clone())
             .collect();
         shared.logs.retain(|workload| names.contains(workload));
+        if let Err(error) = shared.states.retain(&names) {
+            tracing::warn!("checkpoints of removed workloads stay on disk: {error}");
+        }
         shared.replicas.retain_stats(|key| {
             let live = names.contains(&key.workload);
             if !live {

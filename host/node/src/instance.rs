@@ -106,6 +106,7 @@ impl Instance {
             preopens,
             services: runtime::Services {
                 publisher: Some(Arc::clone(&shared.bus) as Arc<dyn runtime::Publisher>),
+                state: Some(shared.states.of(&self.key)),
                 ..runtime::Services::default()
             },
             observer: Arc::clone(observer) as Arc<dyn runtime::Observer>,

@@ -3,6 +3,7 @@
 mod api;
 mod artifact;
 mod bus;
+mod checkpoints;
 mod compiled;
 mod config;
 mod data_dir;

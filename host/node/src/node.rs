@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use types::{FabricId, NodeId};
 
+use crate::checkpoints::States;
 use crate::compiled::code_cache;
 use crate::config::Config;
 use crate::data_dir::DataDir;
@@ -94,6 +95,7 @@ impl Node {
             metrics: Metrics::default(),
             replicas: Replicas::default(),
             bus: Arc::default(),
+            states: States::new(data_dir.checkpoints()),
             state: RwLock::new(followed(snapshot)),
             reconciler: Mutex::new(Reconciler::new(identity.node.public())),
             revision: watch::Sender::new(0),

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use types::{FabricId, NodeId};
 
 use crate::bus::Bus;
+use crate::checkpoints::States;
 use crate::logbook::Logbooks;
 use crate::replicas::Replicas;
 
@@ -37,6 +38,7 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     pub(crate) replicas: Replicas,
     pub(crate) bus: Arc<Bus>,
+    pub(crate) states: States,
     /// Written by the follower.
     pub(crate) state: RwLock<FollowedState>,
     /// Written by the follower.

@@ -3,7 +3,8 @@
 use std::sync::atomic::Ordering;
 
 use admin::{
-    Activity, ComponentStatus, ReplicaState, ReplicaStatus, WorkloadState, WorkloadStatus,
+    Activity, CheckpointStatus, ComponentStatus, ReplicaState, ReplicaStatus, WorkloadState,
+    WorkloadStatus,
 };
 use ledger::{DecodeRecordError, DeploymentRecord, DesiredState, Placement};
 use orchestrator::{Lifecycle, Observed, ReplicaKey};
@@ -105,11 +106,13 @@ fn component<'a>(
     }
 }
 
-/// What can be invoked, as far as a replica runs here to tell. Exports of WASI are how the host
-/// drives a component, not what it offers.
+/// What can be invoked, as far as a replica runs here to tell. Exports of WASI and of the lifecycle
+/// are how the host drives a component, not what it offers.
 fn exports(shared: &Shared, workload: &Name, component: &Name) -> Vec<String> {
     let exports = shared.replicas.exports(workload, component);
-    let offered = exports.iter().filter(|export| !export.starts_with("wasi:"));
+    let offered = exports.iter().filter(|export| {
+        !export.starts_with("wasi:") && !export.starts_with("hypermesh:workload/lifecycle@")
+    });
     offered.cloned().collect()
 }
 
@@ -142,6 +145,10 @@ fn replica(shared: &Shared, spec: &ComponentSpec, placed: &Placement) -> Replica
         failures: stats.failures.load(Ordering::Relaxed),
         cpu_ms: stats.cpu_us.load(Ordering::Relaxed) / 1_000,
         memory_peak_bytes: stats.memory_peak_bytes.load(Ordering::Relaxed),
+        checkpoint: shared.states.mark(&key).map(|mark| CheckpointStatus {
+            sequence: mark.sequence,
+            bytes: mark.bytes,
+        }),
     }
 }
 

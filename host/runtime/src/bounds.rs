@@ -119,6 +119,17 @@ pub const MESSAGE_BYTES_HELD_MAX: usize = 4 << 20;
 
 /// Most denials of one call that are reported: a guest in a loop must not drown its own log.
 pub const DENIALS_REPORTED_MAX: u32 = 32;
+/// Fuel of one call of a deterministic component that has no `limits.fuel`: about ten seconds of
+/// computing, so that such a call ends by what it did and not by how fast the machine was.
+pub const DETERMINISTIC_FUEL: u64 = 10_000_000_000;
+
+/// Largest checkpoint of a stateful library: each call writes one, and it stays below what one
+/// host call may copy ([`HOSTCALL_BYTES_MAX`]).
+pub const CHECKPOINT_BYTES_MAX: usize = 8 << 20;
+
+/// Longest `checkpoint` and longest `restore` of a stateful library, where `limits.wall_time` is
+/// not less.
+pub const CHECKPOINT_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Longest text that an error carries from a library or a guest.
 pub const REASON_BYTES_MAX: usize = 1_024;

@@ -12,6 +12,7 @@ use wasmtime::{Error, Store, Trap, UpdateDeadline};
 use wasmtime_wasi::I32Exit;
 
 use crate::admission::Place;
+use crate::deterministic::{Input, World};
 use crate::errors::{Breach, CallError, clipped};
 use crate::frame::backtrace;
 use crate::host::{Guest, Host};
@@ -28,11 +29,22 @@ pub(crate) struct Call {
     wall_limit: Millis,
     /// How long the replica had been paused when the call began: later pauses are no time of its.
     paused_before: Duration,
+    /// Of a deterministic guest.
+    world: Option<World>,
     /// Read when the call returned; else it ends when it is dropped.
     wall: Option<Duration>,
     fuel_used: Option<u64>,
     outcome: CallOutcome,
     place: Place,
+}
+
+/// Time that a guest has, and the limit that gave it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Span {
+    deadline: Instant,
+    limit: Millis,
+    /// How long the replica had been paused when it began: later pauses are no time of it.
+    paused_before: Duration,
 }
 
 impl Call {
@@ -49,6 +61,7 @@ impl Call {
             kind,
             wall_limit: guest.limits.wall_time,
             paused_before: guest.gate.closed_for(),
+            world: guest.determinism.map(|of| of.world(&Input::NOTHING)),
             wall: None,
             fuel_used: None,
             outcome: CallOutcome::Cancelled,
@@ -61,22 +74,65 @@ impl Call {
         self
     }
 
+    /// Says what a deterministic guest's chance depends on.
+    pub(crate) fn with_input(mut self, input: &Input<'_>) -> Self {
+        self.world = self.guest.determinism.map(|of| of.world(input));
+        self
+    }
+
     pub(crate) const fn meter(&self) -> &Arc<Meter> {
         &self.meter
     }
 
     /// A store in which every limit of this call is set.
     pub(crate) fn store(&self) -> Result<Store<Host>, CallError> {
+        self.store_in(self.world.clone())
+    }
+
+    /// As [`Self::store`], when the input is known only after the call has begun.
+    pub(crate) fn store_for(&self, input: &Input<'_>) -> Result<Store<Host>, CallError> {
+        self.store_in(self.guest.determinism.map(|of| of.world(input)))
+    }
+
+    fn store_in(&self, world: Option<World>) -> Result<Store<Host>, CallError> {
         let mut store = self
             .guest
-            .store(&self.meter)
+            .store(&self.meter, world)
             .map_err(|error| CallError::Host {
                 reason: clipped(&format!("{error:#}")),
             })?;
-        let deadline = self.meter.begun() + self.wall_limit.duration();
-        let (gate, paused_before) = (Arc::clone(&self.guest.gate), self.paused_before);
+        self.arm(&mut store, self.span());
+        Ok(store)
+    }
+
+    /// The time that the whole call has.
+    pub(crate) fn span(&self) -> Span {
+        Span {
+            deadline: self.meter.begun() + self.wall_limit.duration(),
+            limit: self.wall_limit,
+            paused_before: self.paused_before,
+        }
+    }
+
+    /// Time for a part of the call that begins now.
+    pub(crate) fn span_from_now(&self, limit: Millis) -> Span {
+        Span {
+            deadline: Instant::now() + limit.duration(),
+            limit,
+            paused_before: self.guest.gate.closed_for(),
+        }
+    }
+
+    /// Lets a store's guest compute within `span` and its cpu share, in slices.
+    pub(crate) fn arm(&self, store: &mut Store<Host>, span: Span) {
+        let Span {
+            deadline,
+            limit,
+            paused_before,
+        } = span;
+        let gate = Arc::clone(&self.guest.gate);
         let mut pace = Pace::new(self.guest.limits.cpu_percent, self.meter.begun(), deadline);
-        let (meter, limit) = (Arc::clone(&self.meter), self.wall_limit);
+        let meter = Arc::clone(&self.meter);
         store.set_epoch_deadline(1);
         // tokio's own yield, not wasmtime's: it lets the worker look at sockets and timers between
         // two slices, which a task that wakes itself keeps it from.
@@ -95,7 +151,6 @@ impl Call {
                 }
             })
         });
-        Ok(store)
     }
 
     /// Runs the guest until it returns, its time is over or its replica is stopped. After an error
@@ -104,24 +159,34 @@ impl Call {
         &self,
         work: impl Future<Output = wasmtime::Result<T>>,
     ) -> Result<T, CallError> {
+        self.drive_within(self.span(), work).await
+    }
+
+    /// As [`Self::drive`], for a part of the call whose store was armed with `span`.
+    pub(crate) async fn drive_within<T>(
+        &self,
+        span: Span,
+        work: impl Future<Output = wasmtime::Result<T>>,
+    ) -> Result<T, CallError> {
+        let limit = span.limit;
         let work = self.guest.gate.pass(self.meter.measure(work));
         tokio::select! {
             // The guest first: a call that needs no wait arms neither timer nor cancellation. One
             // that computes comes back here after every slice.
             biased;
-            result = work => result.map_err(|error| self.classify(&error)),
+            result = work => result.map_err(|error| self.classify(&error, limit)),
             () = self.guest.stop.cancelled() => Err(CallError::Stopped),
-            () = self.expired() => Err(self.breached(self.wall_time())),
+            () = self.expired(span) => Err(self.breached(Breach::WallTime { limit })),
         }
     }
 
-    /// Waits until the wall time is over, pauses not counted.
-    async fn expired(&self) {
+    /// Waits until the time is over, pauses not counted.
+    async fn expired(&self, span: Span) {
         let gate = &self.guest.gate;
         loop {
             gate.opened().await;
-            let paused = gate.closed_for().saturating_sub(self.paused_before);
-            let deadline = self.meter.begun() + self.wall_limit.duration() + paused;
+            let paused = gate.closed_for().saturating_sub(span.paused_before);
+            let deadline = span.deadline + paused;
             if Instant::now() >= deadline {
                 return;
             }
@@ -129,15 +194,24 @@ impl Call {
         }
     }
 
+    pub(crate) const fn fuel_used(&self) -> Option<u64> {
+        self.fuel_used
+    }
+
+    /// Reads what the guest used of the budget that the store was last given.
+    pub(crate) fn note_fuel(&mut self, store: &Store<Host>) -> Option<u64> {
+        let left = || store.get_fuel().unwrap_or_default();
+        let budget = self.guest.limits.fuel;
+        self.fuel_used = budget.map(|budget| budget.get().saturating_sub(left()));
+        self.fuel_used
+    }
+
     /// Writes the record. A failure is published before the store goes, and with it the guest's
     /// end of every stream.
     pub(crate) fn end(mut self, store: Option<Store<Host>>, outcome: CallOutcome) {
-        let budget = self.guest.limits.fuel;
-        self.fuel_used = budget.zip(store.as_ref()).map(|(budget, store)| {
-            budget
-                .get()
-                .saturating_sub(store.get_fuel().unwrap_or_default())
-        });
+        if let Some(store) = &store {
+            self.note_fuel(store);
+        }
         if let CallOutcome::Failed(error) = &outcome {
             self.meter.fail(error.clone());
         }
@@ -148,25 +222,21 @@ impl Call {
         drop(store);
     }
 
-    const fn wall_time(&self) -> Breach {
-        Breach::WallTime {
-            limit: self.wall_limit,
-        }
-    }
-
     fn breached(&self, breach: Breach) -> CallError {
         self.meter.breach(&breach);
         CallError::Breach(breach)
     }
 
-    fn classify(&self, error: &Error) -> CallError {
+    fn classify(&self, error: &Error, wall_limit: Millis) -> CallError {
         if let Some(I32Exit(code)) = error.downcast_ref() {
             return CallError::Exit(u8::try_from(*code).unwrap_or(u8::MAX));
         }
         let trap = error.downcast_ref::<Trap>();
         match (trap, self.guest.limits.fuel) {
             (Some(Trap::StackOverflow), _) => return self.breached(Breach::STACK),
-            (Some(Trap::Interrupt), _) => return self.breached(self.wall_time()),
+            (Some(Trap::Interrupt), _) => {
+                return self.breached(Breach::WallTime { limit: wall_limit });
+            }
             (Some(Trap::OutOfFuel), Some(limit)) => {
                 return self.breached(Breach::Fuel { limit: limit.get() });
             }

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use types::Limits;
+use types::{ComponentSpec, Limits};
 use wasmtime::component::Linker;
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Strategy,
@@ -18,7 +18,8 @@ use crate::capability;
 use crate::host::Host;
 use crate::runtime::RuntimeConfig;
 
-/// How a component is compiled. Counting fuel slows all code, so only what has a budget pays.
+/// How a component is compiled. Counting fuel slows all code, so only what has a budget pays; one
+/// form of NaN slows float code several times, so only what must be repeatable pays for that.
 ///
 /// Guests of WASI 0.3 will need a profile of their own: component-model concurrency makes every
 /// call three times slower, also for guests that do not use it.
@@ -28,16 +29,24 @@ pub enum Profile {
     Fast,
     /// Epochs and fuel.
     Metered,
+    /// Epochs and fuel, one form of NaN, one meaning of relaxed SIMD, virtual clocks: the same
+    /// component, input and seed give the same bytes and the same fuel.
+    Deterministic,
 }
 
 impl Profile {
-    /// The profile that these limits need.
+    /// The profile that this component needs.
     #[must_use]
-    pub const fn of(limits: &Limits) -> Self {
-        match limits.fuel {
-            Some(_) => Self::Metered,
-            None => Self::Fast,
+    pub const fn of(spec: &ComponentSpec) -> Self {
+        match (spec.deterministic_seed, spec.limits.fuel) {
+            (Some(_), _) => Self::Deterministic,
+            (None, Some(_)) => Self::Metered,
+            (None, None) => Self::Fast,
         }
+    }
+
+    const fn counts_fuel(self) -> bool {
+        matches!(self, Self::Metered | Self::Deterministic)
     }
 }
 
@@ -52,6 +61,9 @@ impl ProfiledEngine {
         let engine = Engine::new(&engine_config(config, profile))?;
         let mut linker = Linker::new(&engine);
         capability::link(&mut linker)?;
+        if profile == Profile::Deterministic {
+            capability::link_virtual_clocks(&mut linker)?;
+        }
         Ok(Self { engine, linker })
     }
 }
@@ -65,7 +77,7 @@ fn engine_config(config: &RuntimeConfig, profile: Profile) -> Config {
         .wasm_component_model(true)
         .concurrency_support(false)
         .epoch_interruption(true)
-        .consume_fuel(profile == Profile::Metered)
+        .consume_fuel(profile.counts_fuel())
         .max_wasm_stack(WASM_STACK_BYTES)
         .async_stack_size(ASYNC_STACK_BYTES)
         .memory_init_cow(true)
@@ -73,6 +85,13 @@ fn engine_config(config: &RuntimeConfig, profile: Profile) -> Config {
         .wasm_backtrace_details(WasmBacktraceDetails::Enable)
         .wasm_backtrace_max_frames(NonZeroUsize::new(BACKTRACE_FRAMES_MAX))
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(config)));
+    if profile == Profile::Deterministic {
+        // Threads are refused when a component is inspected. The stack above is fixed, so that
+        // recursion ends at the same depth.
+        engine
+            .cranelift_nan_canonicalization(true)
+            .relaxed_simd_deterministic(true);
+    }
     engine
 }
 

@@ -6,6 +6,7 @@ use types::{ByteSize, ComponentKind, Millis};
 
 use crate::bounds::{REASON_BYTES_MAX, WASM_STACK_BYTES};
 use crate::frame::WasmFrame;
+use crate::lifecycle::StateError;
 
 /// A limit that an instance ran into.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -139,6 +140,9 @@ pub enum CallError {
         /// What the call needs.
         needed: ComponentKind,
     },
+    /// A stateful library's state could not be restored or kept: the call is undone.
+    #[error("{0}")]
+    State(Box<StateError>),
     /// The host could not carry the call out.
     #[error("the call failed in the host: {reason}")]
     Host {

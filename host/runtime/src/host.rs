@@ -14,6 +14,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::bounds::{HANDLES_MAX, HOSTCALL_BYTES_MAX, RANDOM_BYTES_MAX, RESOURCES_MAX};
 use crate::capability::{Outgoing, OutgoingPolicy, SocketPolicy, Sockets, cli, filesystem};
+use crate::deterministic::{Clock, Determinism, World};
 use crate::gate::Gate;
 use crate::limiter::InstanceLimiter;
 use crate::log::Log;
@@ -42,6 +43,8 @@ pub(crate) struct Guest {
     pub(crate) config: WasiConfigVariables,
     pub(crate) preopens: Vec<Preopen>,
     pub(crate) limits: Limits,
+    /// Of a deterministic component.
+    pub(crate) determinism: Option<Determinism>,
     pub(crate) outgoing: OutgoingPolicy,
     pub(crate) sockets: SocketPolicy,
     pub(crate) publish: Vec<Topic>,
@@ -61,6 +64,8 @@ pub(crate) struct Host {
     pub(crate) table: ResourceTable,
     /// Made when the guest first asks: many instances of libraries never do.
     wasi: Option<WasiCtx>,
+    /// Of a deterministic guest.
+    world: Option<World>,
     http: WasiHttpCtx,
     pub(crate) outgoing: Outgoing,
     pub(crate) sockets: Sockets,
@@ -70,54 +75,83 @@ pub(crate) struct Host {
 }
 
 impl Guest {
-    /// An empty store for one instance, with every bound set that a store can hold.
+    /// An empty store for one instance, with every bound set that a store can hold. A guest that
+    /// is deterministic needs a `world`.
     ///
     /// # Errors
     /// A preopened directory that cannot be opened.
-    pub(crate) fn store(self: &Arc<Self>, meter: &Arc<Meter>) -> wasmtime::Result<Store<Host>> {
+    pub(crate) fn store(
+        self: &Arc<Self>,
+        meter: &Arc<Meter>,
+        world: Option<World>,
+    ) -> wasmtime::Result<Store<Host>> {
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES_MAX);
         // Opening a directory can fail, so it is done here, where an error can still be told.
         let wasi = if self.preopens.is_empty() {
             None
         } else {
-            Some(self.wasi()?)
+            Some(self.wasi(world.as_ref())?)
         };
         let host = Host {
             guest: Arc::clone(self),
             table,
             wasi,
+            world,
             http: WasiHttpCtx::new(),
             outgoing: Outgoing::new(Arc::clone(self), Arc::clone(meter)),
             sockets: Sockets::default(),
             message_bytes: 0,
-            limiter: InstanceLimiter::new(&self.limits, Arc::clone(meter)),
+            limiter: InstanceLimiter::new(
+                &self.limits,
+                self.determinism.is_some(),
+                Arc::clone(meter),
+            ),
         };
         let mut store = Store::new(&self.engine, host);
         store.limiter(|host| &mut host.limiter);
         store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
         store.set_max_component_handles(HANDLES_MAX);
-        if let Some(fuel) = self.limits.fuel {
-            store.set_fuel(fuel.get())?;
-        }
+        self.refuel(&mut store)?;
         Ok(store)
     }
 
-    fn wasi(&self) -> wasmtime::Result<WasiCtx> {
-        let mut builder = self.wasi_without_files();
+    /// Gives the budget of one call.
+    pub(crate) fn refuel(&self, store: &mut Store<Host>) -> wasmtime::Result<()> {
+        match self.limits.fuel {
+            Some(fuel) => store.set_fuel(fuel.get()),
+            None => Ok(()),
+        }
+    }
+
+    fn wasi(&self, world: Option<&World>) -> wasmtime::Result<WasiCtx> {
+        let mut builder = self.wasi_without_files(world);
         filesystem::preopen(&mut builder, &self.preopens)?;
         Ok(builder.build())
     }
 
-    fn wasi_without_files(&self) -> WasiCtxBuilder {
+    fn wasi_without_files(&self, world: Option<&World>) -> WasiCtxBuilder {
         let mut builder = WasiCtxBuilder::new();
         cli::configure(&mut builder, self);
         builder.max_random_size(RANDOM_BYTES_MAX);
+        if let Some(world) = world {
+            world.configure(&mut builder);
+        }
         builder
     }
 }
 
 impl Host {
+    /// Charges what follows to another call.
+    pub(crate) fn serve(&mut self, meter: &Arc<Meter>) {
+        self.limiter.charge(Arc::clone(meter));
+        self.outgoing.charge(Arc::clone(meter));
+    }
+
+    pub(crate) fn virtual_clock(&self) -> Option<Clock> {
+        self.world.as_ref().map(|world| world.clock.clone())
+    }
+
     pub(crate) fn config(&mut self) -> WasiConfig<'_> {
         WasiConfig::new(&self.guest.config)
     }
@@ -125,10 +159,10 @@ impl Host {
 
 impl WasiView for Host {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let guest = &self.guest;
+        let (guest, world) = (&self.guest, self.world.as_ref());
         let ctx = self
             .wasi
-            .get_or_insert_with(|| guest.wasi_without_files().build());
+            .get_or_insert_with(|| guest.wasi_without_files(world).build());
         WasiCtxView {
             ctx,
             table: &mut self.table,

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use types::ComponentSpec;
+use types::{ComponentKind, ComponentSpec};
 
 use crate::capability::{PACKAGES, Package};
 use crate::inspect::{ImportName, Inspection};
@@ -50,6 +50,19 @@ pub enum ImportRefusal {
         /// The manifest line that grants it.
         line: &'static str,
     },
+    /// A deterministic component whose input comes in pieces that depend on the network.
+    #[error(
+        "`deterministic_seed` is for libraries and commands: in which pieces a request comes to an http component cannot be repeated"
+    )]
+    HttpNotRepeatable,
+    /// The interface reaches outside the component, whose results must be repeatable.
+    #[error(
+        "import `{import}` reaches beyond the component, so its results could not be repeated: remove `deterministic_seed` from the manifest, or the import from the component"
+    )]
+    NotRepeatable {
+        /// As the binary writes it.
+        import: ImportName,
+    },
 }
 
 impl fmt::Display for Offer {
@@ -77,10 +90,12 @@ pub(crate) fn check(
     inspection: &Inspection,
     spec: &ComponentSpec,
 ) -> Result<(), Vec<ImportRefusal>> {
-    let refusals: Vec<_> = inspection
-        .imports
-        .iter()
-        .filter_map(|import| refusal(import, spec))
+    let streams = inspection.kind == ComponentKind::Http && spec.deterministic_seed.is_some();
+    let streams = streams.then_some(ImportRefusal::HttpNotRepeatable);
+    let imports = inspection.imports.iter();
+    let refusals: Vec<_> = streams
+        .into_iter()
+        .chain(imports.filter_map(|import| refusal(import, spec)))
         .collect();
     if refusals.is_empty() {
         Ok(())
@@ -110,6 +125,9 @@ fn refusal(import: &ImportName, spec: &ComponentSpec) -> Option<ImportRefusal> {
         });
     };
     let grant = package.grant.as_ref()?;
+    if spec.deterministic_seed.is_some() && grant.interfaces.contains(&interface) {
+        return Some(ImportRefusal::NotRepeatable { import });
+    }
     let granted =
         !grant.interfaces.contains(&interface) || spec.capabilities.iter().any(grant.covers);
     let line = grant.line;

@@ -1,13 +1,17 @@
 //! Typed calls by people: WAVE text in, WAVE text out. Knows nothing of how instances are made.
 
 use types::ComponentKind;
+use wasmtime::Store;
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
-use wasmtime::component::{ComponentExportIndex, Val};
+use wasmtime::component::{ComponentExportIndex, Instance, Val};
 
 use crate::bounds::{WAVE_BYTES_MAX, WAVE_DEPTH_MAX};
 use crate::call::Call;
 use crate::compile::Compiled;
+use crate::deterministic::Input;
 use crate::errors::{CallError, clipped};
+use crate::host::Host;
+use crate::lifecycle;
 use crate::observer::{CallKind, CallOutcome};
 use crate::replica::Replica;
 
@@ -18,6 +22,15 @@ pub(crate) struct Export {
     signature: String,
     index: ComponentExportIndex,
     ty: ComponentFunc,
+}
+
+/// What an invocation gave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invocation {
+    /// The result in WAVE; empty if the function has none.
+    pub result: String,
+    /// Fuel that the guest used, if the component has a budget.
+    pub fuel_used: Option<u64>,
 }
 
 /// An invocation that gave no result.
@@ -85,7 +98,7 @@ fn list(names: &[String]) -> String {
 }
 
 impl Export {
-    /// Everything that `compiled` exports.
+    /// Everything that `compiled` exports, less what is the host's to call.
     pub(crate) fn all(compiled: &Compiled) -> Vec<Self> {
         let component = &compiled.component;
         let find = |name: &str| match name.split_once('#') {
@@ -97,6 +110,7 @@ impl Export {
         };
         let exports = compiled.inspection.exports.iter();
         exports
+            .filter(|export| !lifecycle::owns(&export.name))
             .filter_map(|export| match find(&export.name)? {
                 (ComponentItem::ComponentFunc(ty), index) => Some(Self {
                     name: export.name.clone(),
@@ -186,8 +200,45 @@ fn parse_wave(ty: &wasmtime::component::Type, text: &str) -> Result<Val, String>
     Val::from_wave(ty, text).map_err(|error| format!("{error:#}"))
 }
 
+/// One function, and what it is to be called with.
+pub(crate) struct Asked<'a> {
+    export: &'a Export,
+    values: Vec<Val>,
+    /// The arguments as written.
+    texts: &'a [String],
+}
+
+impl Asked<'_> {
+    pub(crate) fn kind(&self) -> CallKind {
+        CallKind::Invoke(self.export.name.clone())
+    }
+
+    pub(crate) fn input(&self, sequence: u64) -> Input<'_> {
+        Input {
+            sequence,
+            export: &self.export.name,
+            arguments: self.texts,
+        }
+    }
+
+    pub(crate) async fn run(
+        &self,
+        store: &mut Store<Host>,
+        instance: &Instance,
+    ) -> wasmtime::Result<Vec<Val>> {
+        let function = instance
+            .get_func(&mut *store, self.export.index)
+            .ok_or_else(|| wasmtime::format_err!("`{}` is gone", self.export.name))?;
+        let mut results = vec![Val::Bool(false); self.export.ty.results().len()];
+        function
+            .call_async(store, &self.values, &mut results)
+            .await?;
+        Ok(results)
+    }
+}
+
 impl Replica {
-    /// Calls an export in a fresh instance.
+    /// Calls an export in a fresh instance; of a stateful library, in the one that has its state.
     ///
     /// `export` is a function's name where only one function has it, else `interface#function`.
     /// Arguments and result are in WAVE, the text form of component values; a function without a
@@ -196,10 +247,34 @@ impl Replica {
     /// # Errors
     /// [`InvokeError`] names the exports or the expected signature, or holds the [`CallError`].
     pub async fn invoke(&self, export: &str, args: &[String]) -> Result<String, InvokeError> {
+        let invocation = self.invoke_counted(export, args).await?;
+        Ok(invocation.result)
+    }
+
+    /// As [`Self::invoke`], and says what fuel the guest used.
+    ///
+    /// # Errors
+    /// As [`Self::invoke`].
+    pub async fn invoke_counted(
+        &self,
+        export: &str,
+        args: &[String],
+    ) -> Result<Invocation, InvokeError> {
         let export = self.find(export)?;
-        let args = export.parse(args)?;
-        let results = self.call(export, &args).await?;
-        export.print(&results)
+        let values = export.parse(args)?;
+        let asked = Asked {
+            export,
+            values,
+            texts: args,
+        };
+        let (results, fuel_used) = match &self.shared.lifecycle {
+            None => self.call(&asked).await?,
+            Some(lifecycle) => self.call_with_state(lifecycle, &asked).await?,
+        };
+        Ok(Invocation {
+            result: export.print(&results)?,
+            fuel_used,
+        })
     }
 
     fn find(&self, name: &str) -> Result<&Export, InvokeError> {
@@ -227,23 +302,15 @@ impl Replica {
         }
     }
 
-    async fn call(&self, export: &Export, args: &[Val]) -> Result<Vec<Val>, CallError> {
+    async fn call(&self, asked: &Asked<'_>) -> Result<(Vec<Val>, Option<u64>), CallError> {
         let place = self.shared.admission.place().await?;
-        let call = Call::begin(
-            &self.shared.guest,
-            CallKind::Invoke(export.name.clone()),
-            place,
-        );
+        let mut call =
+            Call::begin(&self.shared.guest, asked.kind(), place).with_input(&asked.input(0));
         let (store, result) = match call.store() {
             Ok(mut store) => {
                 let work = async {
                     let instance = self.shared.pre.instantiate_async(&mut store).await?;
-                    let function = instance
-                        .get_func(&mut store, export.index)
-                        .ok_or_else(|| wasmtime::format_err!("`{}` is gone", export.name))?;
-                    let mut results = vec![Val::Bool(false); export.ty.results().len()];
-                    function.call_async(&mut store, args, &mut results).await?;
-                    Ok(results)
+                    asked.run(&mut store, &instance).await
                 };
                 let result = call.drive(work).await;
                 (Some(store), result)
@@ -254,8 +321,9 @@ impl Replica {
             Ok(_) => CallOutcome::Completed,
             Err(error) => CallOutcome::Failed(error.clone()),
         };
+        let fuel_used = store.as_ref().and_then(|store| call.note_fuel(store));
         call.end(store, outcome);
-        result
+        result.map(|results| (results, fuel_used))
     }
 
     pub(crate) fn wrong_kind(&self, needed: ComponentKind) -> CallError {

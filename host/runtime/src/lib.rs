@@ -5,10 +5,12 @@ mod admission;
 mod bounds;
 mod call;
 mod capability;
+mod checkpoint;
 mod code_cache;
 mod command;
 mod compile;
 mod debug_info;
+mod deterministic;
 mod engine;
 mod errors;
 mod frame;
@@ -19,6 +21,7 @@ mod http_response;
 mod imports;
 mod inspect;
 mod invoke;
+mod lifecycle;
 mod limiter;
 mod log;
 mod message;
@@ -34,6 +37,7 @@ mod wit_text;
 mod worker;
 
 pub use bounds::*;
+pub use checkpoint::{Checkpoint, CheckpointError, CheckpointMark, Checkpoints, ReplicaState};
 pub use code_cache::{CodeCache, CodeStore, CompileStats};
 pub use command::ExitStatus;
 pub use compile::{CompileError, Compiled};
@@ -45,7 +49,8 @@ pub use imports::{ImportRefusal, Offer, offered_interfaces};
 pub use inspect::{
     AssembleError, ExportSignature, ImportName, InspectError, Inspection, assemble_text,
 };
-pub use invoke::InvokeError;
+pub use invoke::{Invocation, InvokeError};
+pub use lifecycle::StateError;
 pub use message::{Message, MessageTooLarge};
 pub use observer::{CallKind, CallOutcome, CallRecord, Denial, LogStream, Observer, SocketUse};
 pub use progress::{CompilePhase, CompileProgress};

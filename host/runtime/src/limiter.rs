@@ -18,17 +18,26 @@ pub(crate) struct InstanceLimiter {
     memory_bytes_max: u64,
     table_elements: u64,
     table_elements_max: u32,
+    /// Whether a growth that only this machine cannot grant ends the call.
+    same_everywhere: bool,
 }
 
 impl InstanceLimiter {
-    pub(crate) fn new(limits: &Limits, meter: Arc<Meter>) -> Self {
+    pub(crate) fn new(limits: &Limits, same_everywhere: bool, meter: Arc<Meter>) -> Self {
         Self {
             meter,
             memory_bytes: 0,
             memory_bytes_max: limits.memory.as_u64(),
             table_elements: 0,
             table_elements_max: limits.table_elements,
+            same_everywhere,
         }
+    }
+
+    /// Reports to another call from now on.
+    pub(crate) fn charge(&mut self, meter: Arc<Meter>) {
+        meter.set_memory(self.memory_bytes);
+        self.meter = meter;
     }
 }
 
@@ -61,6 +70,16 @@ impl ResourceLimiter for InstanceLimiter {
         self.memory_bytes = total;
         self.meter.set_memory(total);
         Ok(true)
+    }
+
+    /// The system has no pages left. A guest that saw its growth fail here would give another
+    /// result than elsewhere.
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        if self.same_everywhere {
+            Err(error.context("this machine has no memory left"))
+        } else {
+            Ok(())
+        }
     }
 
     fn table_growing(

@@ -2,30 +2,34 @@
 //! of where it was placed or why.
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use types::{ByteSize, ComponentKind, ComponentSpec, LimitsError, Millis, Name};
+use types::{ByteSize, ComponentKind, ComponentSpec, LimitsError, Name};
 use wasmtime::component::InstancePre;
 use wasmtime_wasi::p2::bindings::CommandPre;
 use wasmtime_wasi_config::WasiConfigVariables;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
 use crate::admission::Admission;
-use crate::bounds::TRIAL_TIME_MAX;
+use crate::bounds::{DETERMINISTIC_FUEL, TRIAL_TIME_MAX};
 use crate::call::Call;
 use crate::capability::messaging::{MessagingCorePre, granted_topics};
 use crate::capability::{OutgoingPolicy, SocketPolicy};
+use crate::checkpoint::CheckpointMark;
 use crate::compile::Compiled;
+use crate::deterministic::Determinism;
 use crate::engine::Profile;
 use crate::errors::{CallError, clipped};
 use crate::gate::Gate;
 use crate::host::{Guest, Host};
 use crate::imports::{self, ImportRefusal};
 use crate::invoke::Export;
+use crate::lifecycle::{Functions, Lifecycle, StateError, millis};
 use crate::log::Log;
 use crate::observer::{CallKind, CallOutcome, Observer};
 use crate::services::Services;
@@ -59,7 +63,7 @@ pub struct ReplicaConfig {
     pub id: ReplicaId,
     /// What was admitted.
     pub spec: ComponentSpec,
-    /// Its code, compiled for [`Profile::of`] its limits.
+    /// Its code, compiled for [`Profile::of`] it.
     pub compiled: Arc<Compiled>,
     /// Directories that it sees.
     pub preopens: Vec<Preopen>,
@@ -129,6 +133,9 @@ pub enum StartReplicaError {
     /// The trial instantiation failed: a trap in a start function, a memory above the limit.
     #[error("cannot be instantiated: {0}")]
     Instantiate(CallError),
+    /// Its state cannot be kept.
+    #[error("{0}")]
+    State(StateError),
 }
 
 /// What became of the calls in flight.
@@ -156,6 +163,8 @@ pub(crate) struct Shared {
     pub(crate) pre: InstancePre<Host>,
     pub(crate) driver: Driver,
     pub(crate) exports: Vec<Export>,
+    /// Of a stateful library.
+    pub(crate) lifecycle: Option<Lifecycle>,
     log: Arc<Log>,
 }
 
@@ -191,12 +200,15 @@ impl Replica {
         check(&config, around)?;
         let ReplicaConfig {
             id,
-            spec,
+            mut spec,
             compiled,
             preopens,
             services,
             observer,
         } = config;
+        if spec.deterministic_seed.is_some() && spec.limits.fuel.is_none() {
+            spec.limits.fuel = NonZeroU64::new(DETERMINISTIC_FUEL);
+        }
         let pre = compiled
             .engine
             .linker
@@ -204,58 +216,58 @@ impl Replica {
             .map_err(|error| link_error(&error))?;
         let driver = driver(spec.kind, &pre)?;
         let pool = Arc::clone(&around.pool);
+        let functions = Functions::find(&compiled, spec.kind).map_err(StartReplicaError::State)?;
+        let lifecycle = match functions {
+            Some(functions) => {
+                Some(residence(functions, &spec, &compiled, &services, around).await?)
+            }
+            None => None,
+        };
+        let slots = if lifecycle.is_some() {
+            // Calls come one after another, and the instance they come to has its slots.
+            spec.limits.requests_in_flight = 1;
+            0
+        } else {
+            compiled.slots
+        };
         let (gate, size) = (Arc::<Gate>::default(), around.pool_size);
-        let admission = Admission::new(&spec.limits, pool, size, compiled.slots, Arc::clone(&gate));
+        let admission = Admission::new(&spec.limits, pool, size, slots, Arc::clone(&gate));
         let log = Arc::new(Log::new(Arc::clone(&observer), spec.limits.log_rate));
-        let secrets = services.secrets.iter();
-        let secrets = secrets.map(|(name, value)| (name.clone(), value.reveal().to_owned()));
-        let config = WasiConfigVariables::from_iter(spec.config.into_iter().chain(secrets));
-        let guest = Arc::new(Guest {
-            engine: compiled.engine.engine.clone(),
-            name: spec.name,
-            args: spec.args,
-            env: spec.env,
-            config,
-            preopens,
-            limits: spec.limits,
-            outgoing: OutgoingPolicy::new(&spec.capabilities, Arc::clone(&around.tls)),
-            sockets: SocketPolicy::new(&spec.capabilities),
-            publish: granted_topics(&spec.capabilities),
-            publisher: services.publisher,
-            log: Arc::clone(&log),
-            observer,
-            ticker: Arc::clone(&around.ticker),
-            stop: CancellationToken::new(),
-            gate,
-        });
         let exports = Export::all(&compiled);
+        let kind = spec.kind;
+        let mut guest = guest(spec, &compiled, &services, (observer, &log), around);
+        (guest.preopens, guest.gate) = (preopens, gate);
         let shared = Shared {
             id,
-            kind: spec.kind,
-            guest,
+            kind,
+            guest: Arc::new(guest),
             admission,
             pre,
             driver,
             exports,
+            lifecycle,
             log,
         };
         let replica = Self {
             shared: Arc::new(shared),
         };
         // A command is tried by running it.
-        if spec.kind != ComponentKind::Command {
-            replica
-                .try_out()
-                .await
-                .map_err(StartReplicaError::Instantiate)?;
+        if kind != ComponentKind::Command {
+            replica.try_out().await.map_err(|error| match error {
+                CallError::State(error) => StartReplicaError::State(*error),
+                error => StartReplicaError::Instantiate(error),
+            })?;
         }
         tracing::debug!(replica = %replica.shared.id, "started");
         Ok(replica)
     }
 
     async fn try_out(&self) -> Result<(), CallError> {
-        let limit = Millis::new(u64::try_from(TRIAL_TIME_MAX.as_millis()).unwrap_or(u64::MAX));
+        let limit = millis(TRIAL_TIME_MAX);
         let place = self.shared.admission.trial_place(TRIAL_TIME_MAX).await?;
+        if let Some(lifecycle) = &self.shared.lifecycle {
+            return self.take_over(lifecycle, place).await;
+        }
         let call = Call::begin(&self.shared.guest, CallKind::Trial, place).with_wall_limit(limit);
         let (store, result) = match call.store() {
             Ok(mut store) => {
@@ -284,6 +296,12 @@ impl Replica {
     #[must_use]
     pub fn kind(&self) -> ComponentKind {
         self.shared.kind
+    }
+
+    /// The latest checkpoint of a stateful library.
+    #[must_use]
+    pub fn checkpoint(&self) -> Option<CheckpointMark> {
+        self.shared.lifecycle.as_ref().and_then(Lifecycle::mark)
     }
 
     /// Calls that run now.
@@ -356,7 +374,7 @@ fn check(config: &ReplicaConfig, around: &Surroundings) -> Result<(), StartRepli
         let (needed, available) = (compiled.slots, around.pool_size);
         return Err(StartReplicaError::PoolTooSmall { needed, available });
     }
-    let (found, needed) = (compiled.profile, Profile::of(&spec.limits));
+    let (found, needed) = (compiled.profile, Profile::of(spec));
     if found != needed {
         return Err(StartReplicaError::Profile { found, needed });
     }
@@ -381,6 +399,64 @@ fn check(config: &ReplicaConfig, around: &Surroundings) -> Result<(), StartRepli
         })?;
     }
     Ok(())
+}
+
+/// What all instances share. Sees no directory and has no gate of the replica yet.
+fn guest(
+    spec: ComponentSpec,
+    compiled: &Compiled,
+    services: &Services,
+    (observer, log): (Arc<dyn Observer>, &Arc<Log>),
+    around: &Surroundings,
+) -> Guest {
+    let secrets = services.secrets.iter();
+    let secrets = secrets.map(|(name, value)| (name.clone(), value.reveal().to_owned()));
+    Guest {
+        engine: compiled.engine.engine.clone(),
+        name: spec.name,
+        args: spec.args,
+        env: spec.env,
+        config: WasiConfigVariables::from_iter(spec.config.into_iter().chain(secrets)),
+        preopens: Vec::new(),
+        limits: spec.limits,
+        determinism: spec.deterministic_seed.map(|seed| Determinism {
+            seed,
+            artifact: compiled.artifact,
+        }),
+        outgoing: OutgoingPolicy::new(&spec.capabilities, Arc::clone(&around.tls)),
+        sockets: SocketPolicy::new(&spec.capabilities),
+        publish: granted_topics(&spec.capabilities),
+        publisher: services.publisher.clone(),
+        log: Arc::clone(log),
+        observer,
+        ticker: Arc::clone(&around.ticker),
+        stop: CancellationToken::new(),
+        gate: Arc::default(),
+    }
+}
+
+/// What a stateful library needs beside its calls; waits for slots of the pool.
+async fn residence(
+    functions: Functions,
+    spec: &ComponentSpec,
+    compiled: &Compiled,
+    services: &Services,
+    around: &Surroundings,
+) -> Result<Lifecycle, StartReplicaError> {
+    let no_place = StartReplicaError::State(StateError::NoPlace);
+    let state = services.state.clone().ok_or(no_place)?;
+    let slots = Arc::clone(&around.pool).acquire_many_owned(compiled.slots);
+    let Ok(Ok(slots)) = tokio::time::timeout(TRIAL_TIME_MAX, slots).await else {
+        let waited = millis(TRIAL_TIME_MAX);
+        let retry_after = TRIAL_TIME_MAX;
+        let error = CallError::QueueTimeout {
+            waited,
+            retry_after,
+        };
+        return Err(StartReplicaError::Instantiate(error));
+    };
+    let with = (spec.deterministic_seed.is_some(), spec.limits.wall_time);
+    Ok(Lifecycle::new(functions, spec.artifact, state, with, slots))
 }
 
 fn driver(kind: ComponentKind, pre: &InstancePre<Host>) -> Result<Driver, StartReplicaError> {

@@ -1,5 +1,6 @@
 //! The runtime of a node: engines, pool, compilations, replicas. Knows nothing of what should run.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Semaphore;
@@ -88,8 +89,8 @@ pub struct Runtime {
 struct Inner {
     config: RuntimeConfig,
     fast: Arc<ProfiledEngine>,
-    /// Started with the first component that has a fuel budget.
-    metered: Mutex<Option<Arc<ProfiledEngine>>>,
+    /// Each started with the first component that needs it.
+    others: Mutex<HashMap<Profile, Arc<ProfiledEngine>>>,
     cache: CompileCache,
     around: Surroundings,
 }
@@ -151,12 +152,12 @@ impl Runtime {
             tls: capability::tls_config().map_err(StartRuntimeError::Tls)?,
         };
         let cache = CompileCache::new(config.compiled_cache_entries, code);
-        let (fast, metered) = (Arc::new(fast), Mutex::new(None));
+        let (fast, others) = (Arc::new(fast), Mutex::default());
         Ok(Self {
             inner: Arc::new(Inner {
                 config,
                 fast,
-                metered,
+                others,
                 cache,
                 around,
             }),
@@ -235,12 +236,12 @@ impl Runtime {
         if profile == Profile::Fast {
             return Ok(Arc::clone(&self.inner.fast));
         }
-        let mut metered = self
+        let mut others = self
             .inner
-            .metered
+            .others
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if let Some(engine) = metered.as_ref() {
+        if let Some(engine) = others.get(&profile) {
             return Ok(Arc::clone(engine));
         }
         let engine = ProfiledEngine::new(&self.inner.config, profile).map_err(|error| {
@@ -250,7 +251,7 @@ impl Runtime {
         })?;
         self.inner.around.ticker.add(&engine.engine);
         let engine = Arc::new(engine);
-        *metered = Some(Arc::clone(&engine));
+        others.insert(profile, Arc::clone(&engine));
         Ok(engine)
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::checkpoint::ReplicaState;
 use crate::message::{Message, MessageTooLarge};
 
 /// The services of one replica; what is not there answers guests with an error of its interface.
@@ -14,6 +15,8 @@ pub struct Services {
     pub secrets: BTreeMap<String, Secret>,
     /// Where messages of the guests go.
     pub publisher: Option<Arc<dyn Publisher>>,
+    /// Where a stateful library's checkpoints are kept; the same for every generation of a replica.
+    pub state: Option<Arc<ReplicaState>>,
 }
 
 /// Takes messages to their subscribers.

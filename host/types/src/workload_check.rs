@@ -185,7 +185,22 @@ impl ComponentSpec {
         if let Some(problem) = self.kind_problem() {
             return Some(problem);
         }
+        if let Some(problem) = self.deterministic_problem() {
+            return Some(("deterministic_seed", problem.to_owned()));
+        }
         self.capability_problem()
+    }
+
+    /// What could make two runs of a deterministic component differ.
+    fn deterministic_problem(&self) -> Option<&'static str> {
+        self.deterministic_seed?;
+        if !self.capabilities.is_empty() {
+            Some("and capabilities exclude each other: what they reach is not repeatable")
+        } else if !self.files.is_empty() {
+            Some("and files exclude each other: their times and their order are the machine's")
+        } else {
+            None
+        }
     }
 
     /// Settings that only one kind of component has a use for.

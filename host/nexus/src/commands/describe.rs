@@ -42,9 +42,20 @@ fn render(status: &WorkloadStatus) -> String {
                 "\n{}",
                 indent(&replica_table(&component.replicas).render())
             ));
+            parts.extend(component.replicas.iter().filter_map(checkpoint));
         }
     }
     parts.join("\n")
+}
+
+/// A line for a replica that keeps state.
+fn checkpoint(replica: &ReplicaStatus) -> Option<String> {
+    let checkpoint = replica.checkpoint?;
+    let size = text::size(checkpoint.bytes);
+    Some(format!(
+        "  Replica {}: checkpoint {} ({size})",
+        replica.index, checkpoint.sequence
+    ))
 }
 
 fn describe_component(component: &ComponentStatus, spec: Option<&ComponentSpec>) -> Fields {
@@ -83,6 +94,9 @@ fn describe_component(component: &ComponentStatus, spec: Option<&ComponentSpec>)
             };
             fields.list("Files", spec.files.iter().map(mount));
         }
+    }
+    if let Some(seed) = spec.and_then(|spec| spec.deterministic_seed) {
+        fields.add("Deterministic", format!("seed {seed}, fuel always counted"));
     }
     fields.list("Limits", limits(&component.limits));
     fields

@@ -96,9 +96,12 @@ pub(super) async fn invoke(
         let text = format!("{name}/{component} does not run: see `nexus describe {name}`");
         return Err(Refused::new(ErrorCode::Unavailable, text));
     };
-    let result = replica.invoke(&request.export, &request.arguments).await;
-    let result = result.map_err(|error| Refused::new(code(&error), error))?;
-    Ok(Json(InvokeAnswer { result }))
+    let result = replica
+        .invoke_counted(&request.export, &request.arguments)
+        .await;
+    let runtime::Invocation { result, fuel_used } =
+        result.map_err(|error| Refused::new(code(&error), error))?;
+    Ok(Json(InvokeAnswer { result, fuel_used }))
 }
 
 fn find(shared: &Shared, name: &Name) -> Result<WorkloadStatus, Refused> {

@@ -98,6 +98,11 @@ impl Outgoing {
         &self.meter
     }
 
+    /// Reports to another call from now on.
+    pub(crate) fn charge(&mut self, meter: Arc<Meter>) {
+        self.meter = meter;
+    }
+
     fn try_send(
         &mut self,
         request: Request<WasiBody>,

@@ -11,6 +11,7 @@ pub(crate) mod messaging;
 mod random;
 mod socket_policy;
 mod sockets;
+mod virtual_clocks;
 
 pub(crate) use http::{Outgoing, OutgoingPolicy};
 pub(crate) use http_send::tls_config;
@@ -62,4 +63,12 @@ pub(crate) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     PACKAGES
         .iter()
         .try_for_each(|package| (package.link)(linker))
+}
+
+/// Puts clocks that only the guest moves in place of the machine's.
+pub(crate) fn link_virtual_clocks(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+    linker.allow_shadowing(true);
+    let linked = virtual_clocks::link(linker);
+    linker.allow_shadowing(false);
+    linked
 }

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use hypermesh_runtime::{
     Breach, CallOutcome, CallRecord, Denial, LogStream, Observer, Preopen, Profile, Replica,
-    ReplicaConfig, ReplicaId, Runtime, RuntimeConfig, Services, StartReplicaError, assemble_text,
+    ReplicaConfig, ReplicaId, ReplicaState, Runtime, RuntimeConfig, Services, StartReplicaError,
+    assemble_text,
 };
 use types::{ComponentKind, ComponentSpec, Digest, Name, RestartPolicy};
 
@@ -153,6 +154,20 @@ pub(crate) async fn try_start(
     try_start_with(runtime, bytes, preopens, Services::default(), change).await
 }
 
+/// As [`try_start`], with a place for checkpoints.
+pub(crate) async fn try_start_with_state(
+    runtime: &Runtime,
+    bytes: Vec<u8>,
+    state: Option<Arc<ReplicaState>>,
+    change: impl FnOnce(&mut ComponentSpec),
+) -> Result<Started, StartReplicaError> {
+    let services = Services {
+        state,
+        ..Services::default()
+    };
+    try_start_with(runtime, bytes, Vec::new(), services, change).await
+}
+
 /// As [`try_start`], with services.
 pub(crate) async fn try_start_with(
     runtime: &Runtime,
@@ -166,7 +181,7 @@ pub(crate) async fn try_start_with(
     let mut spec = spec(kind, artifact);
     change(&mut spec);
     let compiled = runtime
-        .compile(artifact, bytes, Profile::of(&spec.limits))
+        .compile(artifact, bytes, Profile::of(&spec))
         .await
         .unwrap();
     let seen = Arc::new(Recorder::default());
