@@ -8,6 +8,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 wit_bindgen::generate!({ world: "monte-carlo", path: "wit" });
 
+use exports::hypermesh::monte_carlo::simulation::{Guest, Report};
+
 struct MonteCarlo;
 
 export!(MonteCarlo);
@@ -97,10 +99,14 @@ fn walk(rounds: u32, chance: &mut Chance, digest: &mut u64) -> f64 {
 
 /// Counts words in a hash map and lists them as the map does.
 fn order(rounds: u32, digest: &mut u64) -> String {
-    let words = ["ash", "birch", "cedar", "elm", "fir", "hazel", "larch", "maple", "oak", "yew"];
+    let words = [
+        "ash", "birch", "cedar", "elm", "fir", "hazel", "larch", "maple", "oak", "yew",
+    ];
     let mut counts: HashMap<&str, u64> = HashMap::new();
     for round in 0..rounds as usize {
-        *counts.entry(words[(round * round + 7 * round) % words.len()]).or_default() += 1;
+        *counts
+            .entry(words[(round * round + 7 * round) % words.len()])
+            .or_default() += 1;
     }
     for (word, count) in &counts {
         mix(digest, count.wrapping_mul(word.len() as u64));
