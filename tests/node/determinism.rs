@@ -56,7 +56,11 @@ fn two_nodes_and_a_restarted_one_give_the_same_bytes_and_fuel() {
     assert_ne!(answers(&other)[1], expected[1], "another seed");
     deploy(&other, None);
     // Its sleep of an hour would now take one.
-    let chance = || other.nexus(&["invoke", "det", "chance", "-o", "json"]).json();
+    let chance = || {
+        other
+            .nexus(&["invoke", "det", "chance", "-o", "json"])
+            .json()
+    };
     assert_ne!(chance()["result"], expected[1]["result"]);
     assert_ne!(chance(), chance(), "chance of the machine");
     other.stop();
