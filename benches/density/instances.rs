@@ -102,13 +102,11 @@ async fn replica(runtime: &Runtime, index: u16) -> Result<Replica, Failure> {
         requests_in_flight: Limits::REQUESTS_IN_FLIGHT_MAX,
         ..Limits::default()
     };
-    let compiled = runtime
-        .compile(artifact, bytes, Profile::of(&limits))
-        .await?;
     let spec = ComponentSpec {
         limits,
         ..ComponentSpec::new(name.clone(), ComponentKind::Http, artifact)
     };
+    let compiled = runtime.compile(artifact, bytes, Profile::of(&spec)).await?;
     let id = ReplicaId {
         workload: name.clone(),
         component: name,

@@ -170,7 +170,7 @@ fn activity(
     observed: Option<&Observed>,
 ) -> Option<Activity> {
     observed.filter(|observed| observed.state == Lifecycle::Starting)?;
-    let profile = Profile::of(&spec.limits);
+    let profile = Profile::of(spec);
     let progress = shared.runtime.compile_progress(spec.artifact, profile)?;
     Some(Activity {
         what: progress.phase.to_string(),
