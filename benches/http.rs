@@ -1,5 +1,6 @@
 //! `cargo bench -p hypermesh-benches --bench http`: requests per second of a hello service on a
-//! whole node, beside a bare wasmtime-wasi-http server of the same component and engine settings.
+//! whole node, beside a bare wasmtime-wasi-http server of the same component and engine settings:
+//! both with a fresh instance per request, both with kept ones, and a node with WASI 0.3.
 //!
 //! Each server is a process of its own; the load comes from this one, over loopback, with the same
 //! client for both. Rounds alternate, and the median round counts.
@@ -13,8 +14,10 @@ mod http {
     pub(crate) mod whole;
 }
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -25,6 +28,15 @@ const CONNECTIONS: [usize; 3] = [1, 32, 256];
 const ROUNDS: usize = 5;
 const ROUND_TIME: Duration = Duration::from_secs(3);
 
+/// Every server and what it is compared with.
+const SERVERS: [(&str, &str); 5] = [
+    ("bare", "bare"),
+    ("node", "bare"),
+    ("bare-kept", "bare-kept"),
+    ("node-kept", "bare-kept"),
+    ("node-0.3", "bare"),
+];
+
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 fn main() -> Result<(), Failure> {
@@ -32,8 +44,11 @@ fn main() -> Result<(), Failure> {
         .enable_all()
         .build()?;
     match std::env::args().nth(1).as_deref() {
-        Some("serve-bare") => runtime.block_on(http::bare::serve()),
-        Some("serve-node") => runtime.block_on(http::whole::serve()),
+        Some("bare") => runtime.block_on(http::bare::serve(false)),
+        Some("bare-kept") => runtime.block_on(http::bare::serve(true)),
+        Some("node") => runtime.block_on(http::whole::serve(NonZeroU32::MIN)),
+        Some("node-kept") => runtime.block_on(http::whole::serve(NonZeroU32::MAX)),
+        Some("node-0.3") => runtime.block_on(http::whole::serve_0_3()),
         _ => runtime.block_on(compare()),
     }
 }
@@ -69,18 +84,25 @@ impl Drop for Server {
 }
 
 async fn compare() -> Result<(), Failure> {
-    let (bare, node) = (Server::start("serve-bare")?, Server::start("serve-node")?);
+    let servers = SERVERS.map(|(name, baseline)| Ok((name, baseline, Server::start(name)?)));
+    let servers = servers.into_iter().collect::<Result<Vec<_>, Failure>>()?;
     let mut rows = Vec::new();
     for connections in CONNECTIONS {
-        let (mut of_bare, mut of_node) = (Vec::new(), Vec::new());
+        let mut rounds: BTreeMap<&str, Vec<Round>> = BTreeMap::new();
         for _ in 0..ROUNDS {
-            of_bare.push(run(bare.address, connections, ROUND_TIME).await?);
-            of_node.push(run(node.address, connections, ROUND_TIME).await?);
+            for (name, _, server) in &servers {
+                let round = run(server.address, connections, ROUND_TIME).await?;
+                rounds.entry(name).or_default().push(round);
+            }
         }
-        let (bare, node) = (median(of_bare), median(of_node));
-        for (server, round) in [("bare", &bare), ("node", &node)] {
+        let medians: BTreeMap<_, _> = rounds
+            .into_iter()
+            .map(|(name, rounds)| (name, median(rounds)))
+            .collect();
+        for (name, baseline, _) in &servers {
+            let (round, bare) = (&medians[name], &medians[baseline]);
             rows.push(vec![
-                format!("http::hello/connections={connections}/server={server}"),
+                format!("http::hello/connections={connections}/server={name}"),
                 format!("{:.0}", round.per_second),
                 ms(round.p50),
                 ms(round.p99),

@@ -40,9 +40,24 @@ pub fn echo_component() -> Vec<u8> {
     http_component(include_str!("../host/runtime/tests/guests/handle-echo.wat"))
 }
 
+/// A WASI 0.3 HTTP service that answers as [`hello_component`] does.
+///
+/// # Panics
+/// If the texts do not assemble.
+#[must_use]
+pub fn hello_component_0_3() -> Vec<u8> {
+    const FRAME: &str = include_str!("../host/runtime/tests/guests/http-0.3.wat");
+    const HANDLE: &str = include_str!("../host/runtime/tests/guests/handle3-hello.wat");
+    assemble(
+        FRAME,
+        &[(";;{handle}", HANDLE), (";;{error-code}", ERROR_CODE)],
+    )
+}
+
+const ERROR_CODE: &str = include_str!("../host/runtime/tests/guests/error-code.wat");
+
 fn http_component(handle: &str) -> Vec<u8> {
     const FRAME: &str = include_str!("../host/runtime/tests/guests/http.wat");
-    const ERROR_CODE: &str = include_str!("../host/runtime/tests/guests/error-code.wat");
     let parts = [(";;{handle}", handle), (";;{error-code}", ERROR_CODE)];
     assemble(FRAME, &parts)
 }

@@ -81,7 +81,7 @@ impl Ours {
             restart: RestartPolicy::Never,
             ..ComponentSpec::new(Name::new("bench")?, ComponentKind::Library, artifact)
         };
-        let profile = Profile::of(&spec);
+        let profile = Profile::of(&spec, &runtime.inspect(bytes)?);
         let compiled = runtime.compile(artifact, bytes.to_vec(), profile).await?;
         let watch = Arc::new(Watch::default());
         let observer: Arc<dyn Observer> = watch.clone();

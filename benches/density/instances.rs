@@ -106,7 +106,8 @@ async fn replica(runtime: &Runtime, index: u16) -> Result<Replica, Failure> {
         limits,
         ..ComponentSpec::new(name.clone(), ComponentKind::Http, artifact)
     };
-    let compiled = runtime.compile(artifact, bytes, Profile::of(&spec)).await?;
+    let profile = Profile::of(&spec, &runtime.inspect(&bytes)?);
+    let compiled = runtime.compile(artifact, bytes, profile).await?;
     let id = ReplicaId {
         workload: name.clone(),
         component: name,

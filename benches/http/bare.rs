@@ -2,7 +2,7 @@
 //! the settings of our `fast` profile; nothing is limited, counted, logged or routed.
 
 use std::io::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hyper::service::service_fn;
@@ -11,22 +11,34 @@ use tokio::net::TcpListener;
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Engine, Store};
 use wasmtime_wasi_http::WasiHttpView;
-use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
+use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 
 use crate::Failure;
 use crate::http::bare_host::{Host, engine};
 
-/// Serves on a free port, which it prints, until it is killed.
-pub(crate) async fn serve() -> Result<(), Failure> {
+/// A component and, if they are kept, its idle instances.
+struct Service {
+    engine: Engine,
+    pre: ProxyPre<Host>,
+    kept: Option<Mutex<Vec<(Store<Host>, Proxy)>>>,
+}
+
+/// Serves on a free port, which it prints, until it is killed; a fresh instance per request, or
+/// kept ones.
+pub(crate) async fn serve(keep: bool) -> Result<(), Failure> {
     let engine = engine(1_000)?;
     let component = Component::new(&engine, hypermesh_benches::hello_component())?;
     let mut linker = Linker::new(&engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
-    let proxy = Arc::new(ProxyPre::new(linker.instantiate_pre(&component)?)?);
     let ticking = engine.clone();
+    let service = Arc::new(Service {
+        engine,
+        pre: ProxyPre::new(linker.instantiate_pre(&component)?)?,
+        kept: keep.then(Mutex::default),
+    });
     std::thread::spawn(move || {
         loop {
             std::thread::sleep(Duration::from_millis(1));
@@ -39,9 +51,9 @@ pub(crate) async fn serve() -> Result<(), Failure> {
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
-        let (engine, proxy) = (engine.clone(), Arc::clone(&proxy));
+        let service = Arc::clone(&service);
         tokio::spawn(async move {
-            let service = service_fn(move |request| answer(engine.clone(), proxy.clone(), request));
+            let service = service_fn(move |request| answer(Arc::clone(&service), request));
             let builder = hyper::server::conn::http1::Builder::new();
             // A client that goes away ends its own connection only.
             let _ = builder
@@ -51,12 +63,28 @@ pub(crate) async fn serve() -> Result<(), Failure> {
     }
 }
 
+impl Service {
+    fn take(&self) -> Option<(Store<Host>, Proxy)> {
+        let kept = self.kept.as_ref()?.lock();
+        kept.unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    fn keep(&self, store: Store<Host>, proxy: Proxy) {
+        if let Some(kept) = &self.kept {
+            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.push((store, proxy));
+        }
+    }
+}
+
 async fn answer(
-    engine: Engine,
-    proxy: Arc<ProxyPre<Host>>,
+    service: Arc<Service>,
     request: hyper::Request<hyper::body::Incoming>,
 ) -> Result<hyper::Response<HyperOutgoingBody>, Failure> {
-    let mut store = Store::new(&engine, Host::new());
+    let (mut store, proxy) = match service.take() {
+        Some((store, proxy)) => (store, Some(proxy)),
+        None => (Store::new(&service.engine, Host::new()), None),
+    };
     store.set_epoch_deadline(1);
     store.epoch_deadline_async_yield_and_update(1);
     let (sender, receiver) = tokio::sync::oneshot::channel();
@@ -66,9 +94,14 @@ async fn answer(
         .new_incoming_request(Scheme::Http, request)?;
     let out = store.data_mut().http().new_response_outparam(sender)?;
     let task = tokio::spawn(async move {
-        let instance = proxy.instantiate_async(&mut store).await?;
-        let handler = instance.wasi_http_incoming_handler();
-        handler.call_handle(&mut store, request, out).await
+        let proxy = match proxy {
+            Some(proxy) => proxy,
+            None => service.pre.instantiate_async(&mut store).await?,
+        };
+        let handler = proxy.wasi_http_incoming_handler();
+        handler.call_handle(&mut store, request, out).await?;
+        service.keep(store, proxy);
+        wasmtime::Result::Ok(())
     });
     match receiver.await {
         Ok(response) => Ok(response?),

@@ -1,18 +1,36 @@
 //! The node: ledger, admission, limits, metrics, routes, ingress, as `nexus up` starts them.
 
 use std::io::Write as _;
+use std::num::NonZeroU32;
 
-use hypermesh_benches::{Fabric, hello_component, hello_spec};
+use hypermesh_benches::{Fabric, hello_component, hello_component_0_3, hello_spec};
+use types::Digest;
 
 use crate::Failure;
 
-/// Serves on a free port, which it prints, until it is killed.
-pub(crate) async fn serve() -> Result<(), Failure> {
+/// Serves on a free port, which it prints, until it is killed; a fresh instance per request, or
+/// kept ones.
+pub(crate) async fn serve(requests_per_instance: NonZeroU32) -> Result<(), Failure> {
+    serve_component(hello_component(), requests_per_instance).await
+}
+
+/// As [`serve`], with fresh instances of WASI 0.3.
+pub(crate) async fn serve_0_3() -> Result<(), Failure> {
+    serve_component(hello_component_0_3(), NonZeroU32::MIN).await
+}
+
+async fn serve_component(
+    component: Vec<u8>,
+    requests_per_instance: NonZeroU32,
+) -> Result<(), Failure> {
     let fabric = Fabric::start().await?;
     let mut spec = hello_spec("hello", "/");
+    let hello = &mut spec.components[0];
+    hello.artifact = Digest::of(&component);
+    hello.requests_per_instance = requests_per_instance;
     // As many as the widest round has connections; the default queues what is above 32.
-    spec.components[0].limits.requests_in_flight = 256;
-    fabric.deploy(spec, hello_component()).await?;
+    hello.limits.requests_in_flight = 256;
+    fabric.deploy(spec, component).await?;
     println!("{}", fabric.address());
     std::io::stdout().flush()?;
     std::future::pending().await

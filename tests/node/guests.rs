@@ -16,8 +16,14 @@ const PARTS: [(&str, &str); 3] = [
     ),
 ];
 
+const FRAME_0_3: &str = include_str!("../../host/runtime/tests/guests/http-0.3.wat");
+
 fn with(handle: &str) -> String {
-    let text = FRAME.replace(";;{handle}", handle);
+    framed(FRAME, handle)
+}
+
+fn framed(frame: &str, handle: &str) -> String {
+    let text = frame.replace(";;{handle}", handle);
     PARTS
         .iter()
         .fold(text, |text, (mark, part)| text.replace(mark, part))
@@ -60,4 +66,19 @@ pub(crate) fn worker_of(handle: &str) -> String {
     PARTS
         .iter()
         .fold(text, |text, (mark, part)| text.replace(mark, part))
+}
+
+/// Answers with how many requests its instance has had.
+pub(crate) fn count() -> String {
+    with(include_str!(
+        "../../host/runtime/tests/guests/handle-count.wat"
+    ))
+}
+
+/// The same, for WASI 0.3.
+pub(crate) fn count_0_3() -> String {
+    framed(
+        FRAME_0_3,
+        include_str!("../../host/runtime/tests/guests/handle3-count.wat"),
+    )
 }

@@ -144,6 +144,34 @@ fn http_2_carries_requests_side_by_side() {
 }
 
 #[test]
+fn components_of_both_versions_of_wasi_answer_and_keep_instances_if_they_say_so() {
+    let fabric = Fabric::start();
+    for (name, text) in [("old", guests::count()), ("new", guests::count_0_3())] {
+        fabric.write(&format!("{name}.wat"), &text);
+        for (kept, times) in [("fresh", 1), ("kept", 2)] {
+            let manifest = format!(
+                "name = \"{name}-{kept}\"\n[[component]]\nname = \"main\"\n\
+                 source = \"{name}.wat\"\nrequests_per_instance = {times}\n\
+                 [[component.route]]\npath = \"/{name}/{kept}\"\n"
+            );
+            fabric.write("app.toml", &manifest);
+            fabric.nexus(&["deploy", "app.toml"]).ok();
+        }
+        for _ in 0..3 {
+            assert_eq!(fabric.get(&format!("/{name}/fresh")), (200, "1".to_owned()));
+        }
+        // An instance is kept once its call has ended, a moment after its answer.
+        eventually("an instance answers twice", || {
+            let (status, count) = fabric.get(&format!("/{name}/kept"));
+            assert_eq!(status, 200);
+            assert!(["1", "2"].contains(&count.as_str()), "{count}");
+            (count == "2").then_some(())
+        });
+    }
+    fabric.stop();
+}
+
+#[test]
 fn a_taken_route_is_refused_and_names_its_owner() {
     let fabric = fabric_with_echo();
     fabric.write("other.wat", &service("other"));

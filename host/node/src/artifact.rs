@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use orchestrator::ReplicaKey;
-use runtime::{Compiled, Preopen, Profile};
+use runtime::{CompileError, Compiled, Preopen, Profile};
 use storage::ReadArtifactError;
 use types::{ComponentSpec, Digest, FileMount};
 
@@ -30,12 +30,16 @@ pub(crate) async fn compiled(
     shared: &Arc<Shared>,
     spec: &ComponentSpec,
 ) -> Result<Arc<Compiled>, PrepareError> {
-    let bytes = read(shared, spec.artifact).await?;
-    let profile = Profile::of(spec);
-    Ok(shared
-        .runtime
-        .compile(spec.artifact, bytes, profile)
-        .await?)
+    let (artifacts, runtime) = (shared.artifacts.clone(), shared.runtime.clone());
+    let artifact = spec.artifact;
+    let read = move || -> Result<_, PrepareError> {
+        let bytes = artifacts.read(&artifact)?;
+        let inspection = runtime.inspect(&bytes).map_err(CompileError::Inspect)?;
+        Ok((bytes, inspection))
+    };
+    let (bytes, inspection) = tokio::task::spawn_blocking(read).await??;
+    let profile = Profile::of(spec, &inspection);
+    Ok(shared.runtime.compile(artifact, bytes, profile).await?)
 }
 
 /// Reads an artifact off the async threads.

@@ -8,7 +8,6 @@ use admin::{
 };
 use ledger::{DecodeRecordError, DeploymentRecord, DesiredState, Placement};
 use orchestrator::{Lifecycle, Observed, ReplicaKey};
-use runtime::Profile;
 use types::{ComponentSpec, Name};
 
 use crate::shared::Shared;
@@ -170,8 +169,7 @@ fn activity(
     observed: Option<&Observed>,
 ) -> Option<Activity> {
     observed.filter(|observed| observed.state == Lifecycle::Starting)?;
-    let profile = Profile::of(spec);
-    let progress = shared.runtime.compile_progress(spec.artifact, profile)?;
+    let progress = shared.runtime.compile_progress(spec.artifact)?;
     Some(Activity {
         what: progress.phase.to_string(),
         for_ms: u64::try_from(progress.elapsed.as_millis()).unwrap_or(u64::MAX),

@@ -13,13 +13,14 @@ use types::{Limits, Millis};
 use crate::bounds::POOL_PERCENT_PER_REPLICA;
 use crate::errors::CallError;
 use crate::gate::Gate;
+use crate::pool::{Pool, Slots};
 
 /// Shortest `Retry-After`: HTTP counts whole seconds.
 const RETRY_AFTER_MIN: Duration = Duration::from_secs(1);
 
 pub(crate) struct Admission {
     places: Arc<Semaphore>,
-    pool: Arc<Semaphore>,
+    pool: Arc<Pool>,
     /// Pool slots per instance.
     slots: u32,
     queued: AtomicU16,
@@ -42,8 +43,16 @@ struct InFlight {
 pub(crate) struct Place {
     in_flight: Arc<InFlight>,
     pub(crate) queued: Duration,
-    _slots: OwnedSemaphorePermit,
+    /// Until they are kept with the instance.
+    slots: Option<Slots>,
     _place: OwnedSemaphorePermit,
+}
+
+impl Place {
+    /// The instance's slots, for whoever keeps it beyond the call.
+    pub(crate) const fn take_slots(&mut self) -> Option<Slots> {
+        self.slots.take()
+    }
 }
 
 impl Drop for Place {
@@ -55,15 +64,9 @@ impl Drop for Place {
 }
 
 impl Admission {
-    /// `slots` pool slots per instance, of `pool_size` that the node has.
-    pub(crate) fn new(
-        limits: &Limits,
-        pool: Arc<Semaphore>,
-        pool_size: u32,
-        slots: u32,
-        gate: Arc<Gate>,
-    ) -> Self {
-        let share = u64::from(pool_size) * u64::from(POOL_PERCENT_PER_REPLICA) / 100;
+    /// `slots` pool slots per instance.
+    pub(crate) fn new(limits: &Limits, pool: Arc<Pool>, slots: u32, gate: Arc<Gate>) -> Self {
+        let share = u64::from(pool.size()) * u64::from(POOL_PERCENT_PER_REPLICA) / 100;
         let by_pool = (share / u64::from(slots.max(1))).max(1);
         let places = u64::from(limits.requests_in_flight).min(by_pool);
         Self {
@@ -111,9 +114,7 @@ impl Admission {
         let begun = Instant::now();
         let both = async {
             let place = Arc::clone(&self.places).acquire_owned().await?;
-            let slots = Arc::clone(&self.pool)
-                .acquire_many_owned(self.slots)
-                .await?;
+            let slots = self.pool.take(self.slots).await?;
             Ok::<_, AcquireError>((place, slots))
         };
         match timeout(time, both).await {
@@ -126,20 +127,34 @@ impl Admission {
         }
     }
 
+    /// A place for a fresh instance.
     pub(crate) async fn place(&self) -> Result<Place, CallError> {
+        self.place_or_kept(|| None::<(Slots, ())>)
+            .await
+            .map(|(place, _)| place)
+    }
+
+    /// A place, with an instance that `kept` still has, or with slots for a fresh one.
+    pub(crate) async fn place_or_kept<K>(
+        &self,
+        kept: impl Fn() -> Option<(Slots, K)>,
+    ) -> Result<(Place, Option<K>), CallError> {
         if self.places.is_closed() {
             return Err(CallError::Stopped);
         }
         if self.gate.is_closed() {
-            return self.wait(None).await;
+            return self.wait(None, kept).await;
         }
-        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
-            if let Ok(slots) = Arc::clone(&self.pool).try_acquire_many_owned(self.slots) {
-                return Ok(self.placed(place, slots, Duration::ZERO));
-            }
-            return self.wait(Some(place)).await;
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            return self.wait(None, kept).await;
+        };
+        if let Some((slots, kept)) = kept() {
+            return Ok((self.placed(place, slots, Duration::ZERO), Some(kept)));
         }
-        self.wait(None).await
+        match self.pool.try_take(self.slots) {
+            Some(slots) => Ok((self.placed(place, slots, Duration::ZERO), None)),
+            None => self.wait(Some(place), kept).await,
+        }
     }
 
     /// A place for a call that nobody waits for: a pause may last as long as it likes.
@@ -162,7 +177,11 @@ impl Admission {
     }
 
     /// Waits for what is missing: the end of a pause, the replica's own place, the pool.
-    async fn wait(&self, place: Option<OwnedSemaphorePermit>) -> Result<Place, CallError> {
+    async fn wait<K>(
+        &self,
+        place: Option<OwnedSemaphorePermit>,
+        kept: impl Fn() -> Option<(Slots, K)>,
+    ) -> Result<(Place, Option<K>), CallError> {
         let _queued = self.queue()?;
         let begun = Instant::now();
         let deadline = (begun + self.queue_time.duration()).into();
@@ -176,12 +195,16 @@ impl Admission {
                     place.map_err(stopped)?
                 }
             };
-            let slots = Arc::clone(&self.pool).acquire_many_owned(self.slots);
-            Ok((place, slots.await.map_err(stopped)?))
+            if let Some((slots, kept)) = kept() {
+                return Ok((place, Some(kept), slots));
+            }
+            let slots = self.pool.take(self.slots).await.map_err(stopped)?;
+            // In this order: dropped, an instance goes before its slots do.
+            Ok((place, None, slots))
         };
         match timeout_at(deadline, all).await {
             Ok(Ok(_)) if self.places.is_closed() => Err(CallError::Stopped),
-            Ok(Ok((place, slots))) => Ok(self.placed(place, slots, begun.elapsed())),
+            Ok(Ok((place, kept, slots))) => Ok((self.placed(place, slots, begun.elapsed()), kept)),
             Ok(Err(error)) => Err(error),
             Err(_) if self.gate.is_closed() => Err(CallError::Paused {
                 waited: self.queue_time,
@@ -194,17 +217,12 @@ impl Admission {
         }
     }
 
-    fn placed(
-        &self,
-        place: OwnedSemaphorePermit,
-        slots: OwnedSemaphorePermit,
-        queued: Duration,
-    ) -> Place {
+    fn placed(&self, place: OwnedSemaphorePermit, slots: Slots, queued: Duration) -> Place {
         self.in_flight.count.fetch_add(1, Ordering::SeqCst);
         Place {
             in_flight: Arc::clone(&self.in_flight),
             queued,
-            _slots: slots,
+            slots: Some(slots),
             _place: place,
         }
     }

@@ -82,6 +82,14 @@ pub const CPU_CREDIT: Duration = Duration::from_millis(10);
 /// Percentage of the pool that one replica can hold, so that a neighbour always finds a slot.
 pub const POOL_PERCENT_PER_REPLICA: u32 = 50;
 
+/// Instances that one replica keeps between requests: what a busy machine runs at once. More would
+/// hold memory for rare peaks.
+pub const KEPT_INSTANCES_MAX: usize = 64;
+
+/// How long an instance is kept without a request: bridges the lulls of a busy component, and a
+/// quiet one soon holds nothing.
+pub const KEPT_TIME_MAX: Duration = Duration::from_secs(2);
+
 /// Compilations at once; more wait. Each can use several hundred megabytes and every core.
 pub const COMPILES_AT_ONCE_MAX: usize = 2;
 

@@ -19,6 +19,7 @@ use crate::host::{Guest, Host};
 use crate::meter::Meter;
 use crate::observer::{CallKind, CallOutcome, CallRecord};
 use crate::pace::{Pace, Turn};
+use crate::pool::Slots;
 
 /// A call that has a place. Its record is written when it ends; dropped before that, it counts as
 /// cancelled. Declare the store after it, so that the store goes before the place does.
@@ -95,14 +96,18 @@ impl Call {
     }
 
     fn store_in(&self, world: Option<World>) -> Result<Store<Host>, CallError> {
-        let mut store = self
-            .guest
-            .store(&self.meter, world)
-            .map_err(|error| CallError::Host {
-                reason: clipped(&format!("{error:#}")),
-            })?;
+        let store = self.guest.store(&self.meter, world);
+        let mut store = store.map_err(|e| in_host(&e))?;
         self.arm(&mut store, self.span());
         Ok(store)
+    }
+
+    /// Sets every limit of this call in the store of a kept instance.
+    pub(crate) fn adopt(&self, store: &mut Store<Host>) -> Result<(), CallError> {
+        let renewed = self.guest.renew(store, &self.meter);
+        renewed.map_err(|e| in_host(&e))?;
+        self.arm(store, self.span());
+        Ok(())
     }
 
     /// The time that the whole call has.
@@ -209,7 +214,18 @@ impl Call {
     /// Writes the record. A failure is published before the store goes, and with it the guest's
     /// end of every stream.
     pub(crate) fn end(mut self, store: Option<Store<Host>>, outcome: CallOutcome) {
-        if let Some(store) = &store {
+        self.conclude(store.as_ref(), outcome);
+        drop(store);
+    }
+
+    /// As [`Self::end`] for a call that completed, but the instance lives on, with its slots.
+    pub(crate) fn end_keeping(mut self, store: &Store<Host>) -> Option<Slots> {
+        self.conclude(Some(store), CallOutcome::Completed);
+        self.place.take_slots()
+    }
+
+    fn conclude(&mut self, store: Option<&Store<Host>>, outcome: CallOutcome) {
+        if let Some(store) = store {
             self.note_fuel(store);
         }
         if let CallOutcome::Failed(error) = &outcome {
@@ -219,7 +235,6 @@ impl Call {
             self.wall = Some(self.meter.wall());
         }
         self.outcome = outcome;
-        drop(store);
     }
 
     fn breached(&self, breach: Breach) -> CallError {
@@ -270,6 +285,12 @@ impl Drop for Call {
             memory_peak_bytes: self.meter.memory(),
             outcome,
         });
+    }
+}
+
+fn in_host(error: &Error) -> CallError {
+    CallError::Host {
+        reason: clipped(&format!("{error:#}")),
     }
 }
 

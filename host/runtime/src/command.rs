@@ -1,12 +1,13 @@
 //! Commands: one run of `wasi:cli/run` per call.
 
-use wasmtime_wasi::p2::bindings::CommandPre;
+use futures::future::poll_fn;
+use wasmtime::Store;
 
 use crate::call::Call;
 use crate::errors::CallError;
 use crate::host::Host;
 use crate::observer::{CallKind, CallOutcome};
-use crate::replica::{Driver, Replica};
+use crate::replica::{CommandPre, Driver, Replica};
 use types::ComponentKind;
 
 /// What a command ended with; 0 is success.
@@ -47,8 +48,22 @@ impl Replica {
     }
 }
 
-async fn run(pre: &CommandPre<Host>, store: &mut wasmtime::Store<Host>) -> wasmtime::Result<u8> {
-    let command = pre.instantiate_async(&mut *store).await?;
-    let result = command.wasi_cli_run().call_run(store).await?;
+async fn run(pre: &CommandPre, store: &mut Store<Host>) -> wasmtime::Result<u8> {
+    let result = match pre {
+        CommandPre::P2(pre) => {
+            let command = pre.instantiate_async(&mut *store).await?;
+            command.wasi_cli_run().call_run(store).await?
+        }
+        CommandPre::P3(pre) => {
+            let command = pre.instantiate_async(&mut *store).await?;
+            let run = store.run_concurrent(async |accessor| {
+                let result = command.wasi_cli_run().call_run(accessor).await?;
+                // What it does after it has returned its result is part of the run.
+                poll_fn(|context| accessor.poll_no_interesting_tasks(context)).await;
+                Ok::<_, wasmtime::Error>(result)
+            });
+            run.await??
+        }
+    };
     Ok(u8::from(result.is_err()))
 }

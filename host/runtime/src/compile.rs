@@ -123,9 +123,11 @@ impl CompileCache {
     }
 
     /// How far a component is; none if it is ready, or nobody asked for it.
-    pub(crate) fn progress(&self, artifact: Digest, profile: Profile) -> Option<CompileProgress> {
+    /// For whatever profile it is.
+    pub(crate) fn progress(&self, artifact: Digest) -> Option<CompileProgress> {
         let entries = self.entries();
-        entries.get(&(artifact, profile))?.progress.read()
+        let mut of_artifact = entries.iter().filter(|((of, _), _)| *of == artifact);
+        of_artifact.find_map(|(_, entry)| entry.progress.read())
     }
 
     pub(crate) fn stats(&self) -> CompileStats {

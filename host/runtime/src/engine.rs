@@ -16,37 +16,51 @@ use crate::bounds::{
 };
 use crate::capability;
 use crate::host::Host;
+use crate::inspect::Inspection;
 use crate::runtime::RuntimeConfig;
 
-/// How a component is compiled. Counting fuel slows all code, so only what has a budget pays; one
-/// form of NaN slows float code several times, so only what must be repeatable pays for that.
-///
-/// Guests of WASI 0.3 will need a profile of their own: component-model concurrency makes every
-/// call three times slower, also for guests that do not use it.
+/// How a component is compiled, so that only those pay for a feature that use it: counting fuel
+/// slows all code, one form of NaN slows float code several times, and component-model concurrency
+/// makes every call three times slower, also for guests of WASI 0.2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Profile {
     /// Epochs only.
     Fast,
     /// Epochs and fuel.
     Metered,
+    /// Epochs and component-model concurrency: WASI 0.3 beside 0.2.
+    Async,
+    /// Epochs, component-model concurrency and fuel.
+    AsyncMetered,
     /// Epochs and fuel, one form of NaN, one meaning of relaxed SIMD, virtual clocks: the same
-    /// component, input and seed give the same bytes and the same fuel.
+    /// component, input and seed give the same bytes and the same fuel. WASI 0.2 only.
     Deterministic,
 }
 
 impl Profile {
     /// The profile that this component needs.
     #[must_use]
-    pub const fn of(spec: &ComponentSpec) -> Self {
-        match (spec.deterministic_seed, spec.limits.fuel) {
-            (Some(_), _) => Self::Deterministic,
-            (None, Some(_)) => Self::Metered,
-            (None, None) => Self::Fast,
+    pub const fn of(spec: &ComponentSpec, inspection: &Inspection) -> Self {
+        if spec.deterministic_seed.is_some() {
+            return Self::Deterministic;
+        }
+        match (inspection.concurrent, spec.limits.fuel) {
+            (false, None) => Self::Fast,
+            (false, Some(_)) => Self::Metered,
+            (true, None) => Self::Async,
+            (true, Some(_)) => Self::AsyncMetered,
         }
     }
 
     const fn counts_fuel(self) -> bool {
-        matches!(self, Self::Metered | Self::Deterministic)
+        matches!(
+            self,
+            Self::Metered | Self::AsyncMetered | Self::Deterministic
+        )
+    }
+
+    const fn concurrent(self) -> bool {
+        matches!(self, Self::Async | Self::AsyncMetered)
     }
 }
 
@@ -60,7 +74,7 @@ impl ProfiledEngine {
     pub(crate) fn new(config: &RuntimeConfig, profile: Profile) -> wasmtime::Result<Self> {
         let engine = Engine::new(&engine_config(config, profile))?;
         let mut linker = Linker::new(&engine);
-        capability::link(&mut linker)?;
+        capability::link(&mut linker, profile.concurrent())?;
         if profile == Profile::Deterministic {
             capability::link_virtual_clocks(&mut linker)?;
         }
@@ -75,7 +89,9 @@ fn engine_config(config: &RuntimeConfig, profile: Profile) -> Config {
         .strategy(Strategy::Cranelift)
         .parallel_compilation(true)
         .wasm_component_model(true)
-        .concurrency_support(false)
+        // Both: the first is what calls pay for, the second what code may use.
+        .concurrency_support(profile.concurrent())
+        .wasm_component_model_async(profile.concurrent())
         .epoch_interruption(true)
         .consume_fuel(profile.counts_fuel())
         .max_wasm_stack(WASM_STACK_BYTES)

@@ -10,6 +10,13 @@ use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_config::{WasiConfig, WasiConfigVariables};
+use wasmtime_wasi_http::p2::body::{
+    HostFutureTrailers, HostIncomingBody, HostIncomingBodyStream, HostOutgoingBody,
+};
+use wasmtime_wasi_http::p2::types::{
+    HostIncomingRequest, HostOutgoingResponse, HostResponseOutparam,
+};
+use wasmtime_wasi_http::p3;
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::bounds::{HANDLES_MAX, HOSTCALL_BYTES_MAX, RANDOM_BYTES_MAX, RESOURCES_MAX};
@@ -112,8 +119,22 @@ impl Guest {
         store.limiter(|host| &mut host.limiter);
         store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
         store.set_max_component_handles(HANDLES_MAX);
+        if let Some(table) = store.concurrent_resource_table() {
+            table.set_max_capacity(HANDLES_MAX);
+        }
         self.refuel(&mut store)?;
         Ok(store)
+    }
+
+    /// Makes the store of a kept instance the next call's: a full budget, a meter of its own. What
+    /// the instance holds in memory goes on counting against its limits.
+    pub(crate) fn renew(
+        &self,
+        store: &mut Store<Host>,
+        meter: &Arc<Meter>,
+    ) -> wasmtime::Result<()> {
+        store.data_mut().serve(meter);
+        self.refuel(store)
     }
 
     /// Gives the budget of one call.
@@ -144,8 +165,8 @@ impl Guest {
 impl Host {
     /// Charges what follows to another call.
     pub(crate) fn serve(&mut self, meter: &Arc<Meter>) {
-        self.limiter.charge(Arc::clone(meter));
-        self.outgoing.charge(Arc::clone(meter));
+        self.limiter.account_to(Arc::clone(meter));
+        self.outgoing.account_to(Arc::clone(meter));
     }
 
     pub(crate) fn virtual_clock(&self) -> Option<Clock> {
@@ -154,6 +175,22 @@ impl Host {
 
     pub(crate) fn config(&mut self) -> WasiConfig<'_> {
         WasiConfig::new(&self.guest.config)
+    }
+
+    /// Whether the guest gave back the request, the response and all bodies. What it keeps of
+    /// them would keep a client's connection, or let a client wait for a body that nobody ends.
+    pub(crate) fn is_clear(&mut self) -> bool {
+        !self.table.iter_mut().any(|entry| {
+            entry.is::<HostIncomingRequest>()
+                || entry.is::<HostResponseOutparam>()
+                || entry.is::<HostIncomingBody>()
+                || entry.is::<HostIncomingBodyStream>()
+                || entry.is::<HostFutureTrailers>()
+                || entry.is::<HostOutgoingResponse>()
+                || entry.is::<HostOutgoingBody>()
+                || entry.is::<p3::Request>()
+                || entry.is::<p3::Response>()
+        })
     }
 }
 

@@ -1,30 +1,58 @@
-//! HTTP: one request, one fresh instance, bodies streaming both ways. Knows no sockets.
+//! HTTP: one request and the instance that answers it, bodies streaming both ways. Knows no
+//! sockets and no version of `wasi:http`.
 
 use std::fmt::Display;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Request, Response, header, uri};
+use http::{Request, Response, header};
 use http_body::Body;
 use http_body_util::BodyExt;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use types::ComponentKind;
 use wasmtime::Store;
-use wasmtime_wasi_http::p2::bindings::ProxyPre;
-use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
-use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
-use wasmtime_wasi_http::{Error, WasiHttpView};
+use wasmtime_wasi_http::{Error, WasiBody, p2, p3};
 
 use crate::call::Call;
 use crate::errors::{CallError, clipped};
 use crate::host::Host;
 use crate::http_response::ResponseBody;
+use crate::kept::Live;
 use crate::observer::{CallKind, CallOutcome};
 use crate::replica::{Driver, Replica, Shared};
+use crate::{http_0_2, http_0_3};
 
-/// What a guest answers with.
-type Answer = Result<Response<HyperOutgoingBody>, ErrorCode>;
+/// A linked service of either version of `wasi:http`.
+pub(crate) enum ServicePre {
+    P2(p2::bindings::ProxyPre<Host>),
+    P3(p3::bindings::ServicePre<Host>),
+}
+
+/// An instance of it.
+pub(crate) enum Service {
+    P2(p2::bindings::Proxy),
+    P3(p3::bindings::Service),
+}
+
+impl ServicePre {
+    async fn instantiate(&self, store: &mut Store<Host>) -> wasmtime::Result<Service> {
+        Ok(match self {
+            Self::P2(pre) => Service::P2(pre.instantiate_async(store).await?),
+            Self::P3(pre) => Service::P3(pre.instantiate_async(store).await?),
+        })
+    }
+}
+
+/// What a guest answers with: a response, or the text of an error code.
+pub(crate) type Answer = Result<Answered, String>;
+
+/// A response on its way.
+pub(crate) struct Answered {
+    pub(crate) response: Response<WasiBody>,
+    /// Told when its body has ended, where the guest's work depends on that.
+    pub(crate) ended: Option<oneshot::Sender<()>>,
+}
 
 /// Stops a call's task unless it was let go.
 pub(crate) struct CancelOnDrop(Option<AbortHandle>);
@@ -44,8 +72,15 @@ impl CancelOnDrop {
     }
 }
 
+/// A call and the kept instance that it has, in the order in which they must go.
+struct Begun {
+    live: Option<Live>,
+    call: Call,
+}
+
 impl Replica {
-    /// Has a fresh instance answer `request`.
+    /// Has an instance answer `request`: a fresh one, or one that has answered before if the
+    /// component's `requests_per_instance` allows it.
     ///
     /// Returns when the guest has set its response; the bodies go on streaming. Dropping the
     /// future, or the response's body before its end, stops the guest.
@@ -61,20 +96,19 @@ impl Replica {
             return Err(self.wrong_kind(ComponentKind::Http));
         };
         check_authority(&request)?;
-        let place = self.shared.admission.place().await?;
-        let call = Call::begin(&self.shared.guest, CallKind::Http, place);
-        let meter = Arc::clone(call.meter());
+        let begun = self.begin().await?;
+        let meter = Arc::clone(begun.call.meter());
         let (respond, response) = oneshot::channel();
-        let serve = serve(Arc::clone(&self.shared), call, request, respond);
+        let serve = serve(Arc::clone(&self.shared), begun, request, respond);
         // Boxed: a task's future is moved several times on its way, and this one is large.
         let task = tokio::spawn(Box::pin(serve));
         let cancel = CancelOnDrop(Some(task.abort_handle()));
         match response.await {
-            Ok(Ok(response)) => Ok(ResponseBody::wrap(response, meter, cancel)),
+            Ok(Ok(answered)) => Ok(ResponseBody::wrap(answered, meter, cancel)),
             Ok(Err(code)) => {
                 cancel.let_go();
                 Err(CallError::GuestError {
-                    code: clipped(&format!("{code:?}")),
+                    code: clipped(&code),
                 })
             }
             // The guest is gone without an answer.
@@ -86,6 +120,16 @@ impl Replica {
                 }),
             },
         }
+    }
+
+    async fn begin(&self) -> Result<Begun, CallError> {
+        let admission = &self.shared.admission;
+        let (place, live) = match &self.shared.reuse {
+            Some(reuse) => admission.place_or_kept(|| reuse.kept.take()).await?,
+            None => (admission.place().await?, None),
+        };
+        let call = Call::begin(&self.shared.guest, CallKind::Http, place);
+        Ok(Begun { live, call })
     }
 }
 
@@ -105,7 +149,7 @@ fn check_authority<B>(request: &Request<B>) -> Result<(), CallError> {
 
 async fn serve<B>(
     shared: Arc<Shared>,
-    call: Call,
+    begun: Begun,
     request: Request<B>,
     respond: oneshot::Sender<Answer>,
 ) -> Result<(), CallError>
@@ -116,11 +160,17 @@ where
     let Driver::Http(pre) = &shared.driver else {
         return Err(CallError::NoResponse);
     };
-    let (store, result) = match call.store() {
-        Ok(mut store) => {
-            let answer = Box::pin(answer(pre, &mut store, &call, request, respond));
+    // In this order: the instance must go before its place does.
+    let call = begun.call;
+    let live = match begun.live {
+        Some(mut live) => call.adopt(&mut live.store).map(|()| live),
+        None => call.store().map(Live::fresh),
+    };
+    let (live, result) = match live {
+        Ok(mut live) => {
+            let answer = Box::pin(answer(pre, &mut live, &call, request, respond));
             let result = call.drive(answer).await;
-            (Some(store), result)
+            (Some(live), result)
         }
         Err(error) => (None, Err(error)),
     };
@@ -128,17 +178,37 @@ where
         Ok(()) if !call.meter().responded() => Err(CallError::NoResponse),
         other => other,
     };
-    let outcome = match &result {
-        Ok(()) => CallOutcome::Completed,
-        Err(error) => CallOutcome::Failed(error.clone()),
-    };
-    call.end(store, outcome);
+    match (&result, live) {
+        (Ok(()), Some(live)) => rest(&shared, call, live),
+        (Ok(()), None) => call.end(None, CallOutcome::Completed),
+        (Err(error), live) => {
+            let outcome = CallOutcome::Failed(error.clone());
+            call.end(live.map(|live| live.store), outcome);
+        }
+    }
     result
 }
 
+/// The end of a call that completed: its instance is kept if it may serve again, else dropped.
+fn rest(shared: &Shared, call: Call, mut live: Live) {
+    live.served += 1;
+    let reuse = shared.reuse.as_ref();
+    let reuse = reuse.filter(|reuse| {
+        live.served < reuse.requests_max.get()
+            && !call.meter().answered_with_error()
+            && live.store.data_mut().is_clear()
+    });
+    let Some(reuse) = reuse else {
+        return call.end(Some(live.store), CallOutcome::Completed);
+    };
+    if let Some(slots) = call.end_keeping(&live.store) {
+        reuse.kept.keep(live, slots);
+    }
+}
+
 async fn answer<B>(
-    pre: &ProxyPre<Host>,
-    store: &mut Store<Host>,
+    pre: &ServicePre,
+    live: &mut Live,
     call: &Call,
     request: Request<B>,
     respond: oneshot::Sender<Answer>,
@@ -147,23 +217,17 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Display,
 {
-    let scheme = match request.uri().scheme() {
-        Some(scheme) if *scheme == uri::Scheme::HTTPS => Scheme::Https,
-        _ => Scheme::Http,
-    };
     let request = request
         .map(|body| body.map_err(|error| Error::InternalError(Some(clipped(&error.to_string())))));
-    let mut http = store.data_mut().http();
-    let request = http.new_incoming_request(scheme, request)?;
-    let meter = Arc::clone(call.meter());
-    let out = http.new_response_outparam_from_callback(move |answer| {
-        meter.set_responded();
-        // Nobody listens when the client has gone: the guest is being stopped then.
-        let _ = respond.send(answer);
-    })?;
-    let proxy = pre.instantiate_async(&mut *store).await?;
-    proxy
-        .wasi_http_incoming_handler()
-        .call_handle(store, request, out)
-        .await
+    let Live { store, service, .. } = live;
+    if service.is_none() {
+        *service = Some(pre.instantiate(store).await?);
+    }
+    match service {
+        Some(Service::P2(proxy)) => http_0_2::answer(proxy, store, call, request, respond).await,
+        Some(Service::P3(service)) => {
+            http_0_3::answer(service, store, call, request, respond).await
+        }
+        None => Ok(()),
+    }
 }

@@ -8,20 +8,23 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::{Response, header};
 use http_body::{Body, Frame, SizeHint};
-use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
+use tokio::sync::oneshot;
+use wasmtime_wasi_http::WasiBody;
 
 use crate::errors::{CallError, clipped};
-use crate::http_call::CancelOnDrop;
+use crate::http_call::{Answered, CancelOnDrop};
 use crate::meter::Meter;
 
 /// A response body as the guest writes it. Dropped before its end, it stops the guest.
 pub struct ResponseBody {
-    body: HyperOutgoingBody,
+    body: WasiBody,
     meter: Arc<Meter>,
     /// What `content-length` still promises: servers do not read on after that.
     remaining: Option<u64>,
     /// Until the end.
     cancel: Option<CancelOnDrop>,
+    /// Told at the end.
+    ended: Option<oneshot::Sender<()>>,
 }
 
 impl std::fmt::Debug for ResponseBody {
@@ -48,10 +51,11 @@ pub enum ResponseBodyError {
 
 impl ResponseBody {
     pub(crate) fn wrap(
-        response: Response<HyperOutgoingBody>,
+        answered: Answered,
         meter: Arc<Meter>,
         cancel: CancelOnDrop,
     ) -> Response<Self> {
+        let Answered { response, ended } = answered;
         let length = response.headers().get(header::CONTENT_LENGTH);
         let remaining = length.and_then(|length| length.to_str().ok()?.parse().ok());
         response.map(|body| {
@@ -60,6 +64,7 @@ impl ResponseBody {
                 meter,
                 remaining,
                 cancel: Some(cancel),
+                ended,
             };
             if body.remaining == Some(0) || body.body.is_end_stream() {
                 body.complete();
@@ -71,6 +76,10 @@ impl ResponseBody {
     fn complete(&mut self) {
         if let Some(cancel) = self.cancel.take() {
             cancel.let_go();
+        }
+        if let Some(ended) = self.ended.take() {
+            // A guest that failed in the meantime does not wait for it.
+            let _ = ended.send(());
         }
     }
 

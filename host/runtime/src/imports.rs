@@ -5,7 +5,7 @@ use std::fmt;
 
 use types::{ComponentKind, ComponentSpec};
 
-use crate::capability::{PACKAGES, Package};
+use crate::capability::{Package, packages};
 use crate::inspect::{ImportName, Inspection};
 
 /// An interface that guests can be linked to.
@@ -55,6 +55,14 @@ pub enum ImportRefusal {
         "`deterministic_seed` is for libraries and commands: in which pieces a request comes to an http component cannot be repeated"
     )]
     HttpNotRepeatable,
+    /// A deterministic component that imports concurrency.
+    #[error(
+        "import `{import}` is of WASI 0.3, where the order of events cannot be repeated: remove `deterministic_seed` from the manifest, or build the component for WASI 0.2"
+    )]
+    ConcurrentNotRepeatable {
+        /// As the binary writes it.
+        import: ImportName,
+    },
     /// The interface reaches outside the component, whose results must be repeatable.
     #[error(
         "import `{import}` reaches beyond the component, so its results could not be repeated: remove `deterministic_seed` from the manifest, or the import from the component"
@@ -73,7 +81,7 @@ impl fmt::Display for Offer {
 
 /// Everything that guests can be linked to.
 pub fn offered_interfaces() -> impl Iterator<Item = Offer> {
-    PACKAGES.iter().flat_map(|package| {
+    packages().flat_map(|package| {
         package.interfaces.iter().map(|interface| Offer {
             package: package.name,
             interface,
@@ -108,8 +116,7 @@ fn refusal(import: &ImportName, spec: &ComponentSpec) -> Option<ImportRefusal> {
     let import = import.clone();
     let (name, interface) = import.interface().split_once('/').unwrap_or_default();
     let wanted = import.version().unwrap_or("none");
-    let offers: Vec<&Package> = PACKAGES
-        .iter()
+    let offers: Vec<&Package> = packages()
         .filter(|package| package.name == name && package.interfaces.contains(&interface))
         .collect();
     if offers.is_empty() {
@@ -124,6 +131,9 @@ fn refusal(import: &ImportName, spec: &ComponentSpec) -> Option<ImportRefusal> {
             offered,
         });
     };
+    if spec.deterministic_seed.is_some() && package.version.starts_with("0.3.") {
+        return Some(ImportRefusal::ConcurrentNotRepeatable { import });
+    }
     let grant = package.grant.as_ref()?;
     if spec.deterministic_seed.is_some() && grant.interfaces.contains(&interface) {
         return Some(ImportRefusal::NotRepeatable { import });

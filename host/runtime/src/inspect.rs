@@ -4,10 +4,11 @@
 use std::fmt;
 
 use types::ComponentKind;
-use wasmparser::component_types::ComponentEntityType;
+use wasmparser::component_types::{ComponentEntityType, ComponentFuncType};
 use wasmparser::types::{Types, TypesRef};
 use wasmparser::{
-    Encoding, FuncValidatorAllocations, Parser, Payload, ValidPayload, Validator, WasmFeatures,
+    CanonicalFunction, CanonicalOption, Encoding, FuncValidatorAllocations, Parser, Payload,
+    ValidPayload, Validator, WasmFeatures,
 };
 
 use crate::bounds::{COMPONENT_BYTES_MAX, INTERFACE_ITEMS_MAX};
@@ -23,6 +24,19 @@ pub struct Inspection {
     pub imports: Vec<ImportName>,
     /// Every function it offers, in its own order.
     pub exports: Vec<ExportSignature>,
+    /// Whether it uses component-model concurrency: WASI 0.3, async functions, streams, futures.
+    pub concurrent: bool,
+}
+
+impl Inspection {
+    /// Whether it exports functions of `interface` in a version that begins like this.
+    pub(crate) fn exports_interface(&self, interface: &str, version: &str) -> bool {
+        self.exports.iter().any(|export| {
+            let name = export.name.split_once('#').map(|(name, _)| name);
+            let found = name.and_then(|name| name.split_once('@'));
+            found.is_some_and(|(name, found)| name == interface && found.starts_with(version))
+        })
+    }
 }
 
 /// An import as the binary writes it: `wasi:http/outgoing-handler@0.2.3`.
@@ -174,13 +188,20 @@ fn inspect_with(bytes: &[u8], functions_too: bool) -> Result<Inspection, Inspect
     let types = types.as_ref();
     let imports: Vec<_> = names.imports.into_iter().map(ImportName).collect();
     let mut exports = Vec::new();
+    let mut concurrent = names.concurrent;
     for name in &names.exports {
-        list_functions(types, name, &mut exports)?;
+        concurrent |= list_functions(types, name, &mut exports)?;
     }
+    // Types alone do not show it: an interface of 0.3 can be used without its async functions.
+    concurrent |= imports.iter().any(|import| {
+        let version = import.version().unwrap_or_default();
+        import.interface().starts_with("wasi:") && version.starts_with("0.3.")
+    });
     Ok(Inspection {
         kind: kind(&names.exports),
         imports,
         exports,
+        concurrent,
     })
 }
 
@@ -194,15 +215,15 @@ fn guess(bytes: &[u8]) -> &'static str {
     }
 }
 
-/// The names of the outermost component.
+/// The names of the outermost component, and whether any part of it is concurrent.
 #[derive(Default)]
 struct Names {
     imports: Vec<String>,
     exports: Vec<String>,
+    concurrent: bool,
 }
 
-/// What the engine runs, and component-model concurrency: a component of WASI 0.3 is then refused
-/// for its imports, which tells its author more than a refused instruction.
+/// What the engines run, component-model concurrency included.
 fn features() -> WasmFeatures {
     let mut features = WasmFeatures::WASM3 | WasmFeatures::COMPONENT_MODEL | WasmFeatures::CM_ASYNC;
     features.remove(WasmFeatures::GC_TYPES | WasmFeatures::EXCEPTIONS | WasmFeatures::THREADS);
@@ -219,6 +240,11 @@ fn validate(bytes: &[u8], functions_too: bool) -> Result<(Types, Names), Inspect
         let payload = payload.map_err(invalid)?;
         if depth == 0 {
             note_names(&payload, &mut names)?;
+        }
+        if let Payload::ComponentCanonicalSection(section) = &payload {
+            for function in section.clone() {
+                names.concurrent |= is_concurrent(&function.map_err(invalid)?);
+            }
         }
         match &payload {
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
@@ -268,6 +294,19 @@ fn note_names(payload: &Payload<'_>, names: &mut Names) -> Result<(), InspectErr
     }
 }
 
+/// Everything beyond plain calls and resources came with concurrency.
+fn is_concurrent(function: &CanonicalFunction) -> bool {
+    match function {
+        CanonicalFunction::Lift { options, .. } | CanonicalFunction::Lower { options, .. } => {
+            options.contains(&CanonicalOption::Async)
+        }
+        CanonicalFunction::ResourceNew { .. }
+        | CanonicalFunction::ResourceDrop { .. }
+        | CanonicalFunction::ResourceRep { .. } => false,
+        _ => true,
+    }
+}
+
 fn bounded(what: &'static str, count: usize) -> Result<(), InspectError> {
     let max = INTERFACE_ITEMS_MAX;
     if count > max {
@@ -284,22 +323,33 @@ fn invalid(error: wasmparser::BinaryReaderError) -> InspectError {
     }
 }
 
+/// Lists what `name` exports; whether any of it is async.
 fn list_functions(
     types: TypesRef<'_>,
     name: &str,
     exports: &mut Vec<ExportSignature>,
-) -> Result<(), InspectError> {
+) -> Result<bool, InspectError> {
+    let is_async = |id| {
+        types
+            .get(id)
+            .is_some_and(|ty: &ComponentFuncType| ty.async_)
+    };
+    let mut concurrent = false;
     match types.component_item_for_export(name).map(|item| item.ty) {
-        Some(ComponentEntityType::Func(id)) => exports.push(ExportSignature {
-            name: name.to_owned(),
-            signature: wit_text::signature(types, id),
-        }),
+        Some(ComponentEntityType::Func(id)) => {
+            concurrent |= is_async(id);
+            exports.push(ExportSignature {
+                name: name.to_owned(),
+                signature: wit_text::signature(types, id),
+            });
+        }
         Some(ComponentEntityType::Instance(id)) => {
             let Some(instance) = types.get(id) else {
-                return Ok(());
+                return Ok(false);
             };
             for (function, item) in &instance.exports {
                 if let ComponentEntityType::Func(id) = item.ty {
+                    concurrent |= is_async(id);
                     exports.push(ExportSignature {
                         name: format!("{name}#{function}"),
                         signature: wit_text::signature(types, id),
@@ -310,7 +360,8 @@ fn list_functions(
         }
         _ => {}
     }
-    bounded("exported functions", exports.len())
+    bounded("exported functions", exports.len())?;
+    Ok(concurrent)
 }
 
 fn kind(exports: &[String]) -> ComponentKind {
@@ -319,7 +370,7 @@ fn kind(exports: &[String]) -> ComponentKind {
             .iter()
             .any(|name| name.split('@').next().is_some_and(|name| name == interface))
     };
-    if has("wasi:http/incoming-handler") {
+    if has("wasi:http/incoming-handler") || has("wasi:http/handler") {
         ComponentKind::Http
     } else if has("wasi:cli/run") {
         ComponentKind::Command

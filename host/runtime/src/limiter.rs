@@ -34,8 +34,8 @@ impl InstanceLimiter {
         }
     }
 
-    /// Reports to another call from now on.
-    pub(crate) fn charge(&mut self, meter: Arc<Meter>) {
+    /// From now on `meter` is told; what the instance has so far still counts.
+    pub(crate) fn account_to(&mut self, meter: Arc<Meter>) {
         meter.set_memory(self.memory_bytes);
         self.meter = meter;
     }

@@ -45,6 +45,7 @@ pub(crate) struct Meter {
     denials: AtomicU32,
     failure: OnceLock<CallError>,
     responded: AtomicBool,
+    answered_with_error: AtomicBool,
 }
 
 impl Meter {
@@ -70,6 +71,7 @@ impl Meter {
             denials: AtomicU32::new(0),
             failure: OnceLock::new(),
             responded: AtomicBool::new(false),
+            answered_with_error: AtomicBool::new(false),
         }
     }
 
@@ -188,8 +190,14 @@ impl Meter {
         self.failure.get()
     }
 
-    pub(crate) fn set_responded(&self) {
+    pub(crate) fn set_responded(&self, with_error: bool) {
+        self.answered_with_error
+            .store(with_error, Ordering::Relaxed);
         self.responded.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn answered_with_error(&self) -> bool {
+        self.answered_with_error.load(Ordering::Relaxed)
     }
 
     pub(crate) fn responded(&self) -> bool {

@@ -2,18 +2,19 @@
 //! of where it was placed or why.
 
 use std::fmt;
-use std::num::NonZeroU64;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use types::{ByteSize, ComponentKind, ComponentSpec, LimitsError, Name};
 use wasmtime::component::InstancePre;
-use wasmtime_wasi::p2::bindings::CommandPre;
+use wasmtime_wasi::p2::bindings::CommandPre as Command02;
+use wasmtime_wasi::p3::bindings::CommandPre as Command03;
 use wasmtime_wasi_config::WasiConfigVariables;
-use wasmtime_wasi_http::p2::bindings::ProxyPre;
+use wasmtime_wasi_http::p2::bindings::ProxyPre as Http02;
+use wasmtime_wasi_http::p3::bindings::ServicePre as Http03;
 
 use crate::admission::Admission;
 use crate::bounds::{DETERMINISTIC_FUEL, TRIAL_TIME_MAX};
@@ -27,11 +28,15 @@ use crate::engine::Profile;
 use crate::errors::{CallError, clipped};
 use crate::gate::Gate;
 use crate::host::{Guest, Host};
+use crate::http_call::ServicePre;
 use crate::imports::{self, ImportRefusal};
+use crate::inspect::Inspection;
 use crate::invoke::Export;
+use crate::kept::Kept;
 use crate::lifecycle::{Functions, Lifecycle, StateError, millis};
 use crate::log::Log;
 use crate::observer::{CallKind, CallOutcome, Observer};
+use crate::pool::Pool;
 use crate::services::Services;
 use crate::ticker::Ticker;
 
@@ -149,10 +154,34 @@ pub struct DrainReport {
 
 /// How a component's own entry point is called.
 pub(crate) enum Driver {
-    Http(ProxyPre<Host>),
-    Command(CommandPre<Host>),
+    Http(ServicePre),
+    Command(CommandPre),
     Worker(MessagingCorePre<Host>),
     Library,
+}
+
+/// A command of either version of WASI.
+pub(crate) enum CommandPre {
+    P2(Command02<Host>),
+    P3(Command03<Host>),
+}
+
+/// For a replica whose instances answer more than one request.
+pub(crate) struct Reuse {
+    pub(crate) kept: Arc<Kept>,
+    /// Per instance.
+    pub(crate) requests_max: NonZeroU32,
+}
+
+impl Reuse {
+    fn of(spec: &ComponentSpec, pool: &Arc<Pool>) -> Option<Self> {
+        let requests_max = spec.requests_per_instance;
+        let reused = spec.kind == ComponentKind::Http && requests_max.get() > 1;
+        reused.then(|| Self {
+            kept: Kept::new(pool),
+            requests_max,
+        })
+    }
 }
 
 pub(crate) struct Shared {
@@ -165,6 +194,7 @@ pub(crate) struct Shared {
     pub(crate) exports: Vec<Export>,
     /// Of a stateful library.
     pub(crate) lifecycle: Option<Lifecycle>,
+    pub(crate) reuse: Option<Reuse>,
     log: Arc<Log>,
 }
 
@@ -184,8 +214,7 @@ impl fmt::Debug for Replica {
 
 /// What the node gives to every replica.
 pub(crate) struct Surroundings {
-    pub(crate) pool: Arc<Semaphore>,
-    pub(crate) pool_size: u32,
+    pub(crate) pool: Arc<Pool>,
     pub(crate) memory_max: ByteSize,
     pub(crate) ticker: Arc<Ticker>,
     pub(crate) tls: Arc<rustls::ClientConfig>,
@@ -214,7 +243,7 @@ impl Replica {
             .linker
             .instantiate_pre(&compiled.component)
             .map_err(|error| link_error(&error))?;
-        let driver = driver(spec.kind, &pre)?;
+        let driver = driver(spec.kind, &compiled.inspection, &pre)?;
         let pool = Arc::clone(&around.pool);
         let functions = Functions::find(&compiled, spec.kind).map_err(StartReplicaError::State)?;
         let lifecycle = match functions {
@@ -230,8 +259,9 @@ impl Replica {
         } else {
             compiled.slots
         };
-        let (gate, size) = (Arc::<Gate>::default(), around.pool_size);
-        let admission = Admission::new(&spec.limits, pool, size, slots, Arc::clone(&gate));
+        let gate = Arc::<Gate>::default();
+        let admission = Admission::new(&spec.limits, pool, slots, Arc::clone(&gate));
+        let reuse = Reuse::of(&spec, &around.pool);
         let log = Arc::new(Log::new(Arc::clone(&observer), spec.limits.log_rate));
         let exports = Export::all(&compiled);
         let kind = spec.kind;
@@ -246,6 +276,7 @@ impl Replica {
             driver,
             exports,
             lifecycle,
+            reuse,
             log,
         };
         let replica = Self {
@@ -338,7 +369,7 @@ impl Replica {
     /// replica get no grace: they cannot end.
     pub async fn drain(&self, grace: Duration) -> DrainReport {
         let before = self.in_flight();
-        self.shared.admission.close();
+        self.shared.close();
         if !self.is_paused() {
             self.shared.admission.idle(grace).await;
         }
@@ -353,8 +384,18 @@ impl Replica {
 
     /// Refuses new calls and stops those in flight, within a time slice where they compute.
     pub fn stop(&self) {
-        self.shared.admission.close();
+        self.shared.close();
         self.shared.guest.stop.cancel();
+    }
+}
+
+impl Shared {
+    /// Takes no more calls and keeps no more instances.
+    fn close(&self) {
+        self.admission.close();
+        if let Some(reuse) = &self.reuse {
+            reuse.kept.close();
+        }
     }
 }
 
@@ -370,11 +411,12 @@ fn check(config: &ReplicaConfig, around: &Surroundings) -> Result<(), StartRepli
     if limit > max {
         return Err(StartReplicaError::MemoryAbovePool { limit, max });
     }
-    if compiled.slots > around.pool_size {
-        let (needed, available) = (compiled.slots, around.pool_size);
+    if compiled.slots > around.pool.size() {
+        let (needed, available) = (compiled.slots, around.pool.size());
         return Err(StartReplicaError::PoolTooSmall { needed, available });
     }
-    let (found, needed) = (compiled.profile, Profile::of(spec));
+    let needed = Profile::of(spec, &compiled.inspection);
+    let found = compiled.profile;
     if found != needed {
         return Err(StartReplicaError::Profile { found, needed });
     }
@@ -445,7 +487,7 @@ async fn residence(
 ) -> Result<Lifecycle, StartReplicaError> {
     let no_place = StartReplicaError::State(StateError::NoPlace);
     let state = services.state.clone().ok_or(no_place)?;
-    let slots = Arc::clone(&around.pool).acquire_many_owned(compiled.slots);
+    let slots = around.pool.take(compiled.slots);
     let Ok(Ok(slots)) = tokio::time::timeout(TRIAL_TIME_MAX, slots).await else {
         let waited = millis(TRIAL_TIME_MAX);
         let retry_after = TRIAL_TIME_MAX;
@@ -459,10 +501,25 @@ async fn residence(
     Ok(Lifecycle::new(functions, spec.artifact, state, with, slots))
 }
 
-fn driver(kind: ComponentKind, pre: &InstancePre<Host>) -> Result<Driver, StartReplicaError> {
+fn driver(
+    kind: ComponentKind,
+    inspection: &Inspection,
+    pre: &InstancePre<Host>,
+) -> Result<Driver, StartReplicaError> {
+    let has = |interface: &str| inspection.exports_interface(interface, "0.3.");
     match kind {
-        ComponentKind::Http => ProxyPre::new(pre.clone()).map(Driver::Http),
-        ComponentKind::Command => CommandPre::new(pre.clone()).map(Driver::Command),
+        ComponentKind::Http if has("wasi:http/handler") => {
+            Http03::new(pre.clone()).map(|pre| Driver::Http(ServicePre::P3(pre)))
+        }
+        ComponentKind::Http => {
+            Http02::new(pre.clone()).map(|pre| Driver::Http(ServicePre::P2(pre)))
+        }
+        ComponentKind::Command if has("wasi:cli/run") => {
+            Command03::new(pre.clone()).map(|pre| Driver::Command(CommandPre::P3(pre)))
+        }
+        ComponentKind::Command => {
+            Command02::new(pre.clone()).map(|pre| Driver::Command(CommandPre::P2(pre)))
+        }
         ComponentKind::Worker => MessagingCorePre::new(pre.clone()).map(Driver::Worker),
         ComponentKind::Library => Ok(Driver::Library),
     }

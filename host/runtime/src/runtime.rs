@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::Semaphore;
 use types::{ByteSize, ComponentSpec, Digest, Limits};
 
 use crate::bounds::INSTANCES_MAX;
@@ -14,6 +13,7 @@ use crate::engine::{Profile, ProfiledEngine};
 use crate::errors::clipped;
 use crate::imports::{self, ImportRefusal};
 use crate::inspect::{self, InspectError, Inspection};
+use crate::pool::Pool;
 use crate::progress::CompileProgress;
 use crate::replica::{Replica, ReplicaConfig, StartReplicaError, Surroundings};
 use crate::ticker::Ticker;
@@ -89,7 +89,8 @@ pub struct Runtime {
 struct Inner {
     config: RuntimeConfig,
     fast: Arc<ProfiledEngine>,
-    /// Each started with the first component that needs it.
+    /// The other profiles, each started with the first component that needs it: an engine
+    /// reserves a pool of its own, though the slots are counted over all of them.
     others: Mutex<HashMap<Profile, Arc<ProfiledEngine>>>,
     cache: CompileCache,
     around: Surroundings,
@@ -143,10 +144,7 @@ impl Runtime {
         let ticker = Ticker::start().map_err(StartRuntimeError::Ticker)?;
         ticker.add(&fast.engine);
         let around = Surroundings {
-            pool: Arc::new(Semaphore::new(
-                usize::try_from(instances).unwrap_or(usize::MAX),
-            )),
-            pool_size: instances,
+            pool: Arc::new(Pool::new(instances)),
             memory_max: memory,
             ticker: Arc::new(ticker),
             tls: capability::tls_config().map_err(StartRuntimeError::Tls)?,
@@ -208,8 +206,8 @@ impl Runtime {
 
     /// How far a compilation is; none if it is done, or nobody asked for it.
     #[must_use]
-    pub fn compile_progress(&self, artifact: Digest, profile: Profile) -> Option<CompileProgress> {
-        self.inner.cache.progress(artifact, profile)
+    pub fn compile_progress(&self, artifact: Digest) -> Option<CompileProgress> {
+        self.inner.cache.progress(artifact)
     }
 
     /// What compiling has cost and the code cache has saved since the start.
@@ -226,10 +224,11 @@ impl Runtime {
         Replica::start(config, &self.inner.around).await
     }
 
-    /// Pool slots that are free now, of [`RuntimeConfig::instances_max`].
+    /// Pool slots that are free now, of [`RuntimeConfig::instances_max`]. Instances that are kept for
+    /// a next request hold theirs until somebody needs them.
     #[must_use]
     pub fn free_slots(&self) -> usize {
-        self.inner.around.pool.available_permits()
+        self.inner.around.pool.free()
     }
 
     fn engine(&self, profile: Profile) -> Result<Arc<ProfiledEngine>, CompileError> {

@@ -98,8 +98,8 @@ impl Outgoing {
         &self.meter
     }
 
-    /// Reports to another call from now on.
-    pub(crate) fn charge(&mut self, meter: Arc<Meter>) {
+    /// From now on `meter` is told. Connections that the guest left open still count.
+    pub(crate) fn account_to(&mut self, meter: Arc<Meter>) {
         self.meter = meter;
     }
 

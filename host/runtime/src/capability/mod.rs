@@ -12,6 +12,7 @@ mod random;
 mod socket_policy;
 mod sockets;
 mod virtual_clocks;
+mod wasi_0_3;
 
 pub(crate) use http::{Outgoing, OutgoingPolicy};
 pub(crate) use http_send::tls_config;
@@ -45,8 +46,8 @@ pub(crate) struct Grant {
     pub(crate) covers: fn(&Capability) -> bool,
 }
 
-/// Everything that a guest can be linked to. A package stands here once per version line.
-pub(crate) const PACKAGES: &[Package] = &[
+/// What any engine can link. A package stands here once per version line.
+const PACKAGES: &[Package] = &[
     cli::PACKAGE,
     clocks::PACKAGE,
     config::PACKAGE,
@@ -58,11 +59,20 @@ pub(crate) const PACKAGES: &[Package] = &[
     sockets::PACKAGE,
 ];
 
+/// Every package that a guest can be linked to.
+pub(crate) fn packages() -> impl Iterator<Item = &'static Package> {
+    PACKAGES.iter().chain(wasi_0_3::PACKAGES)
+}
+
 /// Adds every interface; what was not granted is refused before linking and denied when called.
-pub(crate) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    PACKAGES
-        .iter()
-        .try_for_each(|package| (package.link)(linker))
+/// Those of WASI 0.3 only where the engine is `concurrent`; their guests import 0.2 as well.
+pub(crate) fn link(linker: &mut Linker<Host>, concurrent: bool) -> wasmtime::Result<()> {
+    let add = |package: &Package| (package.link)(linker);
+    if concurrent {
+        packages().try_for_each(add)
+    } else {
+        PACKAGES.iter().try_for_each(add)
+    }
 }
 
 /// Puts clocks that only the guest moves in place of the machine's.

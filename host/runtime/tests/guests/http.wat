@@ -31,6 +31,7 @@
     (export "[method]incoming-body.stream" (func
       (param "self" (borrow $incoming-body)) (result (result (own $in)))))))
   (alias export $types "incoming-request" (type $request))
+  (alias export $types "incoming-body" (type $incoming-body))
   (alias export $types "response-outparam" (type $outparam))
 ;;{libc}
   (core func $fields (canon lower (func $types "[constructor]fields")))
@@ -50,6 +51,8 @@
     (memory $memory) (realloc $realloc)))
   (core func $drop-in (canon resource.drop $input-stream))
   (core func $drop-out (canon resource.drop $output-stream))
+  (core func $drop-request (canon resource.drop $request))
+  (core func $drop-incoming (canon resource.drop $incoming-body))
   (core module $main
     (import "libc" "memory" (memory 2))
     (import "libc" "heap" (global $heap (mut i32)))
@@ -65,6 +68,8 @@
     (import "host" "put" (func $put (param i32 i32 i32 i32)))
     (import "host" "drop-in" (func $drop-in (param i32)))
     (import "host" "drop-out" (func $drop-out (param i32)))
+    (import "host" "drop-request" (func $drop-request (param i32)))
+    (import "host" "drop-incoming" (func $drop-incoming (param i32)))
     (data (i32.const 1024) "hello, world\n")
     ;; The own handle in a `result` that a call left at 0.
     (func $ok (result i32)
@@ -95,7 +100,9 @@
       (export "finish" (func $finish)) (export "set" (func $set))
       (export "consume" (func $consume)) (export "stream" (func $stream))
       (export "read" (func $read)) (export "put" (func $put))
-      (export "drop-in" (func $drop-in)) (export "drop-out" (func $drop-out))))))
+      (export "drop-in" (func $drop-in)) (export "drop-out" (func $drop-out))
+      (export "drop-request" (func $drop-request))
+      (export "drop-incoming" (func $drop-incoming))))))
   (func $handle (param "request" (own $request)) (param "response-out" (own $outparam))
     (canon lift (core func $main "handle")))
   (instance $handler (export "handle" (func $handle)))

@@ -179,7 +179,7 @@ async fn progress_is_seen_while_others_wait() {
     let bytes = guest("library");
     let artifact = Digest::of(&bytes);
     let phase = |runtime: &Runtime| {
-        let progress = runtime.compile_progress(artifact, Profile::Fast);
+        let progress = runtime.compile_progress(artifact);
         progress.map(|progress| progress.phase)
     };
     assert_eq!(phase(&runtime), None);

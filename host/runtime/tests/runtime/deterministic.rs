@@ -119,9 +119,10 @@ async fn what_reaches_beyond_the_component_is_refused() {
     let bytes = crate::harness::assemble(
         r#"(component (import "wasi:http/outgoing-handler@0.2.0" (instance)))"#,
     );
+    let inspection = runtime.inspect(&bytes).unwrap();
     let started = crate::harness::try_start(&runtime, bytes, Vec::new(), |spec| {
         spec.deterministic_seed = Some(1);
-        assert_eq!(Profile::of(spec), Profile::Deterministic);
+        assert_eq!(Profile::of(spec, &inspection), Profile::Deterministic);
     })
     .await;
     let Some(StartReplicaError::Imports(refusals)) = started.err() else {

@@ -99,11 +99,14 @@ fn text(frame: &str, slot: &str, main: &str) -> String {
     text
 }
 
-/// A component by name: `library`, `http/hello`, `command/report`.
+/// A component by name: `library`, `http/hello`, `http-0.3/hello`, `command/report`.
 pub(crate) fn guest(name: &str) -> Vec<u8> {
     let text = match name.split_once('/') {
         Some(("http", handle)) => text("http", "handle", &part(&format!("handle-{handle}"))),
         Some(("worker", handle)) => text("worker", "handle", &part(&format!("worker-{handle}"))),
+        Some(("http-0.3", handle)) => {
+            text("http-0.3", "handle", &part(&format!("handle3-{handle}")))
+        }
         Some(("command", run)) => text("command", "run", &part(&format!("run-{run}"))),
         _ => text(name, "none", ""),
     };
@@ -177,11 +180,11 @@ pub(crate) async fn try_start_with(
     change: impl FnOnce(&mut ComponentSpec),
 ) -> Result<Started, StartReplicaError> {
     let artifact = Digest::of(&bytes);
-    let kind = runtime.inspect(&bytes).unwrap().kind;
-    let mut spec = spec(kind, artifact);
+    let inspection = runtime.inspect(&bytes).unwrap();
+    let mut spec = spec(inspection.kind, artifact);
     change(&mut spec);
     let compiled = runtime
-        .compile(artifact, bytes, Profile::of(&spec))
+        .compile(artifact, bytes, Profile::of(&spec, &inspection))
         .await
         .unwrap();
     let seen = Arc::new(Recorder::default());

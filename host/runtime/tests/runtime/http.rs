@@ -22,7 +22,7 @@ pub(crate) fn get() -> Request<Empty<Bytes>> {
         .unwrap()
 }
 
-async fn collect(response: Response<ResponseBody>) -> Result<Bytes, ResponseBodyError> {
+pub(crate) async fn collect(response: Response<ResponseBody>) -> Result<Bytes, ResponseBodyError> {
     response
         .into_body()
         .collect()

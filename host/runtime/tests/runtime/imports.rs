@@ -62,7 +62,7 @@ fn every_import_that_cannot_be_had_is_named_with_what_to_do() {
     let names = [
         "wasi:clocks/wall-clock@0.2.0",
         "wasi:http/outgoing-handler@0.2.3",
-        "wasi:http/types@0.3.0",
+        "wasi:http/types@0.4.0",
         "wasi:keyvalue/store@0.2.0",
         "wasi:messaging/producer@0.2.0-draft",
     ];
@@ -79,7 +79,7 @@ fn every_import_that_cannot_be_had_is_named_with_what_to_do() {
     );
     assert!(denied.contains("capabilities.http_outgoing"), "{denied}");
     assert!(
-        version.contains("version 0.3.0 is wanted, 0.2.12 is offered"),
+        version.contains("version 0.4.0 is wanted, 0.2.12 or 0.3.0 is offered"),
         "{version}"
     );
     assert!(

@@ -31,12 +31,15 @@ async fn server() -> SocketAddr {
     address
 }
 
-async fn guest(allow: &[&str], connections: u16) -> Started {
+/// The same guest for both versions of WASI.
+const GUESTS: [&str; 2] = ["outgoing", "outgoing-0.3"];
+
+async fn guest(name: &str, allow: &[&str], connections: u16) -> Started {
     let allow = allow
         .iter()
         .map(|pattern| pattern.parse().unwrap())
         .collect();
-    start(&runtime(), "outgoing", |spec| {
+    start(&runtime(), name, |spec| {
         spec.capabilities = vec![Capability::HttpOutgoing { allow }];
         spec.limits.outbound_connections = connections;
     })
@@ -53,41 +56,45 @@ async fn fetch(guest: &Started, authority: &str) -> String {
 #[tokio::test]
 async fn a_granted_host_is_reached() {
     let address = server().await;
-    let guest = guest(&[&address.to_string(), "localhost"], 8).await;
-    assert_eq!(fetch(&guest, &address.to_string()).await, "204");
-    assert_eq!(
-        fetch(&guest, &format!("localhost:{}", address.port())).await,
-        "204"
-    );
-    assert!(guest.seen.denials().is_empty());
+    for name in GUESTS {
+        let guest = guest(name, &[&address.to_string(), "localhost"], 8).await;
+        assert_eq!(fetch(&guest, &address.to_string()).await, "204");
+        assert_eq!(
+            fetch(&guest, &format!("localhost:{}", address.port())).await,
+            "204"
+        );
+        assert!(guest.seen.denials().is_empty());
+    }
 }
 
 #[tokio::test]
 async fn any_other_host_or_port_is_denied_and_reported() {
     let address = server().await;
-    let guest = guest(&[&address.to_string()], 8).await;
     let port = if address.port() == 1 { 2 } else { 1 };
-    for authority in [
-        format!("127.0.0.1:{port}"),
-        format!("localhost:{}", address.port()),
-        "[::1]".to_owned(),
-    ] {
-        assert_eq!(
-            fetch(&guest, &authority).await,
-            REQUEST_DENIED,
-            "{authority}"
-        );
+    for name in GUESTS {
+        let guest = guest(name, &[&address.to_string()], 8).await;
+        for authority in [
+            format!("127.0.0.1:{port}"),
+            format!("localhost:{}", address.port()),
+            "[::1]".to_owned(),
+        ] {
+            assert_eq!(
+                fetch(&guest, &authority).await,
+                REQUEST_DENIED,
+                "{name}: {authority}"
+            );
+        }
+        let host = |host: &str, port| Denial::HttpHost {
+            host: host.to_owned(),
+            port,
+        };
+        let expected = [
+            host("127.0.0.1", port),
+            host("localhost", address.port()),
+            host("[::1]", 80),
+        ];
+        assert_eq!(guest.seen.denials(), expected, "{name}");
     }
-    let host = |host: &str, port| Denial::HttpHost {
-        host: host.to_owned(),
-        port,
-    };
-    let expected = [
-        host("127.0.0.1", port),
-        host("localhost", address.port()),
-        host("[::1]", 80),
-    ];
-    assert_eq!(guest.seen.denials(), expected);
 }
 
 #[tokio::test]
@@ -95,30 +102,34 @@ async fn a_host_that_does_not_answer_is_a_typed_error() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     drop(listener);
-    let guest = guest(&[&address], 8).await;
-    assert_eq!(fetch(&guest, &address).await, CONNECTION_REFUSED);
+    for name in GUESTS {
+        let guest = guest(name, &[&address], 8).await;
+        assert_eq!(fetch(&guest, &address).await, CONNECTION_REFUSED, "{name}");
+    }
 }
 
 #[tokio::test]
 async fn connections_beyond_the_limit_are_refused() {
     let address = server().await.to_string();
-    let none = guest(&[&address], 0).await;
-    assert_eq!(fetch(&none, &address).await, CONNECTION_LIMIT_REACHED);
-    let one = guest(&[&address], 1).await;
-    assert_eq!(fetch(&one, &address).await, "204");
-    let second = one
-        .invoke("fetch-second", &[&format!("{address:?}")])
-        .await
-        .unwrap();
-    assert_eq!(second, CONNECTION_LIMIT_REACHED);
-    assert_eq!(
-        one.seen.breaches(),
-        [Breach::OutboundConnections { limit: 1 }]
-    );
-    let two = guest(&[&address], 2).await;
-    let second = two
-        .invoke("fetch-second", &[&format!("{address:?}")])
-        .await
-        .unwrap();
-    assert_eq!(second, "204");
+    for name in GUESTS {
+        let none = guest(name, &[&address], 0).await;
+        assert_eq!(fetch(&none, &address).await, CONNECTION_LIMIT_REACHED);
+        let one = guest(name, &[&address], 1).await;
+        assert_eq!(fetch(&one, &address).await, "204");
+        let second = one
+            .invoke("fetch-second", &[&format!("{address:?}")])
+            .await
+            .unwrap();
+        assert_eq!(second, CONNECTION_LIMIT_REACHED, "{name}");
+        assert_eq!(
+            one.seen.breaches(),
+            [Breach::OutboundConnections { limit: 1 }]
+        );
+        let two = guest(name, &[&address], 2).await;
+        let second = two
+            .invoke("fetch-second", &[&format!("{address:?}")])
+            .await
+            .unwrap();
+        assert_eq!(second, "204", "{name}");
+    }
 }

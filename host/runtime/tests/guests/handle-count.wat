@@ -1,0 +1,11 @@
+    ;; Answers with how many requests this instance has had, as one digit.
+    (global $count (mut i32) (i32.const 48))
+    (func (export "handle") (param $request i32) (param $out i32)
+      (local $body i32) (local $stream i32)
+      (call $drop-request (local.get $request))
+      (global.set $count (i32.add (global.get $count) (i32.const 1)))
+      (i32.store8 (i32.const 2048) (global.get $count))
+      (local.set $body (call $respond (local.get $out)))
+      (local.set $stream (call $open (local.get $body)))
+      (call $put (local.get $stream) (i32.const 2048) (i32.const 1) (i32.const 64))
+      (call $close (local.get $body) (local.get $stream)))

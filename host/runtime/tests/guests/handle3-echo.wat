@@ -1,0 +1,23 @@
+    ;; Writes every piece of the request's body before it reads the next; the trailers pass through.
+    (func (export "handle") (param $request i32) (result i32)
+      (local $reader i32) (local $writer i32) (local $code i32) (local $body i64) (local $sent i64)
+      (local.set $sent (call $sent))
+      (call $consume (local.get $request) (call $readable (local.get $sent)) (i32.const 0))
+      (local.set $reader (i32.load (i32.const 0)))
+      (local.set $body (call $bytes))
+      (local.set $writer (call $writable (local.get $body)))
+      (call $respond (call $readable (local.get $body)) (i32.load (i32.const 4)))
+      (block $end
+        (loop $more
+          (local.set $code (call $ended (local.get $reader)
+            (call $read (local.get $reader) (i32.const 65536) (i32.const 4096))))
+          (br_if $end (i32.eqz (i32.shr_u (local.get $code) (i32.const 4))))
+          (br_if $end (i32.eqz (call $put (local.get $writer) (i32.const 65536)
+            (i32.shr_u (local.get $code) (i32.const 4)))))
+          (br_if $more (i32.eqz (i32.and (local.get $code) (i32.const 15))))))
+      (call $drop-reader (local.get $reader))
+      (call $drop-writer (local.get $writer))
+      (drop (call $ended (call $writable (local.get $sent))
+        (call $tell (call $writable (local.get $sent)) (i32.const 512))))
+      (call $drop-tell (call $writable (local.get $sent)))
+      (i32.const 0))
