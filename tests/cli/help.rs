@@ -4,7 +4,7 @@ use crate::harness::nexus;
 
 #[test]
 fn every_command_explains_itself() {
-    let commands: [&[&str]; 19] = [
+    let commands: [&[&str]; 23] = [
         &[],
         &["up"],
         &["deploy"],
@@ -20,6 +20,10 @@ fn every_command_explains_itself() {
         &["resume"],
         &["restart"],
         &["rm"],
+        &["secret"],
+        &["secret", "set"],
+        &["secret", "list"],
+        &["secret", "rm"],
         &["node"],
         &["node", "status"],
         &["completion"],

@@ -18,4 +18,5 @@ mod lifetime;
 mod manifests;
 mod pausing;
 mod rollback;
+mod secrets;
 mod usage;

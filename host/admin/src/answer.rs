@@ -60,6 +60,14 @@ pub struct PrincipalStatus {
     pub height: u64,
 }
 
+/// The secrets of a node, without their values.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SecretList {
+    /// Their names.
+    #[schema(value_type = Vec<String>)]
+    pub secrets: Vec<Name>,
+}
+
 /// A stored artifact.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ArtifactReport {

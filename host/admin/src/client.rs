@@ -16,7 +16,7 @@ use types::{Digest, Name, Principal, WorkloadSpec};
 
 use crate::answer::{
     ArtifactReport, CheckReport, InvokeAnswer, LogLine, NodeStatus, PrincipalStatus, PublishAnswer,
-    TransactionReport, WorkloadList, WorkloadStatus,
+    SecretList, TransactionReport, WorkloadList, WorkloadStatus,
 };
 use crate::error::{ApiError, ErrorCode};
 use crate::request::{ArtifactUse, InvokeRequest, LogQuery, PublishQuery};
@@ -221,6 +221,33 @@ impl Client {
             body: answer,
             buffer: Vec::new(),
         })
+    }
+
+    /// The names of all secrets.
+    ///
+    /// # Errors
+    /// [`ClientError`], as for every call.
+    pub async fn secrets(&self) -> Result<SecretList, ClientError> {
+        self.get("/v1/secrets").await
+    }
+
+    /// Sets a secret.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if it is too large or no text.
+    pub async fn set_secret(&self, name: &Name, value: Vec<u8>) -> Result<SecretList, ClientError> {
+        let path = format!("/v1/secrets/{name}");
+        self.call(Method::PUT, &path, "application/octet-stream", value.into())
+            .await
+    }
+
+    /// Removes a secret.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if it is not there.
+    pub async fn remove_secret(&self, name: &Name) -> Result<SecretList, ClientError> {
+        let path = format!("/v1/secrets/{name}");
+        self.call(Method::DELETE, &path, "", Bytes::new()).await
     }
 
     async fn get<A: DeserializeOwned>(&self, path: &str) -> Result<A, ClientError> {

@@ -9,8 +9,8 @@ mod request;
 pub use answer::{
     Acceptance, Activity, ArtifactReport, CheckReport, CheckpointStatus, ComponentStatus,
     ImportProblem, Inspection, InvokeAnswer, LogLine, LogStream, NodeStatus, PrincipalStatus,
-    PublishAnswer, ReplicaState, ReplicaStatus, TransactionReport, WorkloadList, WorkloadState,
-    WorkloadStatus,
+    PublishAnswer, ReplicaState, ReplicaStatus, SecretList, TransactionReport, WorkloadList,
+    WorkloadState, WorkloadStatus,
 };
 pub use client::{Client, ClientError, LogReader};
 pub use error::{ApiError, ErrorCode};

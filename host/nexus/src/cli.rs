@@ -132,6 +132,9 @@ first. A paused workload runs afterwards.")]
     /// Remove a workload
     #[command(after_help = "Example:\n  nexus rm web")]
     Rm(NameArgs),
+    /// Keep values that components get and nobody is shown
+    #[command(subcommand, arg_required_else_help = true)]
+    Secret(SecretCommand),
     /// Ask the node itself
     #[command(subcommand, arg_required_else_help = true)]
     Node(NodeCommand),
@@ -139,6 +142,34 @@ first. A paused workload runs afterwards.")]
     Completion(CompletionArgs),
     /// Print the version
     Version,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SecretCommand {
+    /// Set a secret to what is on standard input or in a file
+    #[command(after_help = "\
+Examples:
+  nexus secret set api-token < token.txt
+  nexus secret set api-token --from-file token.txt
+
+Components that list the secret in their manifest read it through wasi:config, when they start. A line
+end is part of the value unless it is typed.")]
+    Set {
+        /// The secret
+        name: Name,
+        /// Read the value from this file
+        #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+        from_file: Option<PathBuf>,
+    },
+    /// List the names of all secrets
+    #[command(after_help = "Example:\n  nexus secret list")]
+    List,
+    /// Remove a secret; components that run keep what they got
+    #[command(after_help = "Example:\n  nexus secret rm api-token")]
+    Rm {
+        /// The secret
+        name: Name,
+    },
 }
 
 #[derive(Debug, Subcommand)]

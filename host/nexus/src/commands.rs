@@ -10,6 +10,7 @@ mod logs;
 mod node;
 mod ps;
 mod publish;
+mod secret;
 mod up;
 mod version;
 
@@ -37,6 +38,7 @@ pub(crate) async fn run(cli: Cli) -> Outcome {
         Command::Resume(args) => change::resume(&Session::new(global)?, args.name).await,
         Command::Restart(args) => change::restart(&Session::new(global)?, args.name).await,
         Command::Rm(args) => change::remove(&Session::new(global)?, args.name).await,
+        Command::Secret(command) => secret::run(&Session::new(global)?, command).await,
         Command::Node(NodeCommand::Status) => node::status(&Session::new(global)?).await,
     }
 }

@@ -7,6 +7,7 @@ mod fabric;
 mod logs;
 mod messages;
 mod refusal;
+mod secrets;
 mod workloads;
 
 use std::sync::Arc;
@@ -46,6 +47,8 @@ fn router() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(workloads::invoke))
         .routes(routes!(logs::read))
         .routes(routes!(messages::publish))
+        .routes(routes!(secrets::list))
+        .routes(routes!(secrets::set, secrets::remove))
         .routes(routes!(document))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
 }
@@ -103,6 +106,6 @@ mod tests {
                 assert!(text.is_some(), "{path} says not what it does");
             }
         }
-        assert_eq!(operations, 13);
+        assert_eq!(operations, 16);
     }
 }

@@ -3,8 +3,9 @@
 //! `FORMAT` (a number), `LOCK` (held while a node runs), `node.key` and `operator.key` (mode 0600),
 //! `genesis` (canonical bytes), `artifacts/`, `consensus/`, `guests/` (files of replicas, made anew
 //! at each start), `compiled/` (machine code of components, which can be made again; mode 0700) and
-//! `compiled.key` (what seals it, mode 0600), `admin.sock`. A directory is complete once `genesis` is in it: until then a
-//! at each start), `checkpoints/` (states of stateful libraries), `admin.sock`. A directory is complete once `genesis` is in it: until then a
+//! `compiled.key` (what seals it, mode 0600), `checkpoints/` (states of stateful libraries), `stores/`
+//! (buckets and containers of guests), `secrets` (mode 0600), `admin.sock`. A directory is complete
+//! once `genesis` is in it: until then a
 //! killed first start is simply started again.
 
 use std::fs::{self, File};
@@ -109,6 +110,14 @@ impl DataDir {
 
     pub(crate) fn checkpoints(&self) -> PathBuf {
         self.folder.join("checkpoints")
+    }
+
+    pub(crate) fn secrets(&self) -> PathBuf {
+        self.folder.join("secrets")
+    }
+
+    pub(crate) fn stores(&self) -> PathBuf {
+        self.folder.join("stores")
     }
 
     pub(crate) fn guests(&self) -> PathBuf {

@@ -160,6 +160,10 @@ impl Follower {
         if let Err(error) = shared.states.retain(&names) {
             tracing::warn!("checkpoints of removed workloads stay on disk: {error}");
         }
+        if shared.stores.retain(&names) {
+            let stores = Arc::clone(&shared.stores);
+            tokio::task::spawn_blocking(move || stores.remove_marked());
+        }
         shared.replicas.retain_stats(|key| {
             let live = names.contains(&key.workload);
             if !live {

@@ -78,6 +78,15 @@ impl Instance {
             spec,
             ..
         } = self;
+        let missing = shared.secrets.missing(&spec.secrets);
+        if !missing.is_empty() {
+            return Err(missing.join("; "));
+        }
+        // What a removed workload of this name left must be gone first.
+        let stores = Arc::clone(&shared.stores);
+        tokio::task::spawn_blocking(move || stores.remove_marked())
+            .await
+            .map_err(|error| error.to_string())?;
         let compiled = compiled(shared, spec)
             .await
             .map_err(|error| error.to_string())?;
@@ -95,6 +104,10 @@ impl Instance {
             component,
             index,
         } = key.clone();
+        let mut services = shared.stores.services(&workload, spec);
+        services.secrets = shared.secrets.values(&spec.secrets);
+        services.publisher = Some(Arc::clone(&shared.bus) as Arc<dyn runtime::Publisher>);
+        services.state = Some(shared.states.of(&self.key));
         let config = ReplicaConfig {
             id: ReplicaId {
                 workload,
@@ -104,11 +117,7 @@ impl Instance {
             spec: ComponentSpec::clone(spec),
             compiled,
             preopens,
-            services: runtime::Services {
-                publisher: Some(Arc::clone(&shared.bus) as Arc<dyn runtime::Publisher>),
-                state: Some(shared.states.of(&self.key)),
-                ..runtime::Services::default()
-            },
+            services,
             observer: Arc::clone(observer) as Arc<dyn runtime::Observer>,
         };
         let replica = shared

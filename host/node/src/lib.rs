@@ -16,8 +16,10 @@ mod machine;
 mod node;
 mod observer;
 mod replicas;
+mod secrets;
 mod shared;
 mod status;
+mod stores;
 
 pub use api::openapi;
 pub use config::Config;

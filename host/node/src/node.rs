@@ -11,7 +11,7 @@ use ledger::View;
 use monitor::Metrics;
 use orchestrator::Reconciler;
 use runtime::{CodeCache, Runtime, RuntimeConfig};
-use storage::Artifacts;
+use storage::{Artifacts, Stores};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -27,7 +27,9 @@ use crate::follower::{Follower, routes};
 use crate::logbook::Logbooks;
 use crate::machine::Machine;
 use crate::replicas::Replicas;
+use crate::secrets::Secrets;
 use crate::shared::{FollowedState, Shared};
+use crate::stores::GuestStores;
 use crate::{api, ingress};
 
 /// How long the first block of a fabric may take before a start counts as failed.
@@ -65,6 +67,8 @@ impl Node {
         };
         let identity = data_dir.identity()?;
         let artifacts = Artifacts::open(&data_dir.artifacts())?;
+        let stores = Stores::open(&data_dir.stores())?;
+        let secrets = Secrets::open(data_dir.secrets())?;
         let guests = data_dir.guests();
         // Files of replicas that a killed node left.
         let _ = std::fs::remove_dir_all(&guests);
@@ -91,6 +95,8 @@ impl Node {
             runtime,
             instances_max,
             artifacts,
+            stores: Arc::new(GuestStores::new(stores)),
+            secrets,
             logs: Logbooks::default(),
             metrics: Metrics::default(),
             replicas: Replicas::default(),
@@ -102,6 +108,13 @@ impl Node {
             stopping: CancellationToken::new(),
             fatal: watch::Sender::new(None),
         };
+        // A node that was killed may have left data of workloads that are gone.
+        // State that is not understood ends the node later, and must not cost any data here.
+        let deployments = shared.state().view.deployments();
+        if let Ok(deployments) = deployments {
+            let deployed = deployments.into_iter().map(|entry| entry.spec.name);
+            shared.stores.retain_on_disk(&deployed.collect())?;
+        }
         Self::launch(Arc::new(shared), data_dir, listener, blocks).await
     }
 

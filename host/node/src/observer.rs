@@ -175,6 +175,7 @@ fn limit_name(breach: &Breach) -> &'static str {
         Breach::Fuel { .. } => "fuel",
         Breach::LogRate { .. } => "log_rate",
         Breach::OutboundConnections { .. } => "outbound_connections",
+        Breach::Quota { .. } => "quota",
         Breach::StackOverflow { .. } => "stack",
     }
 }

@@ -20,6 +20,8 @@ use crate::bus::Bus;
 use crate::checkpoints::States;
 use crate::logbook::Logbooks;
 use crate::replicas::Replicas;
+use crate::secrets::Secrets;
+use crate::stores::GuestStores;
 
 /// The node as its tasks see it.
 pub(crate) struct Shared {
@@ -34,6 +36,8 @@ pub(crate) struct Shared {
     /// Pool slots of the runtime.
     pub(crate) instances_max: u32,
     pub(crate) artifacts: Artifacts,
+    pub(crate) stores: Arc<GuestStores>,
+    pub(crate) secrets: Secrets,
     pub(crate) logs: Logbooks,
     pub(crate) metrics: Metrics,
     pub(crate) replicas: Replicas,

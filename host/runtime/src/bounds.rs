@@ -138,6 +138,18 @@ pub const CHECKPOINT_BYTES_MAX: usize = 8 << 20;
 /// Longest `checkpoint` and longest `restore` of a stateful library, where `limits.wall_time` is
 /// not less.
 pub const CHECKPOINT_TIME_MAX: Duration = Duration::from_secs(10);
+/// Store operations of one replica at once; more wait. Each takes a thread that may block.
+pub const STORE_CALLS_AT_ONCE_MAX: usize = 16;
+
+/// Contents of objects that the instances of one replica have open at once: each is a file
+/// descriptor, which the node's process has thousands of.
+pub const OPEN_CONTENTS_MAX: usize = 64;
+
+/// Most bytes of a content between a guest and the disk.
+pub const BLOB_PIECE_BYTES_MAX: usize = 64 << 10;
+
+/// Most names that one call of a listing returns.
+pub const STORE_NAMES_MAX: usize = 1_000;
 
 /// Longest text that an error carries from a library or a guest.
 pub const REASON_BYTES_MAX: usize = 1_024;

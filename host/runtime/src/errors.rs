@@ -56,6 +56,18 @@ pub enum Breach {
         /// `limits.outbound_connections`.
         limit: u16,
     },
+    /// What a store of the workload holds; the write was refused, the guest saw its error.
+    #[error(
+        "{store} quota of {limit} reached: {asked} asked for; raise capabilities.{store} or delete something"
+    )]
+    Quota {
+        /// The field of the manifest.
+        store: &'static str,
+        /// The quota.
+        limit: ByteSize,
+        /// What the store would have held.
+        asked: ByteSize,
+    },
     /// Recursion; the instance was stopped.
     #[error("stack limit of {limit} reached: endless or too deep recursion, stopped")]
     StackOverflow {

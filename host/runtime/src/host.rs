@@ -20,7 +20,7 @@ use wasmtime_wasi_http::p3;
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::bounds::{HANDLES_MAX, HOSTCALL_BYTES_MAX, RANDOM_BYTES_MAX, RESOURCES_MAX};
-use crate::capability::{Outgoing, OutgoingPolicy, SocketPolicy, Sockets, cli, filesystem};
+use crate::capability::{Outgoing, OutgoingPolicy, SocketPolicy, Sockets, Stores, cli, filesystem};
 use crate::deterministic::{Clock, Determinism, World};
 use crate::gate::Gate;
 use crate::limiter::InstanceLimiter;
@@ -47,7 +47,10 @@ pub(crate) struct Guest {
     pub(crate) name: Name,
     pub(crate) args: Vec<String>,
     pub(crate) env: BTreeMap<String, String>,
+    /// The same settings for both interfaces that show them: one keeps its own to itself.
     pub(crate) config: WasiConfigVariables,
+    pub(crate) settings: BTreeMap<String, String>,
+    pub(crate) stores: Stores,
     pub(crate) preopens: Vec<Preopen>,
     pub(crate) limits: Limits,
     /// Of a deterministic component.
@@ -69,6 +72,7 @@ pub(crate) struct Guest {
 pub(crate) struct Host {
     pub(crate) guest: Arc<Guest>,
     pub(crate) table: ResourceTable,
+    meter: Arc<Meter>,
     /// Made when the guest first asks: many instances of libraries never do.
     wasi: Option<WasiCtx>,
     /// Of a deterministic guest.
@@ -102,6 +106,7 @@ impl Guest {
         };
         let host = Host {
             guest: Arc::clone(self),
+            meter: Arc::clone(meter),
             table,
             wasi,
             world,
@@ -167,6 +172,7 @@ impl Host {
     pub(crate) fn serve(&mut self, meter: &Arc<Meter>) {
         self.limiter.account_to(Arc::clone(meter));
         self.outgoing.account_to(Arc::clone(meter));
+        self.meter = Arc::clone(meter);
     }
 
     pub(crate) fn virtual_clock(&self) -> Option<Clock> {
@@ -191,6 +197,30 @@ impl Host {
                 || entry.is::<p3::Request>()
                 || entry.is::<p3::Response>()
         })
+    }
+
+    pub(crate) fn settings(&self) -> &BTreeMap<String, String> {
+        &self.guest.settings
+    }
+
+    pub(crate) fn guest(&self) -> &Arc<Guest> {
+        &self.guest
+    }
+
+    pub(crate) fn meter(&self) -> &Arc<Meter> {
+        &self.meter
+    }
+
+    pub(crate) fn stores(&self) -> &Stores {
+        &self.guest.stores
+    }
+
+    pub(crate) fn log_output(&self) -> &Log {
+        &self.guest.log
+    }
+
+    pub(crate) fn table(&mut self) -> &mut ResourceTable {
+        &mut self.table
     }
 }
 

@@ -60,4 +60,7 @@ pub use observer::{CallKind, CallOutcome, CallRecord, Denial, LogStream, Observe
 pub use progress::{CompilePhase, CompileProgress};
 pub use replica::{DrainReport, Preopen, Replica, ReplicaConfig, ReplicaId, StartReplicaError};
 pub use runtime::{Runtime, RuntimeConfig, StartRuntimeError};
-pub use services::{PublishError, Publisher, Secret, Services};
+pub use services::{
+    BlobInfo, BlobRead, BlobStore, BlobWrite, KeyValueStore, KeysFrom, NamePage, ObjectName,
+    PublishError, Publisher, Secret, Services, StoreError,
+};

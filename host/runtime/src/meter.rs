@@ -164,6 +164,7 @@ impl Meter {
                 Breach::LogRate { .. } => 4,
                 Breach::OutboundConnections { .. } => 5,
                 Breach::StackOverflow { .. } => 6,
+                Breach::Quota { .. } => 7,
             };
         if self.reported.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
             self.observer.breach(breach.clone());

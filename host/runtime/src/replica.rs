@@ -1,6 +1,7 @@
 //! A placed copy of a component: linked, tried, ready for calls, drained, stopped. Knows nothing
 //! of where it was placed or why.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
@@ -12,7 +13,6 @@ use types::{ByteSize, ComponentKind, ComponentSpec, LimitsError, Name};
 use wasmtime::component::InstancePre;
 use wasmtime_wasi::p2::bindings::CommandPre as Command02;
 use wasmtime_wasi::p3::bindings::CommandPre as Command03;
-use wasmtime_wasi_config::WasiConfigVariables;
 use wasmtime_wasi_http::p2::bindings::ProxyPre as Http02;
 use wasmtime_wasi_http::p3::bindings::ServicePre as Http03;
 
@@ -20,7 +20,7 @@ use crate::admission::Admission;
 use crate::bounds::{DETERMINISTIC_FUEL, TRIAL_TIME_MAX};
 use crate::call::Call;
 use crate::capability::messaging::{MessagingCorePre, granted_topics};
-use crate::capability::{OutgoingPolicy, SocketPolicy};
+use crate::capability::{OutgoingPolicy, SocketPolicy, Stores};
 use crate::checkpoint::CheckpointMark;
 use crate::compile::Compiled;
 use crate::deterministic::Determinism;
@@ -453,12 +453,15 @@ fn guest(
 ) -> Guest {
     let secrets = services.secrets.iter();
     let secrets = secrets.map(|(name, value)| (name.clone(), value.reveal().to_owned()));
+    let settings: BTreeMap<String, String> = spec.config.into_iter().chain(secrets).collect();
     Guest {
         engine: compiled.engine.engine.clone(),
         name: spec.name,
         args: spec.args,
         env: spec.env,
-        config: WasiConfigVariables::from_iter(spec.config.into_iter().chain(secrets)),
+        config: settings.clone().into_iter().collect(),
+        settings,
+        stores: Stores::new(services),
         preopens: Vec::new(),
         limits: spec.limits,
         determinism: spec.deterministic_seed.map(|seed| Determinism {

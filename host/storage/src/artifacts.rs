@@ -26,9 +26,9 @@ pub struct Artifacts {
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} {path}: {source}")]
 pub struct StorageError {
-    action: &'static str,
-    path: PathBuf,
-    source: io::Error,
+    pub(crate) action: &'static str,
+    pub(crate) path: PathBuf,
+    pub(crate) source: io::Error,
 }
 
 /// An artifact that was not stored.

@@ -65,6 +65,13 @@ fn component_problems(shared: &Shared, spec: &ComponentSpec) -> Vec<ImportProble
             problems.push(problem(message));
         }
     }
+    problems.extend(
+        shared
+            .secrets
+            .missing(&spec.secrets)
+            .into_iter()
+            .map(problem),
+    );
     let content = match shared.artifacts.read(&spec.artifact) {
         Ok(content) => content,
         Err(error) => return vec![problem(error.to_string())],

@@ -1,7 +1,12 @@
-//! `wasi:config/store`: the settings that the manifest gives a component.
+//! `wasi:config`: the settings that the manifest gives a component, and its secrets.
+//!
+//! `store` is the interface as it was last proposed; `runtime` is the draft before it, which
+//! deployed components use. *Grant*: none, a component sees its own settings only. *Limits*: the
+//! manifest bounds how many there are. *Denial*: none; a key that is not set is absent.
 
-use wasmtime::component::Linker;
+use wasmtime::component::{HasSelf, Linker};
 
+use self::bindings::wasi::config::runtime;
 use super::Package;
 use crate::host::Host;
 
@@ -13,6 +18,42 @@ pub(super) const PACKAGE: Package = Package {
     link,
 };
 
+pub(super) const DRAFT: Package = Package {
+    name: "wasi:config",
+    version: "0.2.0-draft",
+    interfaces: &["runtime"],
+    grant: None,
+    link: link_draft,
+};
+
+mod bindings {
+    wasmtime::component::bindgen!({
+        path: "../../wit/deps/wasi-config-0.2.0-draft",
+        world: "wasi:config/imports",
+        imports: { default: trappable },
+    });
+}
+
 fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     wasmtime_wasi_config::add_to_linker(linker, Host::config)
+}
+
+fn link_draft(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+    runtime::add_to_linker::<Host, HasSelf<Host>>(linker, |host| host)
+}
+
+impl runtime::Host for Host {
+    fn get(
+        &mut self,
+        key: String,
+    ) -> wasmtime::Result<Result<Option<String>, runtime::ConfigError>> {
+        Ok(Ok(self.settings().get(&key).cloned()))
+    }
+
+    fn get_all(&mut self) -> wasmtime::Result<Result<Vec<(String, String)>, runtime::ConfigError>> {
+        let settings = self.settings().iter();
+        Ok(Ok(settings
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect()))
+    }
 }

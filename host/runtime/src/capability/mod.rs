@@ -1,5 +1,7 @@
 //! Host interfaces, one file each: what is offered, in which version, and under which grant.
 
+mod blob_streams;
+mod blobstore;
 pub(crate) mod cli;
 mod clocks;
 mod config;
@@ -7,10 +9,13 @@ pub(crate) mod filesystem;
 mod http;
 mod http_send;
 mod io;
+mod keyvalue;
+mod logging;
 pub(crate) mod messaging;
 mod random;
 mod socket_policy;
 mod sockets;
+mod store_calls;
 mod virtual_clocks;
 mod wasi_0_3;
 
@@ -18,6 +23,7 @@ pub(crate) use http::{Outgoing, OutgoingPolicy};
 pub(crate) use http_send::tls_config;
 pub(crate) use socket_policy::SocketPolicy;
 pub(crate) use sockets::Sockets;
+pub(crate) use store_calls::Stores;
 
 use types::Capability;
 use wasmtime::component::Linker;
@@ -48,12 +54,16 @@ pub(crate) struct Grant {
 
 /// What any engine can link. A package stands here once per version line.
 const PACKAGES: &[Package] = &[
+    blobstore::PACKAGE,
     cli::PACKAGE,
     clocks::PACKAGE,
     config::PACKAGE,
+    config::DRAFT,
     filesystem::PACKAGE,
     http::PACKAGE,
     io::PACKAGE,
+    keyvalue::PACKAGE,
+    logging::PACKAGE,
     messaging::PACKAGE,
     random::PACKAGE,
     sockets::PACKAGE,

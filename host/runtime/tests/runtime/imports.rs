@@ -44,8 +44,15 @@ async fn every_offered_interface_links() {
     );
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let topics = vec!["orders".parse().unwrap()];
-    let publish = Capability::Publish { topics };
-    let granted = |spec: &mut ComponentSpec| spec.capabilities = vec![outgoing(), publish];
+    let quota = types::ByteSize::mib(1);
+    let granted = |spec: &mut ComponentSpec| {
+        spec.capabilities = vec![
+            outgoing(),
+            Capability::Publish { topics },
+            Capability::Keyvalue { quota },
+            Capability::Blobstore { quota },
+        ];
+    };
     try_start(&runtime(), importing(&names), Vec::new(), granted)
         .await
         .unwrap();
@@ -63,7 +70,7 @@ fn every_import_that_cannot_be_had_is_named_with_what_to_do() {
         "wasi:clocks/wall-clock@0.2.0",
         "wasi:http/outgoing-handler@0.2.3",
         "wasi:http/types@0.4.0",
-        "wasi:keyvalue/store@0.2.0",
+        "wasi:webgpu/webgpu@0.0.1",
         "wasi:messaging/producer@0.2.0-draft",
     ];
     let texts: Vec<String> = refusals(&names, &library())
@@ -83,7 +90,7 @@ fn every_import_that_cannot_be_had_is_named_with_what_to_do() {
         "{version}"
     );
     assert!(
-        unknown.contains("`wasi:keyvalue/store@0.2.0`: no such interface"),
+        unknown.contains("`wasi:webgpu/webgpu@0.0.1`: no such interface"),
         "{unknown}"
     );
     assert!(publish.contains("capabilities.publish"), "{publish}");

@@ -14,6 +14,7 @@ mod http;
 mod http_0_3;
 mod imports;
 mod inspect;
+mod keyvalue;
 mod library;
 mod limits;
 mod outgoing;
