@@ -18,11 +18,14 @@ use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 use crate::Failure;
 use crate::http::bare_host::{Host, engine};
 
+/// An instance between two requests.
+type Kept = (Store<Host>, Proxy);
+
 /// A component and, if they are kept, its idle instances.
 struct Service {
     engine: Engine,
     pre: ProxyPre<Host>,
-    kept: Option<Mutex<Vec<(Store<Host>, Proxy)>>>,
+    kept: Option<Mutex<Vec<Kept>>>,
 }
 
 /// Serves on a free port, which it prints, until it is killed; a fresh instance per request, or
@@ -64,7 +67,7 @@ pub(crate) async fn serve(keep: bool) -> Result<(), Failure> {
 }
 
 impl Service {
-    fn take(&self) -> Option<(Store<Host>, Proxy)> {
+    fn take(&self) -> Option<Kept> {
         let kept = self.kept.as_ref()?.lock();
         kept.unwrap_or_else(PoisonError::into_inner).pop()
     }
@@ -101,7 +104,7 @@ async fn answer(
         let handler = proxy.wasi_http_incoming_handler();
         handler.call_handle(&mut store, request, out).await?;
         service.keep(store, proxy);
-        wasmtime::Result::Ok(())
+        Ok::<_, wasmtime::Error>(())
     });
     match receiver.await {
         Ok(response) => Ok(response?),
