@@ -4,9 +4,12 @@ use crate::harness::nexus;
 
 #[test]
 fn every_command_explains_itself() {
-    let commands: [&[&str]; 23] = [
+    let commands: [&[&str]; 26] = [
         &[],
         &["up"],
+        &["new"],
+        &["build"],
+        &["dev"],
         &["deploy"],
         &["ps"],
         &["describe"],

@@ -5,12 +5,14 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test stops at the first surprise, helpers of tests included"
+    clippy::print_stdout,
+    reason = "a test stops at the first surprise and says what it skips, helpers of tests included"
 )]
 
 mod changes;
 mod components;
 mod deploying;
+mod developing;
 mod harness;
 mod help;
 mod invoking;

@@ -30,4 +30,5 @@ mod guests;
 )]
 mod harness;
 mod ingress;
+mod sdk_examples;
 mod stateful;

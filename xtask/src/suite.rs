@@ -10,6 +10,7 @@ const GUESTS_VARIABLE: &str = "HYPERMESH_GUESTS";
 /// Runs everything that must hold before a change lands.
 pub(crate) fn run(project: &Project) -> Result<String, Failure> {
     let guests = guests::run(project)?;
+    let natively = guests::test_natively(project)?;
     build_host(project)?;
     let runner = run_tests(project)?;
     let mut doc_tests = project.cargo();
@@ -20,7 +21,7 @@ pub(crate) fn run(project: &Project) -> Result<String, Failure> {
     )?;
     let documents = readme::check(project)?;
     Ok(format!(
-        "{guests}; {runner} and doc tests passed; {documents}"
+        "{guests}; {natively}; {runner} and doc tests passed; {documents}"
     ))
 }
 

@@ -77,6 +77,26 @@ pub(crate) enum Output {
 pub(crate) enum Command {
     /// Start a node and stay until Ctrl-C
     Up(UpArgs),
+    /// Make a folder with a guest project that builds
+    New(NewArgs),
+    /// Build a project's component
+    #[command(after_help = "\
+Examples:
+  nexus build
+  nexus build hello -o json
+
+Builds with optimisation for small size, to target/NAME.wasm in the project. It takes the wasm32-wasip2
+target of the `rustc` on PATH, else the compiler that `cargo xtask guests` left in the user's cache.")]
+    Build(ProjectArgs),
+    /// Build and deploy a project, and again after each change, until Ctrl-C
+    #[command(after_help = "\
+Examples:
+  nexus dev
+  nexus --data /srv/fabric dev hello
+
+Shows what the compiler says and what the workload writes. While a version does not build or does not
+run, the one before it keeps serving. The workload stays when the command ends.")]
+    Dev(ProjectArgs),
     /// Deploy a component or a manifest, and wait until it runs
     Deploy(DeployArgs),
     /// List workloads
@@ -202,6 +222,57 @@ pub(crate) struct UpArgs {
     /// 2 MiB of the memory that the machine or the control group has, at most 4000]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) instances: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  nexus new hello
+  nexus new --template cli report
+
+The project has a copy of the guest SDK in its folder sdk, so it builds wherever it is moved to.")]
+pub(crate) struct NewArgs {
+    /// The language of the guest
+    #[arg(long, value_enum, default_value_t = Language::Rust)]
+    pub(crate) lang: Language,
+    /// What the guest is: http answers requests, cli runs and ends, lib has typed exports
+    #[arg(long, value_enum, default_value_t = Template::Http)]
+    pub(crate) template: Template,
+    /// Use the guest SDK in this folder, such as guest-sdk/rust of a checkout, in place of a copy
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    pub(crate) sdk: Option<PathBuf>,
+    /// The project, its folder and its workload
+    pub(crate) name: Name,
+}
+
+/// In what a guest is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Language {
+    Rust,
+    // The rest is not offered: known, so that the refusal can say what to do.
+    #[value(hide = true)]
+    Python,
+    #[value(hide = true, alias = "js", alias = "typescript")]
+    Javascript,
+    #[value(hide = true)]
+    Go,
+    #[value(hide = true, alias = "cpp")]
+    C,
+}
+
+/// What `nexus new` begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Template {
+    Http,
+    Cli,
+    Lib,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ProjectArgs {
+    /// The folder of the project
+    #[arg(value_name = "DIR", default_value = ".", value_hint = clap::ValueHint::DirPath)]
+    pub(crate) folder: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -1,12 +1,15 @@
 //! Which command does what. One file per family.
 
+mod build;
 mod change;
 mod completion;
 mod demo;
 mod deploy;
 mod describe;
+mod dev;
 mod invoke;
 mod logs;
+mod new;
 mod node;
 mod ps;
 mod publish;
@@ -25,6 +28,9 @@ pub(crate) async fn run(cli: Cli) -> Outcome {
         Command::Up(args) => up::run(global, &args).await,
         Command::Completion(args) => completion::run(&args),
         Command::Version => version::run(global),
+        Command::New(args) => new::run(global, &args),
+        Command::Build(args) => build::run(global, &args).await,
+        Command::Dev(args) => dev::run(&Session::new(global)?, &args).await,
         Command::Deploy(args) => deploy::run(&Session::new(global)?, args).await,
         Command::Ps => ps::run(&Session::new(global)?).await,
         Command::Describe(args) => describe::run(&Session::new(global)?, &args.name).await,

@@ -5,16 +5,20 @@ mod commands;
 mod deployment;
 mod excerpt;
 mod exit;
+mod guest_toolchain;
 mod interrupt;
 mod place;
 mod preparation;
+mod project;
 mod session;
 mod source;
 mod status;
 mod table;
 mod target;
+mod template;
 mod terminal;
 mod text;
+mod watch;
 
 use std::process::ExitCode;
 

@@ -28,8 +28,9 @@ pub(super) fn build(project: &Project, toolchain: &Toolchain) -> Result<usize, F
     fs::create_dir_all(&output).map_err(|error| Failure::file("create", &output, &error))?;
     forget_other_builds(&output.join(BUILD), toolchain.identity());
     let sources = sources(project.root())?;
+    let sdk = sdk_fingerprint(project.root())?;
     for source in &sources {
-        build_one(source, &output, toolchain)?;
+        build_one(source, &sdk, &output, toolchain)?;
     }
     Ok(sources.len())
 }
@@ -42,6 +43,24 @@ fn forget_other_builds(folder: &Path, identity: &str) {
             let _ = fs::remove_dir_all(entry.path());
         }
     }
+}
+
+/// Folders of all guests that are cargo projects.
+pub(crate) fn folders(project: &Project) -> Result<Vec<PathBuf>, Failure> {
+    let sources = sources(project.root())?;
+    Ok(sources.into_iter().map(|source| source.folder).collect())
+}
+
+/// What guests are built with besides their own files: the SDK and the contracts.
+fn sdk_fingerprint(root: &Path) -> Result<String, Failure> {
+    // A link to `wit/`, which is added by itself.
+    fn is_sdk_input(path: &Path) -> bool {
+        is_input(path) && path != Path::new("wit")
+    }
+    let mut inputs = Fingerprint::new();
+    inputs.add_folder(&root.join("guest-sdk/rust"), is_sdk_input)?;
+    inputs.add_folder(&root.join("wit"), is_input)?;
+    Ok(inputs.finish())
 }
 
 /// One guest: its name and its folder.
@@ -72,11 +91,17 @@ fn sources(root: &Path) -> Result<Vec<Source>, Failure> {
     Ok(sources)
 }
 
-fn build_one(source: &Source, output: &Path, toolchain: &Toolchain) -> Result<(), Failure> {
+fn build_one(
+    source: &Source,
+    sdk: &str,
+    output: &Path,
+    toolchain: &Toolchain,
+) -> Result<(), Failure> {
     let wasm = output.join(format!("{}.wasm", source.name));
     let inputs_file = output.join(format!("{}.inputs", source.name));
     let mut inputs = Fingerprint::new();
     inputs.add("toolchain", toolchain.identity().as_bytes());
+    inputs.add("sdk", sdk.as_bytes());
     inputs.add_folder(&source.folder, is_input)?;
     let inputs = inputs.finish();
     let known = fs::read_to_string(&inputs_file).unwrap_or_default();

@@ -5,8 +5,11 @@ mod cache;
 mod examples;
 mod host;
 mod libc;
+mod native;
 mod recipe;
 mod toolchain;
+
+pub(crate) use native::test as test_natively;
 
 use crate::failure::Failure;
 use crate::project::Project;

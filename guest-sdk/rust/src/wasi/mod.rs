@@ -1,0 +1,47 @@
+//! The host as components see it: bindings made from `wit/`, and their translation.
+
+pub(crate) mod blob;
+pub(crate) mod config;
+pub(crate) mod http;
+pub(crate) mod keyvalue;
+pub mod lifecycle;
+pub(crate) mod log;
+
+/// Imports. A component imports those that it calls, and no other.
+#[allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    reason = "generated; some of it is used by no translation"
+)]
+mod imports {
+    wit_bindgen::generate!({
+        inline: "
+            package hypermesh:guest;
+            world imports {
+                import wasi:config/store@0.2.0-rc.1;
+                import wasi:logging/logging@0.1.0-draft;
+                import wasi:keyvalue/store@0.2.0-draft;
+                import wasi:keyvalue/atomics@0.2.0-draft;
+                import wasi:keyvalue/batch@0.2.0-draft;
+                import wasi:blobstore/types@0.2.0-draft;
+                import wasi:blobstore/container@0.2.0-draft;
+                import wasi:blobstore/blobstore@0.2.0-draft;
+            }
+        ",
+        path: [
+            "wit/deps/wasi-io-0.2.1",
+            "wit/deps/wasi-config-0.2.0-rc.1",
+            "wit/deps/wasi-logging-0.1.0-draft",
+            "wit/deps/wasi-keyvalue-0.2.0-draft",
+            "wit/deps/wasi-blobstore-0.2.0-draft",
+        ],
+        world: "hypermesh:guest/imports",
+        with: {
+            "wasi:io/error@0.2.1": wasip2::io::error,
+            "wasi:io/poll@0.2.1": wasip2::io::poll,
+            "wasi:io/streams@0.2.1": wasip2::io::streams,
+        },
+        generate_all,
+    });
+}
