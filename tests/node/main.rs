@@ -32,3 +32,4 @@ mod harness;
 mod ingress;
 mod sdk_examples;
 mod stateful;
+mod store_examples;

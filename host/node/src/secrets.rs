@@ -170,7 +170,7 @@ mod tests {
             0o600
         );
         let secrets = Secrets::open(path.clone()).unwrap();
-        assert_eq!(secrets.names(), [name.clone()]);
+        assert_eq!(secrets.names(), std::slice::from_ref(&name));
         let values = secrets.values(std::slice::from_ref(&name));
         assert_eq!(values["token"], Secret::new("hunter2".to_owned()));
         for text in [format!("{secrets:?}"), format!("{values:?}")] {
