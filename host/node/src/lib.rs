@@ -9,6 +9,7 @@ mod config;
 mod data_dir;
 mod error;
 mod follower;
+mod head_timer;
 mod ingress;
 mod instance;
 mod logbook;

@@ -69,6 +69,10 @@ pub const DEBUG_INFO_BYTES_MAX: usize = 4 << 20;
 /// Length of one time slice: how often a computing guest yields and its limits are looked at.
 pub const TICK: Duration = Duration::from_millis(1);
 
+/// Cpu time, after its first slice, that one call may take from the node's ordinary threads; a call
+/// that needs more goes on on those of low priority. Most requests need less than one slice.
+pub const FOREGROUND_CPU_MAX: Duration = Duration::from_millis(2);
+
 /// How long the ticker goes on after the last guest stopped computing, so that a node under
 /// steady load does not wake a thread for every request.
 pub const TICKER_LINGER: Duration = Duration::from_millis(50);

@@ -1,8 +1,11 @@
 //! Commands: one run of `wasi:cli/run` per call.
 
+use std::sync::Arc;
+
 use futures::future::poll_fn;
 use wasmtime::Store;
 
+use crate::background;
 use crate::call::Call;
 use crate::errors::CallError;
 use crate::host::Host;
@@ -23,11 +26,20 @@ impl Replica {
     /// [`CallError`] if it did not end by itself: a breach, a trap, a stop; or if it could not
     /// begin.
     pub async fn run(&self) -> Result<ExitStatus, CallError> {
-        let Driver::Command(pre) = &self.shared.driver else {
+        let Driver::Command(_) = &self.shared.driver else {
             return Err(self.wrong_kind(ComponentKind::Command));
         };
         let place = self.shared.admission.place_after_pause().await?;
         let call = Call::begin(&self.shared.guest, CallKind::Command, place);
+        let meter = Arc::clone(call.meter());
+        let background = Arc::clone(&self.shared.guest.background);
+        background::drive(Box::pin(self.clone().run_to_end(call)), meter, background).await
+    }
+
+    async fn run_to_end(self, call: Call) -> Result<ExitStatus, CallError> {
+        let Driver::Command(pre) = &self.shared.driver else {
+            return Err(self.wrong_kind(ComponentKind::Command));
+        };
         let (store, result) = match call.store() {
             Ok(mut store) => {
                 let result = call.drive(run(pre, &mut store)).await;

@@ -19,6 +19,7 @@ use wasmtime_wasi_http::p2::types::{
 use wasmtime_wasi_http::p3;
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
+use crate::background::Background;
 use crate::bounds::{HANDLES_MAX, HOSTCALL_BYTES_MAX, RANDOM_BYTES_MAX, RESOURCES_MAX};
 use crate::capability::{Outgoing, OutgoingPolicy, SocketPolicy, Sockets, Stores, cli, filesystem};
 use crate::deterministic::{Clock, Determinism, World};
@@ -63,6 +64,8 @@ pub(crate) struct Guest {
     pub(crate) observer: Arc<dyn Observer>,
     /// Held: as long as a guest can compute, its time slices must end.
     pub(crate) ticker: Arc<Ticker>,
+    /// Where calls go that compute for long.
+    pub(crate) background: Arc<Background>,
     pub(crate) stop: CancellationToken,
     /// Closed while the replica is paused.
     pub(crate) gate: Arc<Gate>,

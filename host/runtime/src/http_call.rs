@@ -14,6 +14,7 @@ use types::ComponentKind;
 use wasmtime::Store;
 use wasmtime_wasi_http::{Error, WasiBody, p2, p3};
 
+use crate::background;
 use crate::call::Call;
 use crate::errors::{CallError, clipped};
 use crate::host::Host;
@@ -99,9 +100,10 @@ impl Replica {
         let begun = self.begin().await?;
         let meter = Arc::clone(begun.call.meter());
         let (respond, response) = oneshot::channel();
-        let serve = serve(Arc::clone(&self.shared), begun, request, respond);
         // Boxed: a task's future is moved several times on its way, and this one is large.
-        let task = tokio::spawn(Box::pin(serve));
+        let serve = Box::pin(serve(Arc::clone(&self.shared), begun, request, respond));
+        let background = Arc::clone(&self.shared.guest.background);
+        let task = tokio::spawn(background::drive(serve, Arc::clone(&meter), background));
         let cancel = CancelOnDrop(Some(task.abort_handle()));
         match response.await {
             Ok(Ok(answered)) => Ok(ResponseBody::wrap(answered, meter, cancel)),

@@ -1,10 +1,14 @@
 //! Typed calls by people: WAVE text in, WAVE text out. Knows nothing of how instances are made.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use types::ComponentKind;
 use wasmtime::Store;
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use wasmtime::component::{ComponentExportIndex, Instance, Val};
 
+use crate::background;
 use crate::bounds::{WAVE_BYTES_MAX, WAVE_DEPTH_MAX};
 use crate::call::Call;
 use crate::compile::Compiled;
@@ -99,7 +103,7 @@ fn list(names: &[String]) -> String {
 
 impl Export {
     /// Everything that `compiled` exports, less what is the host's to call.
-    pub(crate) fn all(compiled: &Compiled) -> Vec<Self> {
+    pub(crate) fn all(compiled: &Compiled) -> Vec<Arc<Self>> {
         let component = &compiled.component;
         let find = |name: &str| match name.split_once('#') {
             None => component.get_export(None, name),
@@ -112,12 +116,12 @@ impl Export {
         exports
             .filter(|export| !lifecycle::owns(&export.name))
             .filter_map(|export| match find(&export.name)? {
-                (ComponentItem::ComponentFunc(ty), index) => Some(Self {
+                (ComponentItem::ComponentFunc(ty), index) => Some(Arc::new(Self {
                     name: export.name.clone(),
                     signature: export.signature.clone(),
                     index,
                     ty,
-                }),
+                })),
                 _ => None,
             })
             .collect()
@@ -202,10 +206,10 @@ fn parse_wave(ty: &wasmtime::component::Type, text: &str) -> Result<Val, String>
 
 /// One function, and what it is to be called with.
 pub(crate) struct Asked<'a> {
-    export: &'a Export,
+    export: Arc<Export>,
     values: Vec<Val>,
     /// The arguments as written.
-    texts: &'a [String],
+    texts: Cow<'a, [String]>,
 }
 
 impl Asked<'_> {
@@ -217,7 +221,7 @@ impl Asked<'_> {
         Input {
             sequence,
             export: &self.export.name,
-            arguments: self.texts,
+            arguments: &self.texts,
         }
     }
 
@@ -260,29 +264,64 @@ impl Replica {
         export: &str,
         args: &[String],
     ) -> Result<Invocation, InvokeError> {
-        let export = self.find(export)?;
-        let values = export.parse(args)?;
-        let asked = Asked {
-            export,
-            values,
-            texts: args,
-        };
+        let asked = self.asked(export, Cow::Borrowed(args))?;
         let (results, fuel_used) = match &self.shared.lifecycle {
-            None => self.call(&asked).await?,
+            None => {
+                let call = self.begin_call(&asked).await?;
+                self.call_to_end(call, &asked).await?
+            }
             Some(lifecycle) => self.call_with_state(lifecycle, &asked).await?,
         };
+        Ok(Invocation {
+            result: asked.export.print(&results)?,
+            fuel_used,
+        })
+    }
+
+    /// As [`Self::invoke_counted`], for those on whose threads others wait: a call that computes
+    /// for long goes on on threads of low priority. Calls of a stateful library do not, as each
+    /// waits for the one before.
+    ///
+    /// # Errors
+    /// As [`Self::invoke`].
+    pub async fn invoke_apart(
+        &self,
+        export: &str,
+        args: Vec<String>,
+    ) -> Result<Invocation, InvokeError> {
+        if self.shared.lifecycle.is_some() {
+            return self.invoke_counted(export, &args).await;
+        }
+        let asked = self.asked(export, Cow::Owned(args))?;
+        let export = Arc::clone(&asked.export);
+        let call = self.begin_call(&asked).await?;
+        let meter = Arc::clone(call.meter());
+        let background = Arc::clone(&self.shared.guest.background);
+        let replica = self.clone();
+        let work = Box::pin(async move { replica.call_to_end(call, &asked).await });
+        let (results, fuel_used) = background::drive(work, meter, background).await?;
         Ok(Invocation {
             result: export.print(&results)?,
             fuel_used,
         })
     }
 
-    fn find(&self, name: &str) -> Result<&Export, InvokeError> {
+    fn asked<'a>(&self, export: &str, args: Cow<'a, [String]>) -> Result<Asked<'a>, InvokeError> {
+        let export = Arc::clone(self.find(export)?);
+        let values = export.parse(&args)?;
+        Ok(Asked {
+            export,
+            values,
+            texts: args,
+        })
+    }
+
+    fn find(&self, name: &str) -> Result<&Arc<Export>, InvokeError> {
         let exports = &self.shared.exports;
         if let Some(export) = exports.iter().find(|export| export.name == name) {
             return Ok(export);
         }
-        let matches: Vec<&Export> = exports
+        let matches: Vec<&Arc<Export>> = exports
             .iter()
             .filter(|export| export.answers_to(name))
             .collect();
@@ -302,10 +341,16 @@ impl Replica {
         }
     }
 
-    async fn call(&self, asked: &Asked<'_>) -> Result<(Vec<Val>, Option<u64>), CallError> {
+    async fn begin_call(&self, asked: &Asked<'_>) -> Result<Call, CallError> {
         let place = self.shared.admission.place().await?;
-        let mut call =
-            Call::begin(&self.shared.guest, asked.kind(), place).with_input(&asked.input(0));
+        Ok(Call::begin(&self.shared.guest, asked.kind(), place).with_input(&asked.input(0)))
+    }
+
+    async fn call_to_end(
+        &self,
+        mut call: Call,
+        asked: &Asked<'_>,
+    ) -> Result<(Vec<Val>, Option<u64>), CallError> {
         let (store, result) = match call.store() {
             Ok(mut store) => {
                 let work = async {

@@ -2,6 +2,7 @@
 //! and no admin interface; a guest reaches those through traits that the node implements.
 
 mod admission;
+mod background;
 mod bounds;
 mod call;
 mod capability;
@@ -36,6 +37,7 @@ mod progress;
 mod replica;
 mod runtime;
 mod services;
+mod start_error;
 mod ticker;
 mod wit_text;
 mod worker;
@@ -58,9 +60,10 @@ pub use lifecycle::StateError;
 pub use message::{Message, MessageTooLarge};
 pub use observer::{CallKind, CallOutcome, CallRecord, Denial, LogStream, Observer, SocketUse};
 pub use progress::{CompilePhase, CompileProgress};
-pub use replica::{DrainReport, Preopen, Replica, ReplicaConfig, ReplicaId, StartReplicaError};
+pub use replica::{DrainReport, Preopen, Replica, ReplicaConfig, ReplicaId};
 pub use runtime::{Runtime, RuntimeConfig, StartRuntimeError};
 pub use services::{
     BlobInfo, BlobRead, BlobStore, BlobWrite, KeyValueStore, KeysFrom, NamePage, ObjectName,
     PublishError, Publisher, Secret, Services, StoreError,
 };
+pub use start_error::StartReplicaError;

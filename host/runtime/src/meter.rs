@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::bounds::DENIALS_REPORTED_MAX;
+use crate::bounds::FOREGROUND_CPU_MAX;
 use crate::errors::{Breach, CallError};
 use crate::observer::{Denial, Observer};
 use crate::ticker::Pulse;
@@ -30,7 +31,9 @@ pub(crate) struct Meter {
     poll_began_nanos: AtomicU64,
     poll_by_thread: AtomicBool,
     /// The call has outlived a time slice.
-    long: AtomicBool,
+    outlived_slice: AtomicBool,
+    first_slice_nanos: AtomicU64,
+    computes_long: AtomicBool,
     begun: Instant,
     /// Clocks are slow to read beside a short call, so a reading serves twice where it can: the
     /// first poll of a call that is driven at once began when the call did, and a call that
@@ -61,7 +64,9 @@ impl Meter {
             cpu_nanos: AtomicU64::new(0),
             poll_began_nanos: AtomicU64::new(0),
             poll_by_thread: AtomicBool::new(false),
-            long: AtomicBool::new(false),
+            outlived_slice: AtomicBool::new(false),
+            first_slice_nanos: AtomicU64::new(0),
+            computes_long: AtomicBool::new(false),
             begun: Instant::now(),
             first_poll_is_begin: AtomicBool::new(driven_at_once),
             last_poll_ended_nanos: AtomicU64::new(0),
@@ -94,8 +99,22 @@ impl Meter {
 
     /// Cpu so far, at the end of a time slice.
     pub(crate) fn end_slice(&self) -> Duration {
-        self.long.store(true, Ordering::Relaxed);
-        self.cpu_now()
+        let cpu = self.cpu_now();
+        if self.outlived_slice.swap(true, Ordering::Relaxed) {
+            // What came before is wall time, in which it may have waited for a core.
+            let measured = Duration::from_nanos(self.first_slice_nanos.load(Ordering::Relaxed));
+            if cpu.saturating_sub(measured) >= FOREGROUND_CPU_MAX {
+                self.computes_long.store(true, Ordering::Relaxed);
+            }
+        } else {
+            self.first_slice_nanos.store(nanos(cpu), Ordering::Relaxed);
+        }
+        cpu
+    }
+
+    /// Whether it has used more cpu than one call should take from the threads that all share.
+    pub(crate) fn computes_long(&self) -> bool {
+        self.computes_long.load(Ordering::Relaxed)
     }
 
     /// When the call got its place.
@@ -105,7 +124,7 @@ impl Meter {
 
     /// From its place to its end, for a call that returned.
     pub(crate) fn wall(&self) -> Duration {
-        if self.long.load(Ordering::Relaxed) {
+        if self.outlived_slice.load(Ordering::Relaxed) {
             self.begun.elapsed()
         } else {
             Duration::from_nanos(self.last_poll_ended_nanos.load(Ordering::Relaxed))
@@ -116,7 +135,7 @@ impl Meter {
         if self.first_poll_is_begin.swap(false, Ordering::Relaxed) {
             return;
         }
-        let by_thread = self.long.load(Ordering::Relaxed);
+        let by_thread = self.outlived_slice.load(Ordering::Relaxed);
         self.poll_by_thread.store(by_thread, Ordering::Relaxed);
         self.poll_began_nanos.store(self.clock(), Ordering::Relaxed);
     }

@@ -4,12 +4,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::num::{NonZeroU32, NonZeroU64};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use types::{ByteSize, ComponentKind, ComponentSpec, LimitsError, Name};
+use types::{ByteSize, ComponentKind, ComponentSpec, Name};
 use wasmtime::component::InstancePre;
 use wasmtime_wasi::p2::bindings::CommandPre as Command02;
 use wasmtime_wasi::p3::bindings::CommandPre as Command03;
@@ -17,6 +16,7 @@ use wasmtime_wasi_http::p2::bindings::ProxyPre as Http02;
 use wasmtime_wasi_http::p3::bindings::ServicePre as Http03;
 
 use crate::admission::Admission;
+use crate::background::Background;
 use crate::bounds::{DETERMINISTIC_FUEL, TRIAL_TIME_MAX};
 use crate::call::Call;
 use crate::capability::messaging::{MessagingCorePre, granted_topics};
@@ -29,7 +29,7 @@ use crate::errors::{CallError, clipped};
 use crate::gate::Gate;
 use crate::host::{Guest, Host};
 use crate::http_call::ServicePre;
-use crate::imports::{self, ImportRefusal};
+use crate::imports;
 use crate::inspect::Inspection;
 use crate::invoke::Export;
 use crate::kept::Kept;
@@ -38,6 +38,7 @@ use crate::log::Log;
 use crate::observer::{CallKind, CallOutcome, Observer};
 use crate::pool::Pool;
 use crate::services::Services;
+use crate::start_error::StartReplicaError;
 use crate::ticker::Ticker;
 
 pub use crate::host::Preopen;
@@ -76,71 +77,6 @@ pub struct ReplicaConfig {
     pub services: Services,
     /// Who is told what happens in it.
     pub observer: Arc<dyn Observer>,
-}
-
-/// A replica that cannot start.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum StartReplicaError {
-    /// A limit out of range.
-    #[error("{0}")]
-    Limits(LimitsError),
-    /// More memory than a slot of this node's pool has.
-    #[error("limits.memory is {limit}: instances of this node have at most {max}")]
-    MemoryAbovePool {
-        /// `limits.memory`.
-        limit: ByteSize,
-        /// The node's setting.
-        max: ByteSize,
-    },
-    /// More memories or tables than the node's pool has in all.
-    #[error("an instance takes {needed} slots of a pool of {available}: raise the pool's size")]
-    PoolTooSmall {
-        /// Slots per instance.
-        needed: u32,
-        /// Slots of the node.
-        available: u32,
-    },
-    /// Compiled for other limits.
-    #[error("compiled for {found:?}: these limits need {needed:?}")]
-    Profile {
-        /// How it was compiled.
-        found: Profile,
-        /// What the limits need.
-        needed: Profile,
-    },
-    /// The binary is not what it was admitted as.
-    #[error("admitted as a {admitted} component, but the binary exports a {found} component")]
-    Kind {
-        /// What the ledger says.
-        admitted: ComponentKind,
-        /// What the binary says.
-        found: ComponentKind,
-    },
-    /// Imports that are not offered or not granted.
-    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
-    Imports(Vec<ImportRefusal>),
-    /// A directory that cannot be opened.
-    #[error("directory {} for the guest's {guest_path}: {reason}", host_dir.display())]
-    Preopen {
-        /// On this machine.
-        host_dir: PathBuf,
-        /// In the guest.
-        guest_path: String,
-        /// What the system says.
-        reason: String,
-    },
-    /// The types of an import or export are not those of the interface.
-    #[error("cannot be linked: {reason}")]
-    Link {
-        /// What the linker says.
-        reason: String,
-    },
-    /// The trial instantiation failed: a trap in a start function, a memory above the limit.
-    #[error("cannot be instantiated: {0}")]
-    Instantiate(CallError),
-    /// Its state cannot be kept.
-    #[error("{0}")]
-    State(StateError),
 }
 
 /// What became of the calls in flight.
@@ -191,7 +127,7 @@ pub(crate) struct Shared {
     pub(crate) admission: Admission,
     pub(crate) pre: InstancePre<Host>,
     pub(crate) driver: Driver,
-    pub(crate) exports: Vec<Export>,
+    pub(crate) exports: Vec<Arc<Export>>,
     /// Of a stateful library.
     pub(crate) lifecycle: Option<Lifecycle>,
     pub(crate) reuse: Option<Reuse>,
@@ -217,6 +153,7 @@ pub(crate) struct Surroundings {
     pub(crate) pool: Arc<Pool>,
     pub(crate) memory_max: ByteSize,
     pub(crate) ticker: Arc<Ticker>,
+    pub(crate) background: Arc<Background>,
     pub(crate) tls: Arc<rustls::ClientConfig>,
 }
 
@@ -475,6 +412,7 @@ fn guest(
         log: Arc::clone(log),
         observer,
         ticker: Arc::clone(&around.ticker),
+        background: Arc::clone(&around.background),
         stop: CancellationToken::new(),
         gate: Arc::default(),
     }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use types::{ByteSize, ComponentSpec, Digest, Limits};
 
+use crate::background::Background;
 use crate::bounds::INSTANCES_MAX;
 use crate::capability;
 use crate::code_cache::{CodeCache, CompileStats};
@@ -15,7 +16,8 @@ use crate::imports::{self, ImportRefusal};
 use crate::inspect::{self, InspectError, Inspection};
 use crate::pool::Pool;
 use crate::progress::CompileProgress;
-use crate::replica::{Replica, ReplicaConfig, StartReplicaError, Surroundings};
+use crate::replica::{Replica, ReplicaConfig, Surroundings};
+use crate::start_error::StartReplicaError;
 use crate::ticker::Ticker;
 
 /// What a node sets.
@@ -64,6 +66,9 @@ pub enum StartRuntimeError {
     /// No thread for time slices.
     #[error("no thread for time slices: {0}")]
     Ticker(std::io::Error),
+    /// No threads for calls that compute for long.
+    #[error("no threads for long calls: {0}")]
+    Background(std::io::Error),
     /// Outgoing https cannot be set up.
     #[error("outgoing https cannot be set up: {0}")]
     Tls(rustls::Error),
@@ -147,6 +152,7 @@ impl Runtime {
             pool: Arc::new(Pool::new(instances)),
             memory_max: memory,
             ticker: Arc::new(ticker),
+            background: Arc::new(Background::start().map_err(StartRuntimeError::Background)?),
             tls: capability::tls_config().map_err(StartRuntimeError::Tls)?,
         };
         let cache = CompileCache::new(config.compiled_cache_entries, code);

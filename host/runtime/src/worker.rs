@@ -1,7 +1,10 @@
 //! Workers: one message, one fresh instance. Knows nothing of queues and retries.
 
+use std::sync::Arc;
+
 use types::ComponentKind;
 
+use crate::background;
 use crate::call::Call;
 use crate::capability::messaging::{Draft, MessagingCorePre};
 use crate::errors::{CallError, clipped};
@@ -19,11 +22,21 @@ impl Replica {
     /// [`CallError`] if it was not handled: no place, a breach, a trap, a stop, or
     /// [`CallError::GuestError`] with what the handler answered.
     pub async fn deliver(&self, message: Message) -> Result<(), CallError> {
-        let Driver::Worker(pre) = &self.shared.driver else {
+        let Driver::Worker(_) = &self.shared.driver else {
             return Err(self.wrong_kind(ComponentKind::Worker));
         };
         let place = self.shared.admission.place().await?;
         let call = Call::begin(&self.shared.guest, CallKind::Message, place);
+        let meter = Arc::clone(call.meter());
+        let background = Arc::clone(&self.shared.guest.background);
+        let work = Box::pin(self.clone().deliver_to_end(call, message));
+        background::drive(work, meter, background).await
+    }
+
+    async fn deliver_to_end(self, call: Call, message: Message) -> Result<(), CallError> {
+        let Driver::Worker(pre) = &self.shared.driver else {
+            return Err(self.wrong_kind(ComponentKind::Worker));
+        };
         let (store, result) = match call.store() {
             Ok(mut store) => {
                 let result = call.drive(handle(pre, &mut store, message)).await;

@@ -96,9 +96,10 @@ pub(super) async fn invoke(
         let text = format!("{name}/{component} does not run: see `nexus describe {name}`");
         return Err(Refused::new(ErrorCode::Unavailable, text));
     };
-    let result = replica
-        .invoke_counted(&request.export, &request.arguments)
-        .await;
+    let InvokeRequest {
+        export, arguments, ..
+    } = request;
+    let result = replica.invoke_apart(&export, arguments).await;
     let runtime::Invocation { result, fuel_used } =
         result.map_err(|error| Refused::new(code(&error), error))?;
     Ok(Json(InvokeAnswer { result, fuel_used }))

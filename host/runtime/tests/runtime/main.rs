@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
+mod background;
 mod backtrace;
 mod code_cache;
 mod command;

@@ -105,6 +105,8 @@ async fn streams_stall_and_go_on() {
     let mut body = guest.replica.handle(request).await.unwrap().into_body();
     for round in 0..3 {
         guest.replica.pause();
+        // It may be at work on another thread, to the end of its time slice.
+        sleep(Duration::from_millis(50)).await;
         let piece = Bytes::from(format!("piece {round}"));
         pieces.send(piece.clone()).await.unwrap();
         let early = tokio::time::timeout(Duration::from_millis(50), body.frame()).await;
