@@ -59,6 +59,39 @@ async fn every_offered_interface_links() {
 }
 
 #[test]
+fn the_readme_lists_what_is_offered_and_nothing_else() {
+    let readme = include_str!("../../../../README.md");
+    let table: Vec<(&str, Vec<&str>)> = readme
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `wasi:"))
+        .filter_map(|row| {
+            let mut cells = row.split(" | ");
+            let name = cells.next()?.trim_end_matches('`');
+            Some((name, cells.next()?.split(", ").collect()))
+        })
+        .collect();
+    let listed = |package: &str, version: &str| {
+        table.iter().any(|(name, versions)| {
+            package.strip_prefix("wasi:") == Some(name) && versions.contains(&version)
+        })
+    };
+    for offer in offered_interfaces() {
+        assert!(
+            listed(offer.package, offer.version),
+            "{offer} is not listed"
+        );
+    }
+    for (name, versions) in &table {
+        for version in versions {
+            let offered = |offer: hypermesh_runtime::Offer| {
+                offer.package.strip_prefix("wasi:") == Some(*name) && offer.version == *version
+            };
+            assert!(offered_interfaces().any(offered), "wasi:{name}@{version}");
+        }
+    }
+}
+
+#[test]
 fn older_and_newer_releases_of_one_line_are_accepted() {
     let names = ["wasi:cli/environment@0.2.0", "wasi:io/streams@0.2.99"];
     assert_eq!(refusals(&names, &library()), []);
