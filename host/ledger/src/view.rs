@@ -1,6 +1,7 @@
 //! Finalised state as a node keeps it in memory: typed reads, changed block by block.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use types::{Name, NodeId, Principal, Route};
 
@@ -31,17 +32,26 @@ pub struct View {
     height: u64,
     time_ms: u64,
     entries: BTreeMap<StateKey, Vec<u8>>,
+    /// Deployments among the entries, read once: a fabric has thousands, and every block asks.
+    deployments: BTreeMap<StateKey, Result<Arc<DeploymentRecord>, DecodeRecordError>>,
 }
+
+const DEPLOYMENTS: &str = "deployment/";
 
 impl View {
     /// Takes the state that storage holds at `height`.
     #[must_use]
-    pub const fn new(height: u64, time_ms: u64, entries: BTreeMap<StateKey, Vec<u8>>) -> Self {
-        Self {
+    pub fn new(height: u64, time_ms: u64, entries: BTreeMap<StateKey, Vec<u8>>) -> Self {
+        let mut view = Self {
             height,
             time_ms,
-            entries,
+            entries: BTreeMap::new(),
+            deployments: BTreeMap::new(),
+        };
+        for (key, value) in entries {
+            view.set(key, Some(value));
         }
+        view
     }
 
     /// Height of the last block.
@@ -70,11 +80,24 @@ impl View {
         self.height = height;
         self.time_ms = time_ms;
         for (key, value) in changes {
-            match value {
-                Some(value) => self.entries.insert(key, value),
-                None => self.entries.remove(&key),
+            self.set(key, value);
+        }
+    }
+
+    fn set(&mut self, key: StateKey, value: Option<Vec<u8>>) {
+        if key.as_bytes().starts_with(DEPLOYMENTS.as_bytes()) {
+            match &value {
+                Some(value) => {
+                    let decoded = record::decode(&key, value).map(Arc::new);
+                    self.deployments.insert(key.clone(), decoded)
+                }
+                None => self.deployments.remove(&key),
             };
         }
+        match value {
+            Some(value) => self.entries.insert(key, value),
+            None => self.entries.remove(&key),
+        };
     }
 
     /// The fabric's record; none before the first block.
@@ -97,18 +120,20 @@ impl View {
     ///
     /// # Errors
     /// [`DecodeRecordError`] if a newer release wrote it.
-    pub fn deployment(&self, name: &Name) -> Result<Option<DeploymentRecord>, DecodeRecordError> {
-        self.read(&StateKey::deployment(name))
+    pub fn deployment(
+        &self,
+        name: &Name,
+    ) -> Result<Option<Arc<DeploymentRecord>>, DecodeRecordError> {
+        let found = self.deployments.get(&StateKey::deployment(name));
+        found.cloned().transpose()
     }
 
     /// All deployments, in name order.
     ///
     /// # Errors
     /// [`DecodeRecordError`] if a newer release wrote one.
-    pub fn deployments(&self) -> Result<Vec<DeploymentRecord>, DecodeRecordError> {
-        self.below("deployment/")
-            .map(|(key, value)| record::decode(key, value))
-            .collect()
+    pub fn deployments(&self) -> Result<Vec<Arc<DeploymentRecord>>, DecodeRecordError> {
+        self.deployments.values().cloned().collect()
     }
 
     /// All placements, ordered by workload, component and index.
@@ -116,7 +141,19 @@ impl View {
     /// # Errors
     /// [`DecodeRecordError`] if a newer release wrote one.
     pub fn placements(&self) -> Result<Vec<Placement>, DecodeRecordError> {
-        self.below("placement/")
+        self.placements_below("placement/")
+    }
+
+    /// The placements of one workload, ordered by component and index.
+    ///
+    /// # Errors
+    /// [`DecodeRecordError`] if a newer release wrote one.
+    pub fn placements_of(&self, workload: &Name) -> Result<Vec<Placement>, DecodeRecordError> {
+        self.placements_below(&format!("placement/{workload}/"))
+    }
+
+    fn placements_below(&self, prefix: &str) -> Result<Vec<Placement>, DecodeRecordError> {
+        self.below(prefix)
             .map(|(key, value)| {
                 let record: PlacementRecord = record::decode(key, value)?;
                 let malformed = || DecodeRecordError::Malformed { key: key.clone() };
@@ -151,10 +188,7 @@ impl View {
             .transpose()
     }
 
-    fn below<'a>(
-        &'a self,
-        prefix: &'static str,
-    ) -> impl Iterator<Item = (&'a StateKey, &'a Vec<u8>)> {
+    fn below<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a StateKey, &'a Vec<u8>)> {
         self.entries
             .range(StateKey::prefix(prefix)..)
             .take_while(move |(key, _)| key.as_bytes().starts_with(prefix.as_bytes()))

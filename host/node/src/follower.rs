@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use types::{Digest, NodeId, Topic};
+use types::{Digest, NodeId, Route, Topic};
 
 use crate::bus::Subscriber;
 use crate::instance::{Instance, InstanceEvent};
@@ -256,18 +256,13 @@ impl Follower {
 pub(crate) fn routes(view: &View) -> Result<RouteTable, DecodeRecordError> {
     let mut routes = Vec::new();
     for deployment in view.deployments()? {
-        for component in deployment.spec.components {
-            let workload = deployment.spec.name.clone();
+        for component in &deployment.spec.components {
             let target = Target {
-                workload,
-                component: component.name,
+                workload: deployment.spec.name.clone(),
+                component: component.name.clone(),
             };
-            routes.extend(
-                component
-                    .routes
-                    .into_iter()
-                    .map(|route| (route, target.clone())),
-            );
+            let to_target = |route: &Route| (route.clone(), target.clone());
+            routes.extend(component.routes.iter().map(to_target));
         }
     }
     Ok(RouteTable::new(routes))
@@ -276,7 +271,7 @@ pub(crate) fn routes(view: &View) -> Result<RouteTable, DecodeRecordError> {
 /// What the components that are placed here subscribe to.
 fn subscriptions(
     node: NodeId,
-    deployments: &[DeploymentRecord],
+    deployments: &[Arc<DeploymentRecord>],
     placements: &[Placement],
 ) -> BTreeMap<Subscriber, BTreeSet<Topic>> {
     let placed: BTreeSet<_> = placements

@@ -112,7 +112,7 @@ impl Node {
         // State that is not understood ends the node later, and must not cost any data here.
         let deployments = shared.state().view.deployments();
         if let Ok(deployments) = deployments {
-            let deployed = deployments.into_iter().map(|entry| entry.spec.name);
+            let deployed = deployments.iter().map(|entry| entry.spec.name.clone());
             shared.stores.retain_on_disk(&deployed.collect())?;
         }
         Self::launch(Arc::new(shared), data_dir, listener, blocks).await

@@ -19,20 +19,28 @@ pub(crate) fn workload(
 ) -> Result<Option<WorkloadStatus>, DecodeRecordError> {
     let (deployment, placements) = {
         let state = shared.state();
-        (state.view.deployment(name)?, state.view.placements()?)
+        (
+            state.view.deployment(name)?,
+            state.view.placements_of(name)?,
+        )
     };
-    Ok(deployment.map(|deployment| status(shared, deployment, &placements)))
+    Ok(deployment.map(|deployment| status(shared, &deployment, &placements)))
 }
 
 /// All workloads, in name order.
 pub(crate) fn workloads(shared: &Shared) -> Result<Vec<WorkloadStatus>, DecodeRecordError> {
-    let (deployments, placements) = {
-        let state = shared.state();
-        (state.view.deployments()?, state.view.placements()?)
+    let deployed: Vec<_> = {
+        let view = &shared.state().view;
+        let deployments = view.deployments()?.into_iter();
+        let with_placements = deployments.map(|deployment| {
+            let placements = view.placements_of(&deployment.spec.name)?;
+            Ok((deployment, placements))
+        });
+        with_placements.collect::<Result<_, DecodeRecordError>>()?
     };
-    Ok(deployments
-        .into_iter()
-        .map(|deployment| status(shared, deployment, &placements))
+    Ok(deployed
+        .iter()
+        .map(|(deployment, placements)| status(shared, deployment, placements))
         .collect())
 }
 
@@ -47,7 +55,7 @@ pub(crate) fn replicas_running(shared: &Shared) -> u32 {
 
 fn status(
     shared: &Shared,
-    deployment: DeploymentRecord,
+    deployment: &DeploymentRecord,
     placements: &[Placement],
 ) -> WorkloadStatus {
     let name = deployment.spec.name.clone();
@@ -81,7 +89,7 @@ fn status(
         state,
         reason,
         components,
-        spec: deployment.spec,
+        spec: deployment.spec.clone(),
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use ledger::{DecodeRecordError, DesiredState, View};
+use ledger::{DecodeRecordError, DeploymentRecord, DesiredState, Placement, View};
 use types::{ComponentSpec, Name, NodeId};
 
 use crate::lifecycle::{Lifecycle, Step};
@@ -207,33 +207,44 @@ impl Reconciler {
     }
 
     fn wanted(&self, view: &View) -> Result<BTreeMap<ReplicaKey, Wanted>, DecodeRecordError> {
-        let mut specs: BTreeMap<(Name, Name), (Arc<ComponentSpec>, bool)> = BTreeMap::new();
-        for deployment in view.deployments()? {
-            let paused = deployment.desired == DesiredState::Paused;
-            for component in deployment.spec.components {
-                let key = (deployment.spec.name.clone(), component.name.clone());
-                specs.insert(key, (Arc::new(component), paused));
-            }
-        }
+        let deployments = view.deployments()?;
+        let deployed: BTreeMap<&Name, &DeploymentRecord> = deployments
+            .iter()
+            .map(|deployment| (&deployment.spec.name, &**deployment))
+            .collect();
         let here = view
             .placements()?
             .into_iter()
             .filter(|placed| placed.node == self.node);
         Ok(here
             .filter_map(|placed| {
-                let (spec, paused) =
-                    specs.get(&(placed.workload.clone(), placed.component.clone()))?;
-                let (workload, component, index) =
-                    (placed.workload, placed.component, placed.index);
+                let deployment = *deployed.get(&placed.workload)?;
+                let mut components = deployment.spec.components.iter();
+                let spec = components.find(|spec| spec.name == placed.component)?;
+                let Placement {
+                    workload,
+                    component,
+                    index,
+                    generation,
+                    ..
+                } = placed;
                 let key = ReplicaKey {
                     workload,
                     component,
                     index,
                 };
+                // Most are as they were: what is known of them need not be copied again.
+                let known = self.replicas.get(&key);
+                let known = known.filter(|replica| replica.generation == generation);
+                let spec = known.map_or_else(
+                    || Arc::new(spec.clone()),
+                    |replica| Arc::clone(&replica.spec),
+                );
+                let paused = deployment.desired == DesiredState::Paused;
                 let wanted = Wanted {
-                    generation: placed.generation,
-                    spec: Arc::clone(spec),
-                    paused: *paused,
+                    generation,
+                    spec,
+                    paused,
                 };
                 Some((key, wanted))
             })
