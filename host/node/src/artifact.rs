@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use orchestrator::ReplicaKey;
-use runtime::{CompileError, Compiled, Preopen, Profile};
+use runtime::{CompileError, Compiled, Preopen};
 use storage::ReadArtifactError;
 use types::{ComponentSpec, Digest, FileMount};
 
@@ -31,14 +31,13 @@ pub(crate) async fn compiled(
     spec: &ComponentSpec,
 ) -> Result<Arc<Compiled>, PrepareError> {
     let (artifacts, runtime) = (shared.artifacts.clone(), shared.runtime.clone());
-    let artifact = spec.artifact;
+    let (artifact, wanted) = (spec.artifact, spec.clone());
     let read = move || -> Result<_, PrepareError> {
         let bytes = artifacts.read(&artifact)?;
-        let inspection = runtime.inspect(&bytes).map_err(CompileError::Inspect)?;
-        Ok((bytes, inspection))
+        let profile = runtime.profile(&bytes, &wanted);
+        Ok((bytes, profile.map_err(CompileError::Inspect)?))
     };
-    let (bytes, inspection) = tokio::task::spawn_blocking(read).await??;
-    let profile = Profile::of(spec, &inspection);
+    let (bytes, profile) = tokio::task::spawn_blocking(read).await??;
     Ok(shared.runtime.compile(artifact, bytes, profile).await?)
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use admin::LogStream;
 use monitor::{CallEnd, CallMetrics, CallSample, WorkloadLabels};
 use orchestrator::ReplicaKey;
-use runtime::{Breach, CallError, CallKind, CallOutcome, CallRecord, Denial, Observer};
+use runtime::{Breach, CallError, CallKind, CallOutcome, CallRecord, Denial, Observer, WasmFrame};
 
 use crate::logbook::{LineSplitter, Logbook};
 use crate::replicas::ReplicaStats;
@@ -73,20 +73,21 @@ impl ReplicaObserver {
         }
     }
 
+    fn frames(&self, backtrace: &[WasmFrame]) {
+        for frame in backtrace.iter().take(BACKTRACE_FRAMES_MAX) {
+            self.note(format!("    at {frame}"));
+        }
+    }
+
     fn failed(&self, error: &CallError) {
         match error {
             // Already said, with its kind, when it was reached.
             CallError::Breach(_) | CallError::Stopped => {}
             CallError::Trap { backtrace, .. } => {
                 self.shared.metrics.trap(&self.labels);
-                let mut text = error.to_string();
-                for frame in backtrace.iter().take(BACKTRACE_FRAMES_MAX) {
-                    text.push_str(&format!("\n    at {frame}"));
-                }
                 self.stats.set_problem(error.to_string());
-                for line in text.lines() {
-                    self.note(line.to_owned());
-                }
+                self.note(error.to_string());
+                self.frames(backtrace);
             }
             error => self.problem(error.to_string()),
         }
@@ -121,6 +122,7 @@ impl Observer for ReplicaObserver {
         if let CallOutcome::Failed(error) = &record.outcome {
             self.failed(error);
         }
+        self.frames(&record.stopped_at);
         if record.kind == CallKind::Trial {
             return;
         }

@@ -247,6 +247,9 @@ impl Call {
             return CallError::Exit(u8::try_from(*code).unwrap_or(u8::MAX));
         }
         let trap = error.downcast_ref::<Trap>();
+        if let Some(Trap::StackOverflow | Trap::Interrupt | Trap::OutOfFuel) = trap {
+            self.meter.stop_at(backtrace(error));
+        }
         match (trap, self.guest.limits.fuel) {
             (Some(Trap::StackOverflow), _) => return self.breached(Breach::STACK),
             (Some(Trap::Interrupt), _) => {
@@ -283,6 +286,7 @@ impl Drop for Call {
             cpu: self.meter.cpu(),
             fuel_used: self.fuel_used,
             memory_peak_bytes: self.meter.memory(),
+            stopped_at: self.meter.stopped_at().to_vec(),
             outcome,
         });
     }

@@ -167,7 +167,8 @@ pub(crate) fn inspect(bytes: &[u8]) -> Result<Inspection, InspectError> {
     inspect_with(bytes, true)
 }
 
-/// The same for bytes whose functions were found valid before: looks at types only.
+/// The same for bytes whose functions were found valid before, or will be before they are compiled:
+/// looks at types only.
 pub(crate) fn inspect_known(bytes: &[u8]) -> Result<Inspection, InspectError> {
     inspect_with(bytes, false)
 }

@@ -3,11 +3,13 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 use wasmtime::Store;
 
 use crate::bounds::{KEPT_INSTANCES_MAX, KEPT_TIME_MAX};
+use crate::gate::Gate;
 use crate::host::Host;
 use crate::http_call::Service;
 use crate::pool::{Pool, Slots, Yielding};
@@ -35,6 +37,8 @@ impl Live {
 pub(crate) struct Kept {
     resting: Mutex<Resting>,
     pool: Arc<Pool>,
+    /// Closed in a pause, which does not make what rests older.
+    gate: Arc<Gate>,
 }
 
 #[derive(Default)]
@@ -51,13 +55,23 @@ struct Rested {
     live: Live,
     slots: Slots,
     since: Instant,
+    /// How long the replica had been paused by then.
+    paused_before: Duration,
+}
+
+impl Rested {
+    /// When it has rested too long, if there is no pause from now on.
+    fn expires(&self, paused: Duration) -> Instant {
+        self.since + KEPT_TIME_MAX + paused.saturating_sub(self.paused_before)
+    }
 }
 
 impl Kept {
-    pub(crate) fn new(pool: &Arc<Pool>) -> Arc<Self> {
+    pub(crate) fn new(pool: &Arc<Pool>, gate: &Arc<Gate>) -> Arc<Self> {
         let kept = Arc::new(Self {
             resting: Mutex::default(),
             pool: Arc::clone(pool),
+            gate: Arc::clone(gate),
         });
         let weak = Arc::downgrade(&kept);
         pool.register(weak);
@@ -71,8 +85,12 @@ impl Kept {
 
     /// Keeps an instance, unless there are enough or somebody waits for its slots.
     pub(crate) fn keep(self: &Arc<Self>, live: Live, slots: Slots) {
-        let since = Instant::now();
-        let rested = Rested { live, slots, since };
+        let rested = Rested {
+            live,
+            slots,
+            since: Instant::now(),
+            paused_before: self.gate.closed_for(),
+        };
         let (refused, watch) = {
             let mut resting = self.resting();
             let full = resting.instances.len() >= KEPT_INSTANCES_MAX;
@@ -105,14 +123,19 @@ impl Kept {
 
     /// Drops what has rested too long at `now`; when the next will have.
     fn expire(&self, now: Instant) -> Option<Instant> {
+        let paused = self.gate.closed_for();
         let (expired, next) = {
             let mut resting = self.resting();
-            let young = |rested: &Rested| rested.since + KEPT_TIME_MAX > now;
+            let young = |rested: &Rested| rested.expires(paused) > now;
             let count = resting.instances.iter().position(young);
             let count = count.unwrap_or(resting.instances.len());
             let expired: Vec<_> = resting.instances.drain(..count).collect();
             let next = resting.instances.front();
-            let next = next.map(|rested| rested.since + KEPT_TIME_MAX);
+            // In a pause nothing grows older: it is enough to look now and then.
+            let next = next.map(|rested| match self.gate.is_closed() {
+                true => now + KEPT_TIME_MAX,
+                false => rested.expires(paused),
+            });
             resting.watched = next.is_some();
             (expired, next)
         };

@@ -17,6 +17,7 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::bounds::DENIALS_REPORTED_MAX;
 use crate::bounds::FOREGROUND_CPU_MAX;
 use crate::errors::{Breach, CallError};
+use crate::frame::WasmFrame;
 use crate::observer::{Denial, Observer};
 use crate::ticker::Pulse;
 
@@ -46,6 +47,7 @@ pub(crate) struct Meter {
     /// Kinds already reported, one bit each.
     reported: AtomicU8,
     denials: AtomicU32,
+    stopped_at: OnceLock<Vec<WasmFrame>>,
     failure: OnceLock<CallError>,
     responded: AtomicBool,
     answered_with_error: AtomicBool,
@@ -74,6 +76,7 @@ impl Meter {
             refused_growth: OnceLock::new(),
             reported: AtomicU8::new(0),
             denials: AtomicU32::new(0),
+            stopped_at: OnceLock::new(),
             failure: OnceLock::new(),
             responded: AtomicBool::new(false),
             answered_with_error: AtomicBool::new(false),
@@ -198,6 +201,16 @@ impl Meter {
 
     pub(crate) fn refused_growth(&self) -> Option<&Breach> {
         self.refused_growth.get()
+    }
+
+    /// Notes where a limit stopped the guest.
+    pub(crate) fn stop_at(&self, frames: Vec<WasmFrame>) {
+        let _ = self.stopped_at.set(frames);
+    }
+
+    /// Empty where the guest was not stopped, or not while it computed.
+    pub(crate) fn stopped_at(&self) -> &[WasmFrame] {
+        self.stopped_at.get().map_or(&[], Vec::as_slice)
     }
 
     /// Publishes why the call failed, before its streams end, so that their readers can tell a

@@ -7,6 +7,7 @@ use std::time::Duration;
 use types::Topic;
 
 use crate::errors::{Breach, CallError};
+use crate::frame::WasmFrame;
 
 /// Which output a guest wrote to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +70,9 @@ pub struct CallRecord {
     pub fuel_used: Option<u64>,
     /// Most memory, over all memories of the instance.
     pub memory_peak_bytes: u64,
+    /// Where the guest was when a limit stopped it while it computed, innermost frame first; a
+    /// guest that waited for something has no such place.
+    pub stopped_at: Vec<WasmFrame>,
     /// How it ended.
     pub outcome: CallOutcome,
 }

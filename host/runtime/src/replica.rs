@@ -110,11 +110,11 @@ pub(crate) struct Reuse {
 }
 
 impl Reuse {
-    fn of(spec: &ComponentSpec, pool: &Arc<Pool>) -> Option<Self> {
+    fn of(spec: &ComponentSpec, pool: &Arc<Pool>, gate: &Arc<Gate>) -> Option<Self> {
         let requests_max = spec.requests_per_instance;
         let reused = spec.kind == ComponentKind::Http && requests_max.get() > 1;
         reused.then(|| Self {
-            kept: Kept::new(pool),
+            kept: Kept::new(pool, gate),
             requests_max,
         })
     }
@@ -198,7 +198,7 @@ impl Replica {
         };
         let gate = Arc::<Gate>::default();
         let admission = Admission::new(&spec.limits, pool, slots, Arc::clone(&gate));
-        let reuse = Reuse::of(&spec, &around.pool);
+        let reuse = Reuse::of(&spec, &around.pool, &gate);
         let log = Arc::new(Log::new(Arc::clone(&observer), spec.limits.log_rate));
         let exports = Export::all(&compiled);
         let kind = spec.kind;

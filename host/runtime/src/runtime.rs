@@ -178,6 +178,16 @@ impl Runtime {
         inspect::inspect(bytes)
     }
 
+    /// How `bytes` must be compiled for `spec`. Looks at types only, since [`Self::compile`] validates
+    /// the functions of what it has no code for: code from the cache needs no look at them at all.
+    ///
+    /// # Errors
+    /// [`InspectError`] if it is no component that this node can look at.
+    pub fn profile(&self, bytes: &[u8], spec: &ComponentSpec) -> Result<Profile, InspectError> {
+        let inspection = inspect::inspect_known(bytes)?;
+        Ok(Profile::of(spec, &inspection))
+    }
+
     /// Whether everything that a component imports is offered and granted.
     ///
     /// # Errors

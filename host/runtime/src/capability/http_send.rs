@@ -79,10 +79,10 @@ pub(super) async fn send(
         .await
         .map_err(|_| Error::ConnectionReadTimeout)??;
     let response: Response<WasiBody> = response.map(|body| {
-        let timer = Box::pin(sleep(between_bytes_time));
         TimedBody {
             body,
-            timer,
+            timer: Box::pin(sleep(between_bytes_time)),
+            is_waiting: false,
             limit: between_bytes_time,
         }
         .boxed_unsync()
@@ -160,10 +160,13 @@ fn tls_error(error: &io::Error) -> Error {
     }
 }
 
-/// A response body that fails when the next chunk takes too long.
+/// A response body that fails when the next chunk takes too long. Only the server's time counts: a
+/// reader may take as long as it likes between two chunks.
 struct TimedBody {
     body: Incoming,
     timer: Pin<Box<Sleep>>,
+    /// The timer runs for the chunk that is waited for.
+    is_waiting: bool,
     limit: Duration,
 }
 
@@ -176,9 +179,13 @@ impl Body for TimedBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
+            self.is_waiting = false;
+            return Poll::Ready(frame.map(|frame| frame.map_err(Error::from)));
+        }
+        if !self.is_waiting {
+            self.is_waiting = true;
             let limit = self.limit;
             self.timer.as_mut().reset(Instant::now() + limit);
-            return Poll::Ready(frame.map(|frame| frame.map_err(Error::from)));
         }
         ready!(self.timer.as_mut().poll(context));
         Poll::Ready(Some(Err(Error::ConnectionReadTimeout)))

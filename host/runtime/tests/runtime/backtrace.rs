@@ -1,8 +1,14 @@
 //! Backtraces: names of functions, and lines of the source where a component has DWARF.
 
+use std::num::NonZeroU64;
+use std::time::Instant;
+
 use hypermesh_runtime::{CallError, DEBUG_INFO_BYTES_MAX, InvokeError, SourceLocation, WasmFrame};
 
-use crate::harness::{assemble, runtime, try_start};
+use types::Millis;
+
+use crate::harness::{PATIENCE, Started, assemble, eventually, runtime, start, try_start};
+use crate::http::{collect, streaming};
 
 /// `\xx` for each byte: a string of the text format.
 fn escaped(bytes: &[u8]) -> String {
@@ -108,4 +114,64 @@ async fn nonsense_in_debug_sections_is_no_harm() {
         let frames = frames(trapping(&customs(&noise))).await;
         assert_eq!(frames[0].function.as_deref(), Some("shop::total"));
     }
+}
+
+/// A library that computes for ever, two calls deep.
+fn endless() -> Vec<u8> {
+    assemble(
+        r#"(component
+          (core module $m
+            (func $count (loop $for-ever (br $for-ever)))
+            (func $checkout (call $count))
+            (export "buy" (func $checkout)))
+          (core instance $i (instantiate $m))
+          (func (export "buy") (canon lift (core func $i "buy"))))"#,
+    )
+}
+
+/// Where a call of `buy` was stopped, as its record says.
+async fn stopped_at(guest: &Started) -> Vec<String> {
+    let error = guest.invoke("buy", &[]).await.unwrap_err();
+    assert!(
+        matches!(error, InvokeError::Call(CallError::Breach(_))),
+        "{error}"
+    );
+    let record = guest.seen.records().pop().unwrap();
+    record.stopped_at.iter().map(ToString::to_string).collect()
+}
+
+#[tokio::test]
+async fn a_call_that_a_limit_stops_names_where_it_computed() {
+    let runtime = runtime();
+    let fuelled = try_start(&runtime, endless(), Vec::new(), |spec| {
+        spec.limits.fuel = NonZeroU64::new(100_000);
+    });
+    let guest = fuelled.await.unwrap();
+    assert_eq!(stopped_at(&guest).await, ["count", "checkout"]);
+    let timed = try_start(&runtime, endless(), Vec::new(), |spec| {
+        spec.limits.wall_time = Millis::new(20);
+    });
+    let guest = timed.await.unwrap();
+    let begun = Instant::now();
+    loop {
+        let frames = stopped_at(&guest).await;
+        // The time can also end between two slices, when no frame is at hand.
+        if !frames.is_empty() {
+            assert_eq!(frames, ["count", "checkout"]);
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "never stopped in a slice");
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_waited_was_stopped_nowhere() {
+    let runtime = runtime();
+    let limit = Millis::new(20);
+    let guest = start(&runtime, "http/echo", |spec| spec.limits.wall_time = limit).await;
+    let (_pieces, request) = streaming();
+    let response = guest.replica.handle(request).await.unwrap();
+    collect(response).await.unwrap_err();
+    eventually("the call ends", || guest.replica.in_flight() == 0).await;
+    assert!(guest.seen.records().pop().unwrap().stopped_at.is_empty());
 }

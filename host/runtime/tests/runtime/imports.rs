@@ -163,3 +163,20 @@ async fn a_function_that_the_interface_lacks_does_not_link() {
     };
     assert!(reason.contains("vanish"), "{reason}");
 }
+
+#[test]
+fn sockets_of_wasi_0_3_are_refused_by_name_whatever_is_granted() {
+    for interface in ["types", "ip-name-lookup"] {
+        let import = format!("wasi:sockets/{interface}@0.3.0");
+        let mut spec = library();
+        spec.capabilities = vec![Capability::Tcp {
+            allow: vec!["example.com".parse().unwrap()],
+        }];
+        let found = refusals(&[&import], &spec);
+        let [refusal] = &found[..] else {
+            panic!("{found:?}")
+        };
+        let said = refusal.to_string();
+        assert!(said.starts_with(&format!("import `{import}`: ")), "{said}");
+    }
+}

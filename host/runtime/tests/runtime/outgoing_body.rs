@@ -1,0 +1,141 @@
+//! Outgoing requests with bodies: trailers both ways, and each timeout against a server that
+//! stalls at that very point.
+
+use std::net::SocketAddr;
+
+use hypermesh_runtime::Denial;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use types::Capability;
+
+use crate::harness::{Started, runtime, start};
+
+/// `wasi:http` error codes as the guest reports them, by their place in the variant: 1,000 for a
+/// request without a response, 2,000 for a response that breaks off.
+const CONNECTION_TIMEOUT: &str = "-1008";
+const NO_FIRST_BYTE: &str = "-1009";
+const NO_NEXT_BYTES: &str = "-2009";
+
+/// Short, in nanoseconds: the server never goes on, so it may be as short as it likes.
+const SHORT_NS: &str = "50000000";
+const NONE: &str = "0";
+
+async fn guest(address: SocketAddr) -> Started {
+    let allow = vec![address.to_string().parse().unwrap()];
+    start(&runtime(), "outgoing-body", |spec| {
+        spec.capabilities = vec![Capability::HttpOutgoing { allow }];
+    })
+    .await
+}
+
+/// Reads one request up to the end of its chunked body; what it was.
+async fn request(stream: &mut TcpStream) -> String {
+    let mut request = Vec::new();
+    let end = |request: &[u8]| {
+        let body = request.windows(3).position(|at| at == b"\n0\r");
+        body.is_some() && request.ends_with(b"\r\n\r\n")
+    };
+    while !end(&request) {
+        let mut buffer = [0; 4096];
+        let bytes = stream.read(&mut buffer).await.unwrap();
+        assert!(bytes > 0, "{}", String::from_utf8_lossy(&request));
+        request.extend_from_slice(&buffer[..bytes]);
+    }
+    String::from_utf8(request).unwrap()
+}
+
+/// A server that answers one request with `answer` and then neither goes on nor hangs up before
+/// the sender that it returns is dropped. Without an answer it does not even read.
+async fn stalling(answer: Option<&'static str>) -> (SocketAddr, oneshot::Sender<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (hold, end) = oneshot::channel::<()>();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        if let Some(answer) = answer {
+            request(&mut stream).await;
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+        let _ = end.await;
+    });
+    (address, hold)
+}
+
+async fn fetch_within(
+    guest: &Started,
+    address: SocketAddr,
+    https: &str,
+    times: [&str; 3],
+) -> String {
+    let authority = format!("{:?}", address.to_string());
+    let [connect, first, between] = times;
+    guest
+        .invoke(
+            "fetch-within",
+            &[https, &authority, connect, first, between],
+        )
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn trailers_go_out_and_come_back() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let seen = request(&mut stream).await;
+        let answer = "HTTP/1.1 200 OK\r\ntrailer: x-received\r\ntransfer-encoding: chunked\r\n\r\n\
+                      4\r\npong\r\n0\r\nx-received: indeed\r\n\r\n";
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        seen
+    });
+    let guest = guest(address).await;
+    let authority = format!("{:?}", address.to_string());
+    let trailer = guest.invoke("trailer", &[&authority]).await.unwrap();
+    assert_eq!(trailer, "\"indeed\"");
+    let seen = server.await.unwrap();
+    assert!(seen.starts_with("POST / HTTP/1.1\r\n"), "{seen}");
+    assert!(seen.contains("\r\ntrailer: x-sent\r\n"), "{seen}");
+    assert!(
+        seen.ends_with("\r\n4\r\nping\r\n0\r\nx-sent: yes\r\n\r\n"),
+        "{seen}"
+    );
+    assert_eq!(guest.seen.denials(), Vec::<Denial>::new());
+}
+
+#[tokio::test]
+async fn a_handshake_that_stalls_ends_by_the_connect_timeout() {
+    let (address, _hold) = stalling(None).await;
+    let guest = guest(address).await;
+    let end = fetch_within(&guest, address, "true", [SHORT_NS, NONE, NONE]).await;
+    assert_eq!(end, CONNECTION_TIMEOUT);
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_ends_by_the_first_byte_timeout() {
+    let (address, _hold) = stalling(Some("")).await;
+    let guest = guest(address).await;
+    let end = fetch_within(&guest, address, "false", [NONE, SHORT_NS, NONE]).await;
+    assert_eq!(end, NO_FIRST_BYTE);
+}
+
+#[tokio::test]
+async fn a_body_that_stalls_ends_by_the_between_bytes_timeout() {
+    let half = "HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\npong";
+    let (address, _hold) = stalling(Some(half)).await;
+    let guest = guest(address).await;
+    let end = fetch_within(&guest, address, "false", [NONE, NONE, SHORT_NS]).await;
+    assert_eq!(end, NO_NEXT_BYTES);
+}
+
+#[tokio::test]
+async fn a_response_in_time_is_read_whole() {
+    let whole = "HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\npongpong";
+    let (address, _hold) = stalling(Some(whole)).await;
+    let guest = guest(address).await;
+    let minute = "60000000000";
+    let end = fetch_within(&guest, address, "false", [minute; 3]).await;
+    assert_eq!(end, "8");
+}
