@@ -68,6 +68,7 @@ impl CodeStore for Files {
 #[expect(clippy::print_stdout, reason = "a bench reports to the terminal")]
 async fn main() -> Result<(), Failure> {
     let bytes = component();
+    look(&bytes)?;
     let (mut compiled, mut loaded) = (Vec::new(), Vec::new());
     for round in 0..COMPILES {
         let folder = tempfile::tempdir()?;
@@ -100,6 +101,30 @@ async fn main() -> Result<(), Failure> {
     ]);
     let ratio = compiled.as_secs_f64() / loaded.as_secs_f64();
     println!("compiling takes {ratio:.0} times as long as loading");
+    Ok(())
+}
+
+/// What picking a profile takes, beside validating all that is in the component.
+fn look(bytes: &[u8]) -> Result<(), Failure> {
+    let runtime = Runtime::new(RuntimeConfig::default())?;
+    let spec = ComponentSpec::new(
+        Name::new("bench")?,
+        ComponentKind::Library,
+        Digest::of(bytes),
+    );
+    let (mut whole, mut types) = (Vec::new(), Vec::new());
+    for _ in 0..COMPILES {
+        let begun = Instant::now();
+        runtime.inspect(bytes)?;
+        whole.push(begun.elapsed());
+        let begun = Instant::now();
+        runtime.profile(bytes, &spec)?;
+        types.push(begun.elapsed());
+    }
+    print(&[
+        Row::new("compile::look/at=everything".to_owned(), middle(whole)),
+        Row::new("compile::look/at=types".to_owned(), middle(types)),
+    ]);
     Ok(())
 }
 

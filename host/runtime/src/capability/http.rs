@@ -10,11 +10,12 @@ use http::{Request, Response, Uri};
 use rustls::ClientConfig;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use types::{Capability, HostPattern};
+use wasmtime::component::Linker;
 use wasmtime_wasi_http::p2::add_only_http_to_linker_async;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use super::http_send::{Destination, send};
-use super::{Grant, Package, WASI_VERSION};
+use super::{Grant, Package, WASI_VERSION, http_error};
 use crate::errors::Breach;
 use crate::host::{Guest, Host};
 use crate::meter::Meter;
@@ -29,8 +30,13 @@ pub(super) const PACKAGE: Package = Package {
         line: "capabilities.http_outgoing = [\"HOST\"]",
         covers: |capability| matches!(capability, Capability::HttpOutgoing { .. }),
     }),
-    link: add_only_http_to_linker_async::<Host>,
+    link,
 };
+
+fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+    add_only_http_to_linker_async(linker)?;
+    http_error::link(linker)
+}
 
 /// What the manifest grants, for all instances of a replica.
 pub(crate) struct OutgoingPolicy {

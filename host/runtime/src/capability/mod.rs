@@ -7,6 +7,7 @@ mod clocks;
 mod config;
 pub(crate) mod filesystem;
 mod http;
+mod http_error;
 mod http_send;
 mod io;
 mod keyvalue;

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use hypermesh_runtime::{
-    CodeCache, CodeStore, CompilePhase, CompileStats, Profile, Runtime, RuntimeConfig,
+    CodeCache, CodeStore, CompileError, CompilePhase, CompileStats, Profile, Runtime, RuntimeConfig,
 };
-use types::Digest;
+use types::{ComponentKind, Digest};
 
-use crate::harness::{eventually, guest, try_start};
+use crate::harness::{assemble, eventually, guest, spec, try_start};
 
 const SECRET: [u8; 32] = [7; 32];
 
@@ -194,4 +194,25 @@ async fn progress_is_seen_while_others_wait() {
     shelf.stuck.store(false, Ordering::SeqCst);
     work.await.unwrap().unwrap();
     assert_eq!(phase(&runtime), None);
+}
+
+#[tokio::test]
+async fn a_profile_is_picked_by_types_and_functions_are_judged_before_they_are_compiled() {
+    // Its only function has the wrong type; all else is in order.
+    let bytes = assemble(
+        "(component (core module (func (result i32) (i64.const 0))) (core module (func)))",
+    );
+    let shelf = Arc::new(Shelf::default());
+    let runtime = shelf.runtime(&SECRET);
+    let artifact = Digest::of(&bytes);
+    let library = spec(ComponentKind::Library, artifact);
+    assert_eq!(runtime.profile(&bytes, &library).unwrap(), Profile::Fast);
+    let inspected = runtime.inspect(&bytes).unwrap_err();
+    let refused = runtime.compile(artifact, bytes, Profile::Fast).await;
+    assert_eq!(refused.unwrap_err(), CompileError::Inspect(inspected));
+    assert!(shelf.names().is_empty());
+    let concurrent = guest("http-0.3/hello");
+    let http = spec(ComponentKind::Http, Digest::of(&concurrent));
+    let picked = runtime.profile(&concurrent, &http).unwrap();
+    assert_eq!(picked, Profile::Async);
 }

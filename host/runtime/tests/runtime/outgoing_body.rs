@@ -16,6 +16,7 @@ use crate::harness::{Started, runtime, start};
 const CONNECTION_TIMEOUT: &str = "-1008";
 const NO_FIRST_BYTE: &str = "-1009";
 const NO_NEXT_BYTES: &str = "-2009";
+const INCOMPLETE: &str = "-2025";
 
 /// Short, in nanoseconds: the server never goes on, so it may be as short as it likes.
 const SHORT_NS: &str = "50000000";
@@ -128,6 +129,16 @@ async fn a_body_that_stalls_ends_by_the_between_bytes_timeout() {
     let guest = guest(address).await;
     let end = fetch_within(&guest, address, "false", [NONE, NONE, SHORT_NS]).await;
     assert_eq!(end, NO_NEXT_BYTES);
+}
+
+#[tokio::test]
+async fn a_body_that_is_cut_off_is_incomplete() {
+    let half = "HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\npong";
+    let (address, hold) = stalling(Some(half)).await;
+    drop(hold);
+    let guest = guest(address).await;
+    let end = fetch_within(&guest, address, "false", [NONE; 3]).await;
+    assert_eq!(end, INCOMPLETE);
 }
 
 #[tokio::test]
