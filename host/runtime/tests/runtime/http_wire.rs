@@ -78,12 +78,12 @@ async fn a_request_without_trailers_is_told_so() {
 
 /// What a body may be ahead of its echo: the buffers between, far less than the body.
 const AHEAD_BYTES_MAX: u64 = 1 << 20;
+static PIECE: [u8; 64 << 10] = [7; 64 << 10];
 const PIECE_BYTES: u64 = 64 << 10;
 const HUGE_BYTES: u64 = 128 << 20;
 
 #[tokio::test]
 async fn a_huge_body_passes_in_bounded_memory() {
-    static PIECE: [u8; PIECE_BYTES as usize] = [7; PIECE_BYTES as usize];
     let runtime = runtime();
     for name in ["http/echo", "http-0.3/echo"] {
         let guest = start(&runtime, name, |spec| {
@@ -118,7 +118,6 @@ async fn a_huge_body_passes_in_bounded_memory() {
 
 #[tokio::test]
 async fn a_reader_that_stops_stops_the_sender() {
-    static PIECE: [u8; PIECE_BYTES as usize] = [7; PIECE_BYTES as usize];
     let runtime = runtime();
     for name in ["http/echo", "http-0.3/echo"] {
         let guest = start(&runtime, name, |_| {}).await;
