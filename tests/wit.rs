@@ -117,7 +117,7 @@ fn each_package_has_its_worlds_and_one_interface_per_file() {
         }
     }
     let (resolve, package) = resolved("workload");
-    for world in ["http-service", "command", "library"] {
+    for world in ["http-service", "worker", "command", "library", "stateful"] {
         assert!(
             resolve.packages[package].worlds.contains_key(world),
             "{world}"

@@ -136,6 +136,27 @@ fn a_new_command_builds_and_runs() {
 }
 
 #[test]
+fn a_new_worker_builds_and_says_what_it_gets() {
+    let fabric = Fabric::start();
+    let folder = fabric.folder.path();
+    let Some(mut build) = developer(folder) else {
+        return;
+    };
+    new(folder, &["--template", "worker", "mailbox"]).ok();
+    run(build.args(["build", "mailbox"])).ok();
+    fabric.nexus(&["deploy", "mailbox/app.toml"]).ok();
+    let said = fabric
+        .nexus(&["publish", "mailbox", "--text", "hello"])
+        .ok();
+    assert_eq!(said, "queued for 1 component\n");
+    eventually("the message is handled", || {
+        let logs = fabric.nexus(&["logs", "mailbox"]).ok();
+        logs.contains("mailbox says hello").then_some(())
+    });
+    fabric.stop();
+}
+
+#[test]
 fn dev_serves_what_was_saved_and_keeps_what_works() {
     let fabric = Fabric::start();
     let folder = fabric.folder.path().to_owned();
@@ -199,7 +220,7 @@ fn a_new_project_passes_its_own_tests() {
         return;
     }
     let target = PathBuf::from(std::env::var_os("HYPERMESH_GUESTS").unwrap()).join("projects");
-    for template in ["http", "cli", "lib"] {
+    for template in ["http", "worker", "cli", "lib"] {
         let name = format!("my-{template}");
         new(folder.path(), &["--template", template, &name]).ok();
         let mut tests = Command::new("cargo");

@@ -6,8 +6,11 @@ use std::path::{Path, PathBuf};
 
 use crate::harness::{Fabric, eventually};
 
-/// Copies an example's manifest and files to the test's folder, with the built component beside it.
-/// None if the guests were not built.
+/// Where manifests of examples say that components are built.
+const BUILT: &str = "../../target/guests/";
+
+/// Copies an example's manifest and files to the test's folder, with the built components beside
+/// them. None if the guests were not built.
 pub(crate) fn example(fabric: &Fabric, name: &str) -> Option<PathBuf> {
     let Some(guests) = std::env::var_os("HYPERMESH_GUESTS") else {
         println!("skipped: HYPERMESH_GUESTS is not set; `cargo xtask test` builds the guests");
@@ -22,16 +25,21 @@ pub(crate) fn example(fabric: &Fabric, name: &str) -> Option<PathBuf> {
             std::fs::copy(entry.path(), folder.join(entry.file_name())).unwrap();
         }
     }
-    let component = format!("{name}.wasm");
-    std::fs::copy(Path::new(&guests).join(&component), folder.join(&component)).unwrap();
     let manifest = folder.join("app.toml");
     let text = std::fs::read_to_string(&manifest).unwrap();
-    let there = format!("../../target/guests/{component}");
+    let components: Vec<&str> = text
+        .split(BUILT)
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next())
+        .collect();
     assert!(
-        text.contains(&there),
-        "the manifest names where the component is built"
+        !components.is_empty(),
+        "the manifest names where its components are built"
     );
-    std::fs::write(&manifest, text.replace(&there, &component)).unwrap();
+    for component in components {
+        std::fs::copy(Path::new(&guests).join(component), folder.join(component)).unwrap();
+    }
+    std::fs::write(&manifest, text.replace(BUILT, "")).unwrap();
     Some(manifest)
 }
 

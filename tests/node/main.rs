@@ -11,6 +11,7 @@
 
 mod admin_api;
 mod bus;
+mod chat_example;
 mod code_cache;
 #[path = "../cli/components.rs"]
 #[allow(

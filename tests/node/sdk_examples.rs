@@ -113,3 +113,29 @@ fn the_game_of_life_example_goes_on_after_a_restart_of_the_node() {
     assert_eq!(said.trim_end(), expected);
     fabric.stop();
 }
+
+#[test]
+fn the_hello_cli_example_greets_and_fails_when_nobody_is_named() {
+    let fabric = Fabric::start();
+    let Some(manifest) = example(&fabric, "hello-cli") else {
+        return;
+    };
+    fabric.nexus(&["deploy", manifest.to_str().unwrap()]).ok();
+    eventually("the command ends well", || {
+        (fabric.state("hello-cli").as_deref() == Some("completed")).then_some(())
+    });
+    let logs = fabric.nexus(&["logs", "hello-cli"]).ok();
+    assert!(logs.contains("out  Good day, Ada!"), "{logs}");
+    assert!(logs.contains("out  Good day, Grace!"), "{logs}");
+
+    fabric.nexus(&["rm", "hello-cli"]).ok();
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    let nobody = text.replace("args = [\"Ada\", \"Grace\"]\n", "");
+    assert_ne!(nobody, text);
+    std::fs::write(&manifest, nobody).unwrap();
+    let refused = fabric
+        .nexus(&["deploy", manifest.to_str().unwrap()])
+        .failed(6);
+    assert!(refused.contains("nobody to greet"), "{refused}");
+    fabric.stop();
+}

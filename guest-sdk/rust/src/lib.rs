@@ -3,6 +3,7 @@
 //! | kind | written as |
 //! |---|---|
 //! | HTTP service | [`http_service!`] and a function from [`http::Request`] to an [`http::Answer`] |
+//! | worker | [`message_handler!`] and a function of a [`messaging::Message`] |
 //! | command | an ordinary `fn main` |
 //! | library | [`library!`] and an implementation of the trait that it makes from your WIT |
 //!
@@ -40,6 +41,7 @@ pub mod http;
 pub mod keyvalue;
 pub mod lifecycle;
 pub mod log;
+pub mod messaging;
 
 #[cfg(not(target_os = "wasi"))]
 pub mod mock;
@@ -59,7 +61,7 @@ pub mod __macros {
     pub use wit_bindgen;
 
     #[cfg(target_os = "wasi")]
-    pub use crate::wasi::{http::serve, lifecycle};
+    pub use crate::wasi::{http::serve, lifecycle, worker};
     #[cfg(target_os = "wasi")]
     pub use wasip2;
 }

@@ -229,13 +229,15 @@ pub(crate) struct UpArgs {
 Examples:
   nexus new hello
   nexus new --template cli report
+  nexus new --template worker mailbox
 
 The project has a copy of the guest SDK in its folder sdk, so it builds wherever it is moved to.")]
 pub(crate) struct NewArgs {
     /// The language of the guest
     #[arg(long, value_enum, default_value_t = Language::Rust)]
     pub(crate) lang: Language,
-    /// What the guest is: http answers requests, cli runs and ends, lib has typed exports
+    /// What the guest is: http answers requests, worker handles messages, cli runs and ends, lib has
+    /// typed exports
     #[arg(long, value_enum, default_value_t = Template::Http)]
     pub(crate) template: Template,
     /// Use the guest SDK in this folder, such as guest-sdk/rust of a checkout, in place of a copy
@@ -264,6 +266,7 @@ pub(crate) enum Language {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Template {
     Http,
+    Worker,
     Cli,
     Lib,
 }

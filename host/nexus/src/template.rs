@@ -33,6 +33,11 @@ pub(crate) fn files(template: Template, name: &Name, sdk: Option<&Path>) -> Vec<
             CDYLIB,
             &[("src/lib.rs", template!("http/src/lib.rs"))],
         ),
+        Template::Worker => (
+            template!("worker/app.toml.in"),
+            CDYLIB,
+            &[("src/lib.rs", template!("worker/src/lib.rs"))],
+        ),
         Template::Cli => (
             template!("cli/app.toml.in"),
             "",
@@ -68,12 +73,14 @@ pub(crate) fn files(template: Template, name: &Name, sdk: Option<&Path>) -> Vec<
 
 #[cfg(test)]
 mod tests {
+    use clap::ValueEnum as _;
+
     use super::*;
 
     #[test]
     fn a_project_is_complete_and_nothing_is_left_to_fill_in() {
         let name = Name::new("shop").unwrap();
-        for template in [Template::Http, Template::Cli, Template::Lib] {
+        for &template in Template::value_variants() {
             let files = files(template, &name, None);
             for (path, text) in files.iter().filter(|(path, _)| !path.starts_with("sdk/")) {
                 // Sources have braces of their own.
@@ -90,7 +97,7 @@ mod tests {
     #[test]
     fn manifests_of_templates_are_valid() {
         let name = Name::new("shop").unwrap();
-        for template in [Template::Http, Template::Cli, Template::Lib] {
+        for &template in Template::value_variants() {
             let files = files(template, &name, None);
             let (_, text) = files.iter().find(|(path, _)| path == "app.toml").unwrap();
             types::Manifest::parse("app.toml", text).unwrap();

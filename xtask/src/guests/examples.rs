@@ -1,4 +1,4 @@
-//! The example guests: every folder of `examples/` with a Cargo.toml, built to `<name>.wasm`.
+//! The example guests: every folder below [`GUEST_FOLDERS`] with a Cargo.toml, built to `<name>.wasm`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::process;
 use crate::project::Project;
 
 /// Folders whose sub-folders are guests.
-const GUEST_FOLDERS: &[&str] = &["examples"];
+const GUEST_FOLDERS: &[&str] = &["examples", "examples/chat"];
 
 /// Files of a guest that its component does not depend on.
 const NOT_INPUTS: &[&str] = &["README.md", "app.toml", "target"];

@@ -9,16 +9,19 @@ pub(crate) mod config;
 pub(crate) mod http;
 pub(crate) mod keyvalue;
 pub(crate) mod log;
+pub(crate) mod messaging;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use crate::http::{Request, Response};
 use crate::log::Level;
+use crate::messaging::Message;
 
 pub use config::set_config;
 pub use http::{call, get, on_fetch, post};
 pub use log::logs;
+pub use messaging::{deliver, published};
 
 /// Answers outgoing requests.
 type OnFetch = Box<dyn FnMut(Request) -> Response>;
@@ -30,6 +33,7 @@ struct State {
     logs: Vec<(Level, String, String)>,
     buckets: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
     containers: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
+    published: Vec<Message>,
     on_fetch: Option<OnFetch>,
 }
 

@@ -6,6 +6,8 @@ pub(crate) mod http;
 pub(crate) mod keyvalue;
 pub mod lifecycle;
 pub(crate) mod log;
+pub(crate) mod messaging;
+pub mod worker;
 
 /// Imports. A component imports those that it calls, and no other.
 #[allow(
@@ -27,6 +29,7 @@ mod imports {
                 import wasi:blobstore/types@0.2.0-draft;
                 import wasi:blobstore/container@0.2.0-draft;
                 import wasi:blobstore/blobstore@0.2.0-draft;
+                import wasi:messaging/producer@0.2.0-draft;
             }
         ",
         path: [
@@ -35,6 +38,7 @@ mod imports {
             "wit/deps/wasi-logging-0.1.0-draft",
             "wit/deps/wasi-keyvalue-0.2.0-draft",
             "wit/deps/wasi-blobstore-0.2.0-draft",
+            "wit/deps/wasi-messaging-0.2.0-draft",
         ],
         world: "hypermesh:guest/imports",
         with: {
