@@ -82,7 +82,7 @@ impl Message {
     /// ```
     ///
     /// # Errors
-    /// [`Error`]; no subscriber gets it then, unless the host says so.
+    /// [`Error`]; no subscriber gets it then.
     pub fn publish(self) -> Result<(), Error> {
         host::messaging::publish(self)
     }
