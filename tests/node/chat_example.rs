@@ -36,7 +36,9 @@ fn the_chat_example_shows_what_was_said_to_everybody_and_after_a_restart() {
         (fabric.get("/").1 == "hello\n").then_some(())
     });
     // The keeper does not care who published.
-    fabric.nexus(&["publish", "chat", "--text", "good day"]).ok();
+    fabric
+        .nexus(&["publish", "chat", "--text", "good day"])
+        .ok();
     eventually("the second line is kept", || {
         (fabric.get("/").1 == "hello\ngood day\n").then_some(())
     });
