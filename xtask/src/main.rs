@@ -10,6 +10,7 @@
 
 mod failure;
 mod fingerprint;
+mod foreign;
 mod guests;
 mod process;
 mod project;

@@ -1,18 +1,24 @@
 //! `cargo xtask test`: guests, tests, doc tests and documents, stopping at the first failure.
 
+use std::path::Path;
+
 use crate::failure::Failure;
 use crate::project::Project;
-use crate::{guests, process, readme};
+use crate::{foreign, guests, process, readme};
 
 /// Tells tests where the example guests lie.
 const GUESTS_VARIABLE: &str = "HYPERMESH_GUESTS";
+
+/// Tells tests where the components of other people lie. Not set if no registry gave any.
+const FOREIGN_VARIABLE: &str = "HYPERMESH_FOREIGN";
 
 /// Runs everything that must hold before a change lands.
 pub(crate) fn run(project: &Project) -> Result<String, Failure> {
     let guests = guests::run(project)?;
     let natively = guests::test_natively(project)?;
+    let foreign = foreign::prepare()?;
     build_host(project)?;
-    let runner = run_tests(project)?;
+    let runner = run_tests(project, foreign.as_deref())?;
     let mut doc_tests = project.cargo();
     doc_tests.args(["test", "--doc", "--workspace"]);
     process::show(
@@ -35,7 +41,7 @@ pub(crate) fn build_host(project: &Project) -> Result<(), Failure> {
     )
 }
 
-fn run_tests(project: &Project) -> Result<&'static str, Failure> {
+fn run_tests(project: &Project, foreign: Option<&Path>) -> Result<&'static str, Failure> {
     let mut tests = project.cargo();
     let has_nextest = process::works("cargo-nextest", &["nextest", "--version"]);
     let (runner, words): (_, &[_]) = if has_nextest {
@@ -51,6 +57,9 @@ fn run_tests(project: &Project) -> Result<&'static str, Failure> {
         )
     };
     tests.args(words).env(GUESTS_VARIABLE, project.guests());
+    if let Some(foreign) = foreign {
+        tests.env(FOREIGN_VARIABLE, foreign);
+    }
     process::show(runner, &mut tests)?;
     Ok(runner)
 }

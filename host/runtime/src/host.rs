@@ -52,6 +52,8 @@ pub(crate) struct Guest {
     pub(crate) config: WasiConfigVariables,
     pub(crate) settings: BTreeMap<String, String>,
     pub(crate) stores: Stores,
+    /// Whether it can say that a value for its blobstore is whole.
+    pub(crate) finishes_values: bool,
     pub(crate) preopens: Vec<Preopen>,
     pub(crate) limits: Limits,
     /// Of a deterministic component.

@@ -20,7 +20,7 @@ use crate::background::Background;
 use crate::bounds::{DETERMINISTIC_FUEL, TRIAL_TIME_MAX};
 use crate::call::Call;
 use crate::capability::messaging::{MessagingCorePre, granted_topics};
-use crate::capability::{OutgoingPolicy, SocketPolicy, Stores};
+use crate::capability::{OutgoingPolicy, SocketPolicy, Stores, finishes_values};
 use crate::checkpoint::CheckpointMark;
 use crate::compile::Compiled;
 use crate::deterministic::Determinism;
@@ -399,6 +399,7 @@ fn guest(
         config: settings.clone().into_iter().collect(),
         settings,
         stores: Stores::new(services),
+        finishes_values: finishes_values(&compiled.component),
         preopens: Vec::new(),
         limits: spec.limits,
         determinism: spec.deterministic_seed.map(|seed| Determinism {

@@ -1,4 +1,5 @@
-//! Compilers built on this machine: one folder each, whole or absent, shared by all checkouts.
+//! What is built or fetched once per machine: one folder each, whole or absent, shared by all
+//! checkouts.
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -8,25 +9,29 @@ use crate::failure::Failure;
 /// Unfinished folders begin with this; whoever holds the lock may delete them.
 const PARTIAL: &str = ".partial-";
 
-/// The folder of all compilers, named by their stamps.
+/// A folder of finished folders: compilers by their stamps, packages by name and version.
 pub(crate) struct Cache {
     folder: PathBuf,
 }
 
 impl Cache {
-    /// `$XDG_CACHE_HOME` or `~/.cache`, below it `hypermesh/guests`.
-    pub(crate) fn open() -> Result<Self, Failure> {
+    /// `$XDG_CACHE_HOME` or `~/.cache`, below it `hypermesh/KIND`.
+    pub(crate) fn open(kind: &str) -> Result<Self, Failure> {
         let base = std::env::var_os("XDG_CACHE_HOME")
             .map(PathBuf::from)
             .filter(|path| path.is_absolute())
             .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
             .ok_or_else(|| Failure::new("no home folder for the cache; set XDG_CACHE_HOME"))?;
-        Self::at(base.join("hypermesh/guests"))
+        Self::at(base.join("hypermesh").join(kind))
     }
 
     fn at(folder: PathBuf) -> Result<Self, Failure> {
         fs::create_dir_all(&folder).map_err(|error| Failure::file("create", &folder, &error))?;
         Ok(Self { folder })
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Where the compiler of `stamp` lies if it was built: the folder exists only when finished.

@@ -9,6 +9,7 @@ mod native;
 mod recipe;
 mod toolchain;
 
+pub(crate) use cache::{Cache, Partial};
 pub(crate) use native::test as test_natively;
 
 use crate::failure::Failure;

@@ -63,7 +63,7 @@ pub(crate) fn prepare() -> Result<Toolchain, Failure> {
         ));
         return Ok(installed(&host));
     }
-    let cache = Cache::open()?;
+    let cache = Cache::open("guests")?;
     let stamp = recipe::stamp(&host);
     let prefix = cache.prefix(&stamp);
     if prefix.is_dir() {

@@ -104,7 +104,12 @@ impl InputStream for Input {
 pub(crate) type SharedContent = Arc<Mutex<Content>>;
 
 pub(crate) struct Content {
+    guest: Arc<Guest>,
     writing: Writing,
+    /// Whether the guest dropped the stream.
+    ended: bool,
+    /// What the content becomes when the stream ends, of a guest that cannot say more.
+    released: Option<(String, String)>,
     meter: Arc<Meter>,
     _place: OwnedSemaphorePermit,
 }
@@ -119,12 +124,16 @@ enum Writing {
 
 impl Content {
     pub(super) fn new(
+        guest: Arc<Guest>,
         content: Box<dyn BlobWrite>,
         meter: Arc<Meter>,
         place: OwnedSemaphorePermit,
     ) -> Self {
         Self {
+            guest,
             writing: Writing::Idle(content),
+            ended: false,
+            released: None,
             meter,
             _place: place,
         }
@@ -152,6 +161,32 @@ impl Content {
             Writing::Idle(content) => Ok(content),
             Writing::Failed(error) => Err(error),
             Writing::Busy(_) => Err(StoreError::Failed),
+        }
+    }
+
+    /// The guest gave up the value: the content becomes this object, once the stream is gone too.
+    pub(super) async fn release(&mut self, object: (String, String)) {
+        self.released = Some(object);
+        self.finish_if_given_up().await;
+    }
+
+    async fn end(&mut self) {
+        self.ended = true;
+        self.finish_if_given_up().await;
+    }
+
+    async fn finish_if_given_up(&mut self) {
+        if !self.ended {
+            return;
+        }
+        let Some((container, object)) = self.released.take() else {
+            return;
+        };
+        // A failure to write was reported when it happened, and leaves no object.
+        if let Ok(content) = self.take().await {
+            let finish = move || content.finish((&container, &object));
+            let stores = &self.guest.stores;
+            let _ = stores.call(&self.meter, "blobstore", finish).await;
         }
     }
 }
@@ -194,6 +229,11 @@ impl OutputStream for Output {
             }
             Writing::Busy(_) => Err(StreamError::trap("written while a write was on its way")),
         }
+    }
+
+    /// Called when the guest drops the stream, not when its instance ends with it.
+    async fn cancel(&mut self) {
+        self.content.lock().await.end().await;
     }
 
     fn flush(&mut self) -> StreamResult<()> {

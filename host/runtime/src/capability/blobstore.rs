@@ -7,14 +7,17 @@
 //! names the bound; a quota ends the stream that is written and is [`crate::Breach::Quota`].
 //!
 //! A value becomes an object when it is finished, whole or not at all; `write-data` says before
-//! that which object. Offsets include the end, as far as the object goes.
+//! that which object. Components from before `finish` was in the draft cannot say so: their value is
+//! finished when the guest has dropped both it and its stream. A guest that is stopped or traps
+//! drops nothing, so that leaves no half object. Offsets include the end, as far as the object goes.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
 use types::Capability;
-use wasmtime::component::{HasSelf, Linker, Resource};
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{Component, HasSelf, Linker, Resource};
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream};
 
 use self::bindings::wasi::blobstore::{blobstore, container, types as wit};
@@ -89,6 +92,23 @@ fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     blobstore::add_to_linker::<Host, HasSelf<Host>>(linker, |host| host)
 }
 
+/// Whether a component imports the function that says that a value is whole.
+pub(crate) fn finishes_values(component: &Component) -> bool {
+    let (engine, component_type) = (component.engine(), component.component_type());
+    let finishes = |(name, item): (&str, ComponentItem)| {
+        let ComponentItem::ComponentInstance(interface) = item else {
+            return false;
+        };
+        name.starts_with("wasi:blobstore/types@")
+            && interface
+                .exports(engine)
+                .any(|(name, _)| name == "[static]outgoing-value.finish")
+    };
+    component_type
+        .imports(engine)
+        .any(|(name, item)| finishes((name, item.ty)))
+}
+
 type Answer<T> = wasmtime::Result<Result<T, String>>;
 
 fn answer<T>(result: Result<T, StoreError>) -> Answer<T> {
@@ -118,7 +138,8 @@ impl Host {
     async fn begin_content(&mut self) -> Result<Content, StoreError> {
         let place = self.guest().stores.open_content()?;
         let content = self.blobstore(|store| store.write()).await?;
-        Ok(Content::new(content, Arc::clone(self.meter()), place))
+        let (guest, meter) = (Arc::clone(self.guest()), Arc::clone(self.meter()));
+        Ok(Content::new(guest, content, meter, place))
     }
 
     async fn finish_value(&mut self, value: OutgoingValue) -> Result<(), StoreError> {
@@ -197,7 +218,22 @@ impl wit::HostOutgoingValue for Host {
     }
 
     async fn drop(&mut self, value: Resource<OutgoingValue>) -> wasmtime::Result<()> {
-        self.table().delete(value)?;
+        let value = self.table().delete(value)?;
+        if self.guest().finishes_values {
+            return Ok(());
+        }
+        // Such a component is told of no error; the observer learns of a quota.
+        match (value.content, value.object) {
+            (Some(content), Some(object)) => content.lock().await.release(object).await,
+            (None, Some(object)) => {
+                let empty = OutgoingValue {
+                    content: None,
+                    object: Some(object),
+                };
+                let _ = self.finish_value(empty).await;
+            }
+            (_, None) => (),
+        }
         Ok(())
     }
 }

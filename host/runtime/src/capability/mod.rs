@@ -20,6 +20,7 @@ mod store_calls;
 mod virtual_clocks;
 mod wasi_0_3;
 
+pub(crate) use blobstore::finishes_values;
 pub(crate) use http::{Outgoing, OutgoingPolicy};
 pub(crate) use http_send::tls_config;
 pub(crate) use socket_policy::SocketPolicy;
