@@ -71,3 +71,78 @@ fn a_component_waits_for_its_secrets() {
     said += &fabric.nexus(&["logs", "app"]).ok();
     assert!(!said.contains(VALUE), "{said}");
 }
+
+const READER: &str = include_str!("../../host/runtime/tests/guests/config.wat");
+const LIBC: &str = include_str!("../../host/runtime/tests/guests/libc.wat");
+
+/// Files below `folder` that hold the value, by path.
+fn holders(folder: &std::path::Path, found: &mut Vec<std::path::PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            holders(&path, found);
+        } else if entry.file_type().unwrap().is_file() {
+            let bytes = std::fs::read(&path).unwrap();
+            if bytes
+                .windows(VALUE.len())
+                .any(|piece| piece == VALUE.as_bytes())
+            {
+                found.push(path);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_secret_is_shown_to_its_component_and_to_nobody_else() {
+    let fabric = Fabric::start();
+    fabric.write("reader.wat", &READER.replace(";;{libc}", LIBC));
+    let manifest = |name: &str, secrets: &str| {
+        format!(
+            "name = \"{name}\"\n[[component]]\nname = \"{name}\"\nsource = \"reader.wat\"\n{secrets}"
+        )
+    };
+    fabric.write("app.toml", &manifest("app", "secrets = [\"token\"]\n"));
+    fabric.write("other.toml", &manifest("other", ""));
+    set_from_input(&fabric, "token");
+    let mut said = fabric.nexus(&["deploy", "app.toml"]).ok();
+    said += &fabric.nexus(&["deploy", "other.toml"]).ok();
+    let get = |name: &str, export: &str| fabric.nexus(&["invoke", name, export, "\"token\""]).ok();
+    for export in ["get", "get-draft"] {
+        assert_eq!(get("app", export), format!("some(\"{VALUE}\")\n"));
+        assert_eq!(get("other", export), "none\n");
+    }
+    said += &fabric.nexus(&["describe", "app", "-o", "json"]).ok();
+    said += &fabric.nexus(&["ps", "-o", "json"]).ok();
+    said += &fabric.nexus(&["logs", "app"]).ok();
+    said += &fabric.nexus(&["node", "status", "-o", "json"]).ok();
+    said += &fabric.log();
+    assert!(!said.contains(VALUE), "{said}");
+    let folder = fabric.stop();
+    let mut found = Vec::new();
+    holders(folder.path(), &mut found);
+    assert!(!found.is_empty(), "the node keeps its secrets");
+    let secrets = folder.path().join("data/secrets");
+    assert!(
+        found.iter().all(|path| path.starts_with(&secrets)),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn a_start_without_its_secret_fails_with_the_command_that_sets_it() {
+    let fabric = Fabric::start();
+    fabric.write("reader.wat", &READER.replace(";;{libc}", LIBC));
+    fabric.write(
+        "app.toml",
+        "name = \"app\"\n[[component]]\nname = \"app\"\nsource = \"reader.wat\"\nsecrets = [\"token\"]\n",
+    );
+    set_from_input(&fabric, "token");
+    fabric.nexus(&["deploy", "app.toml"]).ok();
+    fabric.nexus(&["secret", "rm", "token"]).ok();
+    let ran = fabric.nexus(&["restart", "app"]);
+    let described = fabric.nexus(&["describe", "app"]);
+    assert_ne!(ran.code, 0, "{ran:#?} {described:#?}");
+    let said = format!("{ran:?}{described:?}");
+    assert!(said.contains("token") && !said.contains(VALUE), "{said}");
+}

@@ -23,6 +23,7 @@ mod data_directory;
 mod determinism;
 mod durability;
 mod examples;
+mod foreign;
 mod guests;
 #[path = "../cli/harness.rs"]
 #[allow(
@@ -33,4 +34,5 @@ mod harness;
 mod ingress;
 mod sdk_examples;
 mod stateful;
+mod store_durability;
 mod store_examples;

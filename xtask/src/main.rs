@@ -43,6 +43,11 @@ const TASKS: &[Task] = &[
         run: guests::run,
     },
     Task {
+        name: "foreign",
+        about: "fetch the components of other people that tests run unchanged",
+        run: foreign::run,
+    },
+    Task {
         name: "readme",
         about: "check that the commands and links of the documents exist",
         run: readme::run,

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
 
 use hypermesh_runtime::{
-    Breach, ImportRefusal, KeyValueStore, KeysFrom, LogStream, NamePage, Services,
+    Breach, ImportRefusal, KeyValueStore, KeysFrom, LogStream, NamePage, Secret, Services,
     StartReplicaError, StoreError,
 };
 use types::{ByteSize, Capability};
@@ -217,4 +217,29 @@ async fn messages_reach_the_log_with_level_and_context() {
         .await
         .unwrap();
     assert_eq!(started.seen.log_text(LogStream::Stderr), "warn db: slow\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_and_secrets_are_seen_through_both_interfaces() {
+    let secret = Secret::new("from a secret".to_owned());
+    let services = Services {
+        secrets: BTreeMap::from([("token".to_owned(), secret)]),
+        ..Services::default()
+    };
+    let change = |spec: &mut types::ComponentSpec| {
+        spec.config
+            .insert("colour".to_owned(), "from the manifest".to_owned());
+    };
+    let started = try_start_with(&runtime(), guest("config"), Vec::new(), services, change)
+        .await
+        .unwrap();
+    for export in ["get", "get-draft"] {
+        for (key, shown) in [
+            ("\"token\"", "some(\"from a secret\")"),
+            ("\"colour\"", "some(\"from the manifest\")"),
+            ("\"absent\"", "none"),
+        ] {
+            assert_eq!(started.invoke(export, &[key]).await.unwrap(), shown);
+        }
+    }
 }
