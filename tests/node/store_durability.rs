@@ -91,3 +91,32 @@ fn a_workload_that_was_removed_finds_nothing_when_it_comes_back() {
     assert_eq!(get(), "ok(none)\n");
     fabric.stop();
 }
+
+const UNFINISHED: &str = include_str!("../../host/runtime/tests/guests/blob-unfinished.wat");
+
+/// Dropping both ends stores the value, in either order; a trap before that stores nothing.
+#[test]
+fn a_value_that_cannot_be_finished_is_stored_whole_or_not_at_all() {
+    let fabric = Fabric::start();
+    fabric.write("blob.wat", &UNFINISHED.replace(";;{libc}", LIBC));
+    fabric.write(
+        "app.toml",
+        "name = \"blob\"\n[[component]]\nname = \"blob\"\nsource = \"blob.wat\"\n\
+        [component.capabilities]\nblobstore = \"1MiB\"\n",
+    );
+    fabric.nexus(&["deploy", "app.toml"]).ok();
+    for (ending, stored) in [
+        ("0", true),
+        ("1", true),
+        ("2", false),
+        ("3", false),
+        ("4", false),
+    ] {
+        let name = format!("\"object-{ending}\"");
+        let put = fabric.nexus(&["invoke", "blob", "put", &name, ending]);
+        assert_eq!(put.code == 0, stored, "{put:#?}");
+        let has = fabric.nexus(&["invoke", "blob", "has", &name]).ok();
+        assert_eq!(has.trim(), stored.to_string(), "ending {ending}");
+    }
+    fabric.stop();
+}
