@@ -153,7 +153,7 @@ impl Genesis {
             deployments: 0,
         };
         let principal = PrincipalRecord {
-            role: Role::Operator,
+            role: Role::Admin,
             nonce: 0,
         };
         let node = NodeRecord { placements: 0 };
@@ -168,6 +168,11 @@ impl Genesis {
             .map(|id| (StateKey::principal(id), record::encode(&principal)));
         fabric.chain(nodes).chain(operators).collect()
     }
+}
+
+/// Votes that decide among `validators`: more than two thirds.
+pub(crate) const fn quorum(validators: usize) -> usize {
+    validators * 2 / 3 + 1
 }
 
 #[cfg(test)]

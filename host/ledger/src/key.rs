@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use types::{Name, NodeId, Principal, Route};
+use types::{Digest, Name, NodeId, Principal, PublicKey, Route};
 
 /// The name of one entry of the ledger's state.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,6 +63,42 @@ impl StateKey {
     #[must_use]
     pub fn node(node: &NodeId) -> Self {
         Self::text(format!("node/{node}"))
+    }
+
+    /// How a node stands to the fabric: [`crate::MemberRecord`].
+    #[must_use]
+    pub fn member(node: &NodeId) -> Self {
+        Self::text(format!("member/{node}"))
+    }
+
+    /// A logged certificate: [`crate::CertificateRecord`].
+    #[must_use]
+    pub fn certificate(fingerprint: &Digest) -> Self {
+        Self::text(format!("certificate/{}", fingerprint.hex()))
+    }
+
+    /// A ticket: [`crate::InviteRecord`].
+    #[must_use]
+    pub fn invite(ticket: &PublicKey) -> Self {
+        Self::text(format!("invite/{ticket}"))
+    }
+
+    /// The tickets that have a record: [`crate::InvitesRecord`].
+    #[must_use]
+    pub fn invites() -> Self {
+        Self::text("invites".to_owned())
+    }
+
+    /// Votes for nodes without a ticket: [`crate::CandidatesRecord`].
+    #[must_use]
+    pub fn candidates() -> Self {
+        Self::text("candidates".to_owned())
+    }
+
+    /// What is counted: [`crate::CensusRecord`].
+    #[must_use]
+    pub fn census() -> Self {
+        Self::text("census".to_owned())
     }
 
     /// A deployment: [`crate::DeploymentRecord`].

@@ -4,6 +4,7 @@
 mod execute;
 mod genesis;
 mod key;
+mod member;
 mod outcome;
 mod record;
 mod rules;
@@ -15,6 +16,13 @@ mod view;
 pub use execute::{BLOCK_BYTES_MAX, BLOCK_TRANSACTIONS_MAX, BlockContext, Execution, execute};
 pub use genesis::{DecodeGenesisError, Genesis, GenesisError};
 pub use key::{StateKey, StateKeyError};
+pub use member::{
+    Admission, CANDIDATES_MAX, CERTIFICATE_LIFE_MS_MAX, CERTIFICATE_RECORD_GRACE_MS,
+    CERTIFICATES_PER_MEMBER_MAX, CLOCK_TOLERANCE_MS, CandidatesRecord, CensusRecord,
+    CertificateFact, CertificateOperation, CertificateRecord, INVITE_LIFE_MS_MAX, INVITES_MAX,
+    InviteRecord, InvitesRecord, MEMBERS_MAX, MemberRecord, Membership, MembershipOperation,
+    REASON_BYTES_MAX, ROLES_MAX, Revocation, RoleOperation, join_bytes,
+};
 pub use outcome::{Refusal, TransactionOutcome};
 pub use record::{
     DecodeRecordError, DeploymentRecord, DesiredState, FabricRecord, NodeRecord, PlacementRecord,

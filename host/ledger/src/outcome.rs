@@ -1,7 +1,9 @@
 //! What became of a transaction in its block.
 
 use serde::{Deserialize, Serialize};
-use types::{Name, Principal, Route, WorkloadError};
+use types::{Digest, Name, NodeId, Principal, PublicKey, Route, WorkloadError};
+
+use crate::record::Role;
 
 /// The fate of a transaction that is in a final block.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,6 +101,122 @@ pub enum Refusal {
     /// A paused deployment is started by resuming it.
     #[error("deployment `{0}` is paused: resume it")]
     Paused(Name),
+    /// The signer may not do this.
+    #[error("principal {} has role {role}, this takes role {needed}", principal.short())]
+    Role {
+        /// The signer.
+        principal: Principal,
+        /// What it has.
+        role: Role,
+        /// What it lacks.
+        needed: Role,
+    },
+    /// Nodes get their role by joining.
+    #[error("role {0} cannot be granted: admin, deployer and viewer can")]
+    NotGrantable(Role),
+    /// Who has a role cannot change it: so an admin is always left.
+    #[error("nobody changes the own role: another admin can")]
+    OwnRole,
+    /// A node's key is no operator's.
+    #[error("{0} is a node: give operators keys of their own")]
+    IsNode(Principal),
+    /// A bound of the fabric.
+    #[error("the fabric allows at most {max} {what}")]
+    TooMany {
+        /// Of what.
+        what: String,
+        /// The bound.
+        max: u32,
+    },
+    /// A text is too long.
+    #[error("the reason has {bytes} bytes, at most {max} are kept")]
+    ReasonTooLong {
+        /// Its size.
+        bytes: u64,
+        /// The bound.
+        max: u64,
+    },
+    /// Not a member, or no longer.
+    #[error("node {0} is not a member of this fabric")]
+    NotAMember(NodeId),
+    /// A member already.
+    #[error("{0} is known to this fabric already")]
+    IsMember(NodeId),
+    /// Put out for good.
+    #[error("node {} was evicted ({reason}): join with a new identity", node.short())]
+    Evicted {
+        /// Which node.
+        node: NodeId,
+        /// Why.
+        reason: String,
+    },
+    /// Founders carry placements and votes.
+    #[error("node {0} is a founder of the fabric: it holds placements or a vote and cannot go")]
+    Founder(NodeId),
+    /// Only validators vote.
+    #[error("{0} is not a validator")]
+    NotAValidator(PublicKey),
+    /// Too few validators want the node.
+    #[error("{votes} validators approved this node, {needed} are needed")]
+    Votes {
+        /// So many did.
+        votes: u32,
+        /// So many must.
+        needed: u32,
+    },
+    /// No such ticket: never opened, withdrawn, or forgotten long after its time.
+    #[error("the ticket is not known to this fabric: it was withdrawn or is long over")]
+    UnknownInvite,
+    /// One ticket, one node.
+    #[error("the ticket was used by node {}", by.short())]
+    InviteUsed {
+        /// By whom.
+        by: NodeId,
+    },
+    /// Too late.
+    #[error("the ticket expired {} s ago", block_ms.saturating_sub(*expires_at_ms) / 1000)]
+    InviteExpired {
+        /// Its last moment, Unix milliseconds.
+        expires_at_ms: u64,
+        /// Ledger time.
+        block_ms: u64,
+    },
+    /// A ticket lives for a while.
+    #[error("a ticket must expire in the future and within 30 days")]
+    InviteLife {
+        /// The wish, Unix milliseconds.
+        expires_at_ms: u64,
+        /// Ledger time.
+        block_ms: u64,
+    },
+    /// A ticket is opened once.
+    #[error("a ticket with this key exists already")]
+    InviteExists,
+    /// The joiner does not have the ticket's secret.
+    #[error("the ticket's secret did not sign for this node")]
+    TicketSignature,
+    /// No such certificate.
+    #[error("certificate {0} was never logged, or is long over")]
+    UnknownCertificate(Digest),
+    /// A certificate is logged once.
+    #[error("certificate {0} is logged already")]
+    CertificateExists(Digest),
+    /// The signer's clock and ledger time differ.
+    #[error("the certificate is {skew_ms} ms off ledger time: check the node's clock")]
+    Clock {
+        /// By how much; positive if the node's clock is ahead.
+        skew_ms: i64,
+        /// Ledger time, Unix milliseconds.
+        block_ms: u64,
+    },
+    /// A day at most.
+    #[error("the certificate lives for {life_ms} ms, more than {max_ms} or not at all")]
+    CertificateLife {
+        /// Its life.
+        life_ms: u64,
+        /// The bound.
+        max_ms: u64,
+    },
 }
 
 impl From<WorkloadError> for Refusal {

@@ -73,11 +73,46 @@ impl FabricRecord {
     pub const DEPLOYMENTS_MAX: u32 = 10_000;
 }
 
-/// What a principal may do.
+/// What a principal may do. New roles are appended: the order is part of the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Role {
-    /// Deploys and removes workloads.
-    Operator,
+    /// Everything: membership, certificates and roles too.
+    Admin,
+    /// Deploys, changes and removes workloads.
+    Deployer,
+    /// Looks.
+    Viewer,
+    /// A member node: speaks for itself only.
+    Node,
+    /// Had a role once. The record stays for its nonce.
+    Nothing,
+}
+
+impl Role {
+    /// Whether who has `self` may do what needs `needed`.
+    #[must_use]
+    pub fn covers(self, needed: Self) -> bool {
+        match needed {
+            Self::Admin => self == Self::Admin,
+            Self::Deployer => matches!(self, Self::Admin | Self::Deployer),
+            Self::Viewer => matches!(self, Self::Admin | Self::Deployer | Self::Viewer),
+            Self::Node => self == Self::Node,
+            Self::Nothing => true,
+        }
+    }
+}
+
+impl std::fmt::Display for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Admin => "admin",
+            Self::Deployer => "deployer",
+            Self::Viewer => "viewer",
+            Self::Node => "node",
+            Self::Nothing => "nothing",
+        })
+    }
 }
 
 /// A signer that the ledger knows.

@@ -1,6 +1,11 @@
 //! Which rule answers which operation. One file per family.
 
+mod certificates;
 mod deployments;
+mod membership;
+mod roles;
+
+pub(crate) use roles::role_of;
 
 use crate::execute::{BlockContext, Stop};
 use crate::state::{Draft, StateView};
@@ -11,6 +16,7 @@ pub(crate) fn apply<V: StateView>(
     block: &BlockContext,
     transaction: &Transaction,
 ) -> Result<(), Stop> {
+    roles::check(draft, transaction)?;
     match &transaction.operation {
         Operation::Deploy { spec, replaces } => {
             deployments::deploy(draft, block, transaction.principal, spec, *replaces)
@@ -26,5 +32,10 @@ pub(crate) fn apply<V: StateView>(
         Operation::Pause { workload } => deployments::pause(draft, block, workload),
         Operation::Resume { workload } => deployments::resume(draft, block, workload),
         Operation::Restart { workload } => deployments::restart(draft, block, workload),
+        Operation::Membership(operation) => membership::apply(draft, block, transaction, operation),
+        Operation::Certificate(operation) => {
+            certificates::apply(draft, block, transaction.principal, operation)
+        }
+        Operation::Role(operation) => roles::apply(draft, transaction.principal, operation),
     }
 }

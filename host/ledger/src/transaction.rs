@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::member::{CertificateOperation, MembershipOperation, RoleOperation};
 use serde::{Deserialize, Serialize};
 use types::{Digest, FabricId, Name, Principal, Signature, VerifyError, WorkloadSpec};
 
@@ -59,6 +60,12 @@ pub enum Operation {
         /// Which one.
         workload: Name,
     },
+    /// Who belongs to the fabric.
+    Membership(MembershipOperation),
+    /// Which TLS certificates of members are good.
+    Certificate(CertificateOperation),
+    /// What principals may do.
+    Role(RoleOperation),
 }
 
 /// One operation with what makes it valid once, here, for a while.
@@ -87,30 +94,19 @@ impl Transaction {
     /// The wire form: version, body, signature.
     #[must_use]
     pub fn encode_signed(self, signature: &Signature) -> Vec<u8> {
-        let (first, second) = split(signature);
         postcard::to_allocvec(&Envelope::V1 {
             transaction: self,
-            first,
-            second,
+            signature: *signature,
         })
         .unwrap_or_else(|error| panic!("a transaction must be serialisable: {error}"))
     }
-}
-
-/// Serde knows arrays up to 32: a signature travels as its two halves, R and S.
-fn split(signature: &Signature) -> ([u8; 32], [u8; 32]) {
-    let (mut first, mut second) = ([0; 32], [0; 32]);
-    first.copy_from_slice(&signature.as_bytes()[..32]);
-    second.copy_from_slice(&signature.as_bytes()[32..]);
-    (first, second)
 }
 
 #[derive(Serialize, Deserialize)]
 enum Envelope {
     V1 {
         transaction: Transaction,
-        first: [u8; 32],
-        second: [u8; 32],
+        signature: Signature,
     },
 }
 
@@ -163,17 +159,12 @@ impl SignedTransaction {
         }
         let Envelope::V1 {
             transaction,
-            first,
-            second,
+            signature,
         } = envelope;
         if transaction.fabric != *fabric {
             let (expected, found) = (*fabric, transaction.fabric);
             return Err(DecodeTransactionError::OtherFabric { expected, found });
         }
-        let mut signature = [0; 64];
-        signature[..32].copy_from_slice(&first);
-        signature[32..].copy_from_slice(&second);
-        let signature = Signature::from_bytes(signature);
         transaction
             .principal
             .verify(&transaction.signing_bytes(), &signature)?;

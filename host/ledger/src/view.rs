@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use types::{Name, NodeId, Principal, Route};
+use types::{Digest, Name, NodeId, Principal, PublicKey, Route};
 
 use crate::key::StateKey;
+use crate::member::{CertificateRecord, InviteRecord, MemberRecord};
 use crate::record::{
     self, DecodeRecordError, DeploymentRecord, FabricRecord, PlacementRecord, PrincipalRecord,
     Record, RouteRecord,
@@ -114,6 +115,91 @@ impl View {
     /// [`DecodeRecordError`] if a newer release wrote it.
     pub fn principal(&self, id: &Principal) -> Result<Option<PrincipalRecord>, DecodeRecordError> {
         self.read(&StateKey::principal(id))
+    }
+
+    /// All signers with their roles, in key order.
+    ///
+    /// # Errors
+    /// [`DecodeRecordError`] if a newer release wrote one.
+    pub fn principals(&self) -> Result<Vec<(Principal, PrincipalRecord)>, DecodeRecordError> {
+        self.keyed("principal/", |text| text.parse().ok())
+    }
+
+    /// How a node stands to the fabric. A founder that never logged a certificate is a member
+    /// without any.
+    ///
+    /// # Errors
+    /// [`DecodeRecordError`] if a newer release wrote it.
+    pub fn member(&self, node: &NodeId) -> Result<Option<MemberRecord>, DecodeRecordError> {
+        if let Some(record) = self.read(&StateKey::member(node))? {
+            return Ok(Some(record));
+        }
+        let founders = self
+            .fabric()?
+            .map(|fabric| fabric.nodes)
+            .unwrap_or_default();
+        Ok(founders.contains(node).then(MemberRecord::founder))
+    }
+
+    /// All nodes that are or were members, in id order, founders included.
+    ///
+    /// # Errors
+    /// [`DecodeRecordError`] if a newer release wrote one.
+    pub fn members(&self) -> Result<BTreeMap<NodeId, MemberRecord>, DecodeRecordError> {
+        let founders = self
+            .fabric()?
+            .map(|fabric| fabric.nodes)
+            .unwrap_or_default();
+        let mut members: BTreeMap<_, _> = founders
+            .into_iter()
+            .map(|node| (node, MemberRecord::founder()))
+            .collect();
+        members.extend(self.keyed("member/", |text| text.parse().ok())?);
+        Ok(members)
+    }
+
+    /// A logged certificate.
+    ///
+    /// # Errors
+    /// [`DecodeRecordError`] if a newer release wrote it.
+    pub fn certificate(
+        &self,
+        fingerprint: &Digest,
+    ) -> Result<Option<CertificateRecord>, DecodeRecordError> {
+        self.read(&StateKey::certificate(fingerprint))
+    }
+
+    /// One ticket.
+    ///
+    /// # Errors
+    /// [`DecodeRecordError`] if a newer release wrote it.
+    pub fn invite(&self, ticket: &PublicKey) -> Result<Option<InviteRecord>, DecodeRecordError> {
+        self.read(&StateKey::invite(ticket))
+    }
+
+    /// All tickets that have a record, in key order.
+    ///
+    /// # Errors
+    /// [`DecodeRecordError`] if a newer release wrote one.
+    pub fn invites(&self) -> Result<Vec<(PublicKey, InviteRecord)>, DecodeRecordError> {
+        self.keyed("invite/", |text| text.parse().ok())
+    }
+
+    /// Every record below `prefix` with what its key names.
+    fn keyed<K, R: Record>(
+        &self,
+        prefix: &str,
+        parse: impl Fn(&str) -> Option<K>,
+    ) -> Result<Vec<(K, R)>, DecodeRecordError> {
+        self.below(prefix)
+            .map(|(key, value)| {
+                let record = record::decode(key, value)?;
+                let text = std::str::from_utf8(&key.as_bytes()[prefix.len()..]).ok();
+                let name = text.and_then(&parse);
+                let malformed = || DecodeRecordError::Malformed { key: key.clone() };
+                Ok((name.ok_or_else(malformed)?, record))
+            })
+            .collect()
     }
 
     /// One deployment.

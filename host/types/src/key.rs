@@ -128,6 +128,34 @@ impl Signature {
     }
 }
 
+/// As text 128 hex digits; in binary its halves, R and S, because serde knows arrays up to 32.
+impl Serialize for Signature {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            return serializer.collect_str(&hex(&self.0));
+        }
+        let mut halves = [[0; 32]; 2];
+        halves.as_flattened_mut().copy_from_slice(&self.0);
+        halves.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Signature {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            let text = String::deserialize(deserializer)?;
+            let bytes = unhex(&text).ok_or_else(|| {
+                serde::de::Error::custom("a signature has 128 lower-case hex digits")
+            })?;
+            return Ok(Self(bytes));
+        }
+        let halves = <[[u8; 32]; 2]>::deserialize(deserializer)?;
+        let mut bytes = [0; 64];
+        bytes.copy_from_slice(halves.as_flattened());
+        Ok(Self(bytes))
+    }
+}
+
 impl fmt::Debug for Signature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&hex(&self.0))
@@ -150,6 +178,17 @@ mod tests {
         assert_eq!(key.verify(b"message", &signature), Ok(()));
         assert!(key.verify(b"messagE", &signature).is_err());
         assert!(other.verify(b"message", &signature).is_err());
+    }
+
+    #[test]
+    fn a_signature_is_its_bytes_and_nothing_else() {
+        let counted: Vec<u8> = (0..64).collect();
+        let signature = Signature::from_bytes(counted.try_into().unwrap());
+        let bytes = postcard::to_allocvec(&signature).unwrap();
+        assert_eq!(bytes, signature.as_bytes());
+        assert_eq!(postcard::from_bytes(&bytes), Ok(signature));
+        let text = serde_json::to_string(&signature).unwrap();
+        assert_eq!(serde_json::from_str::<Signature>(&text).unwrap(), signature);
     }
 
     #[test]

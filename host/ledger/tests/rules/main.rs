@@ -16,6 +16,8 @@ use types::{
 };
 
 mod lifecycle;
+mod membership;
+mod roles;
 
 const NODES: u8 = 3;
 
@@ -25,6 +27,8 @@ struct Fabric {
     operator: SigningKey,
     nonce: u64,
     height: u64,
+    /// Ledger time less the height.
+    clock_ms: u64,
     state: BTreeMap<StateKey, Vec<u8>>,
 }
 
@@ -68,6 +72,7 @@ impl Fabric {
             operator,
             nonce: 0,
             height: 0,
+            clock_ms: 1_000,
             state: BTreeMap::new(),
         };
         fabric.block(&[]);
@@ -94,7 +99,7 @@ impl Fabric {
         self.height += 1;
         let context = BlockContext {
             height: self.height,
-            time_ms: 1_000 + self.height,
+            time_ms: self.clock_ms + self.height,
         };
         let done = execute(&self.genesis, &self.state, &context, transactions).unwrap();
         for (key, value) in done.changes.clone() {

@@ -1,0 +1,107 @@
+//! Roles: who may sign what, and how roles are given and taken.
+
+use types::Principal;
+
+use crate::execute::{Stop, fabric};
+use crate::key::StateKey;
+use crate::member::{CensusRecord, ROLES_MAX, RoleOperation};
+use crate::outcome::Refusal;
+use crate::record::{PrincipalRecord, Role};
+use crate::state::{Draft, NotLoaded, StateView};
+use crate::transaction::{Operation, Transaction};
+
+/// What a signer is, as far as the rules ask.
+pub(crate) fn role_of<V: StateView>(
+    draft: &Draft<'_, V>,
+    principal: &Principal,
+) -> Result<Option<PrincipalRecord>, NotLoaded> {
+    if let Some(record) = draft.read::<PrincipalRecord>(&StateKey::principal(principal))? {
+        return Ok(Some(record));
+    }
+    // Founding nodes sign, too; they get a record with their first transaction.
+    let founder = fabric(draft)?.nodes.contains(principal);
+    Ok(founder.then_some(PrincipalRecord {
+        role: Role::Node,
+        nonce: 0,
+    }))
+}
+
+/// Refuses an operation that the signer's role does not cover.
+pub(super) fn check<V: StateView>(
+    draft: &Draft<'_, V>,
+    transaction: &Transaction,
+) -> Result<(), Stop> {
+    let needed = match &transaction.operation {
+        // These look at more than the role.
+        Operation::Membership(_) | Operation::Certificate(_) => return Ok(()),
+        Operation::Role(_) => Role::Admin,
+        _ => Role::Deployer,
+    };
+    require(draft, &transaction.principal, needed)
+}
+
+/// Refuses a signer whose role does not cover `needed`.
+pub(super) fn require<V: StateView>(
+    draft: &Draft<'_, V>,
+    principal: &Principal,
+    needed: Role,
+) -> Result<(), Stop> {
+    let Some(record) = role_of(draft, principal)? else {
+        return Err(Refusal::UnknownPrincipal(*principal).into());
+    };
+    if record.role.covers(needed) {
+        return Ok(());
+    }
+    Err(Refusal::Role {
+        principal: *principal,
+        role: record.role,
+        needed,
+    }
+    .into())
+}
+
+pub(super) fn apply<V: StateView>(
+    draft: &mut Draft<'_, V>,
+    signer: Principal,
+    operation: &RoleOperation,
+) -> Result<(), Stop> {
+    let (principal, role) = match *operation {
+        RoleOperation::Grant { principal, role } => {
+            if !matches!(role, Role::Admin | Role::Deployer | Role::Viewer) {
+                return Err(Refusal::NotGrantable(role).into());
+            }
+            (principal, role)
+        }
+        RoleOperation::Revoke { principal } => (principal, Role::Nothing),
+    };
+    if principal == signer {
+        return Err(Refusal::OwnRole.into());
+    }
+    let record = match role_of(draft, &principal)? {
+        Some(PrincipalRecord {
+            role: Role::Node, ..
+        }) => return Err(Refusal::IsNode(principal).into()),
+        Some(record) => PrincipalRecord { role, ..record },
+        None if role == Role::Nothing => return Err(Refusal::UnknownPrincipal(principal).into()),
+        None => {
+            count(draft)?;
+            PrincipalRecord { role, nonce: 0 }
+        }
+    };
+    draft.write(StateKey::principal(&principal), &record);
+    Ok(())
+}
+
+fn count<V: StateView>(draft: &mut Draft<'_, V>) -> Result<(), Stop> {
+    let mut census: CensusRecord = draft.read(&StateKey::census())?.unwrap_or_default();
+    if census.roles >= ROLES_MAX {
+        return Err(Refusal::TooMany {
+            what: "principals with a role".to_owned(),
+            max: ROLES_MAX,
+        }
+        .into());
+    }
+    census.roles += 1;
+    draft.write(StateKey::census(), &census);
+    Ok(())
+}
