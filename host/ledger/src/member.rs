@@ -13,7 +13,8 @@ pub const CERTIFICATE_LIFE_MS_MAX: u64 = 24 * 60 * 60 * 1000;
 /// How far a certificate's beginning may lie ahead of ledger time, and its end beyond a day from
 /// it: what clocks may differ.
 pub const CLOCK_TOLERANCE_MS: u64 = 5 * 60 * 1000;
-/// Live certificates of one member: two while it renews, the rest for rotation by hand.
+/// Certificates of one member that have a record: two while it renews, the rest for rotation by
+/// hand. One more drops the oldest.
 pub const CERTIFICATES_PER_MEMBER_MAX: usize = 8;
 /// How long a certificate's record outlives it: within this a peer learns "expired" or "revoked"
 /// rather than "never logged".

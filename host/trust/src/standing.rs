@@ -30,7 +30,10 @@ pub struct LoggedCertificate {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MemberFact {
     /// It belongs.
-    Member,
+    Member {
+        /// When the newest of its logged certificates begins, Unix milliseconds; 0 without any.
+        newest_from_ms: u64,
+    },
     /// It never did, or left.
     Stranger,
     /// It was put out.
@@ -105,6 +108,9 @@ pub enum Refusal {
         /// Why.
         reason: String,
     },
+    /// Never logged, and older than one that was.
+    #[error("the certificate was never logged, and its node has logged newer ones since")]
+    Superseded,
     /// An operator that is none.
     #[error("{0} has no role in this fabric: an admin gives one with `nexus role grant`")]
     NoRole(Principal),
@@ -123,6 +129,7 @@ impl Refusal {
             Self::OtherOwner { .. } => 6,
             Self::Evicted { .. } => 7,
             Self::NoRole(_) => 8,
+            Self::Superseded => 9,
         }
     }
 }
@@ -146,7 +153,7 @@ pub fn judge(
             Standing::Operator(principal)
         }
         Subject::Operator(principal) => return Err(Refusal::NoRole(principal)),
-        Subject::Node(node) => node_standing(&certificate.fingerprint, node, registry)?,
+        Subject::Node(node) => node_standing(&certificate, node, registry)?,
     };
     if now_ms < certificate.not_before_ms {
         let seconds = (certificate.not_before_ms - now_ms).div_ceil(1000);
@@ -160,7 +167,7 @@ pub fn judge(
 }
 
 fn node_standing(
-    fingerprint: &Digest,
+    certificate: &PresentedCertificate,
     node: NodeId,
     registry: &impl Registry,
 ) -> Result<Standing, Refusal> {
@@ -168,7 +175,7 @@ fn node_standing(
     if let MemberFact::Evicted { reason } = member {
         return Err(Refusal::Evicted { node, reason });
     }
-    let logged = registry.certificate(fingerprint);
+    let logged = registry.certificate(&certificate.fingerprint);
     match logged {
         Some(LoggedCertificate {
             revoked: Some(reason),
@@ -180,9 +187,15 @@ fn node_standing(
                 claimed: node,
             })
         }
-        Some(_) if member == MemberFact::Member => Ok(Standing::Member(node)),
-        None if member == MemberFact::Member => Ok(Standing::Unlogged(node)),
-        _ => Ok(Standing::Stranger(node)),
+        logged => match member {
+            MemberFact::Member { .. } if logged.is_some() => Ok(Standing::Member(node)),
+            // The record of an old certificate may be gone, and with it that it was revoked.
+            MemberFact::Member { newest_from_ms } if certificate.not_before_ms < newest_from_ms => {
+                Err(Refusal::Superseded)
+            }
+            MemberFact::Member { .. } => Ok(Standing::Unlogged(node)),
+            _ => Ok(Standing::Stranger(node)),
+        },
     }
 }
 
@@ -233,7 +246,7 @@ mod tests {
         let good = || Ledger {
             fabric,
             logged: logged(node, None),
-            member: MemberFact::Member,
+            member: MemberFact::Member { newest_from_ms: 0 },
             operator: false,
         };
         let judged = |ledger: &Ledger, now_ms| judge(&issued.der, ledger, now_ms).map(|(_, s)| s);
@@ -244,6 +257,13 @@ mod tests {
             judged(&ledger, NOW_MS)
         };
         assert_eq!(with(|l| l.logged = None), Ok(Standing::Unlogged(node)));
+        let superseded = with(|l| {
+            l.logged = None;
+            l.member = MemberFact::Member {
+                newest_from_ms: NOW_MS,
+            };
+        });
+        assert_eq!(superseded, Err(Refusal::Superseded));
         let left = with(|l| l.member = MemberFact::Stranger);
         assert_eq!(left, Ok(Standing::Stranger(node)));
         let mut ledger = good();
@@ -281,7 +301,7 @@ mod tests {
         let ledger = Ledger {
             fabric,
             logged: None,
-            member: MemberFact::Member,
+            member: MemberFact::Member { newest_from_ms: 0 },
             operator: false,
         };
         let refusal = judge(&ahead.der, &ledger, NOW_MS).unwrap_err();

@@ -59,12 +59,11 @@ pub(super) fn issue<V: StateView>(
         return Err(Refusal::CertificateExists(certificate.fingerprint).into());
     }
     forget_old(draft, block, member)?;
-    if member.certificates.len() >= CERTIFICATES_PER_MEMBER_MAX {
-        return Err(Refusal::TooMany {
-            what: "certificates of one node".to_owned(),
-            max: u32::try_from(CERTIFICATES_PER_MEMBER_MAX).unwrap_or(u32::MAX),
-        }
-        .into());
+    // A node that starts often must not lock itself out. What is dropped is older than what is
+    // kept, and peers take no unlogged certificate that is older than a logged one.
+    while member.certificates.len() >= CERTIFICATES_PER_MEMBER_MAX {
+        let oldest = member.certificates.remove(0);
+        draft.remove(StateKey::certificate(&oldest));
     }
     member.certificates.push(certificate.fingerprint);
     let CertificateFact {
