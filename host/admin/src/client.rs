@@ -250,7 +250,7 @@ impl Client {
         self.call(Method::DELETE, &path, "", Bytes::new()).await
     }
 
-    async fn get<A: DeserializeOwned>(&self, path: &str) -> Result<A, ClientError> {
+    pub(crate) async fn get<A: DeserializeOwned>(&self, path: &str) -> Result<A, ClientError> {
         self.call(Method::GET, path, "", Bytes::new()).await
     }
 
@@ -264,7 +264,7 @@ impl Client {
             .await
     }
 
-    async fn call<A: DeserializeOwned>(
+    pub(crate) async fn call<A: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
@@ -276,7 +276,7 @@ impl Client {
         serde_json::from_slice(&bytes).map_err(|error| ClientError::Unknown(error.to_string()))
     }
 
-    async fn send(
+    pub(crate) async fn send(
         &self,
         method: Method,
         path: &str,
@@ -360,7 +360,7 @@ fn artifact_path(digest: &Digest, r#use: ArtifactUse) -> String {
     format!("/v1/artifacts/{digest}?use={}", r#use)
 }
 
-async fn read_whole(body: Incoming) -> Result<Bytes, ClientError> {
+pub(crate) async fn read_whole(body: Incoming) -> Result<Bytes, ClientError> {
     let collected = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
     collected
         .map(|whole| whole.to_bytes())

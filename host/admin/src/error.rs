@@ -22,6 +22,8 @@ pub enum ErrorCode {
     BadRequest,
     /// Nothing of that name is there.
     NotFound,
+    /// The caller's role does not cover this.
+    Forbidden,
     /// The artifact, workload or transaction breaks a rule.
     Refused,
     /// The guest failed: a trap, a broken limit.
@@ -43,6 +45,7 @@ impl ErrorCode {
         match self {
             Self::BadRequest => http::StatusCode::BAD_REQUEST,
             Self::NotFound => http::StatusCode::NOT_FOUND,
+            Self::Forbidden => http::StatusCode::FORBIDDEN,
             Self::Refused | Self::GuestFailed => http::StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooLarge => http::StatusCode::PAYLOAD_TOO_LARGE,
             Self::Busy => http::StatusCode::TOO_MANY_REQUESTS,

@@ -4,6 +4,8 @@
 mod answer;
 mod client;
 mod error;
+mod fabric;
+mod fabric_client;
 mod request;
 
 pub use answer::{
@@ -14,6 +16,10 @@ pub use answer::{
 };
 pub use client::{Client, ClientError, LogReader};
 pub use error::{ApiError, ErrorCode};
+pub use fabric::{
+    CertificateStatus, FabricStatus, InviteStatus, MemberStatus, RoleList, RoleStatus,
+    SessionStatus, StoqStatus,
+};
 pub use request::{ArtifactQuery, ArtifactUse, InvokeRequest, LogQuery, PublishQuery, StatusQuery};
 
 /// Name of the admin socket in a node's data directory.

@@ -219,6 +219,51 @@ pub enum Refusal {
     },
 }
 
+impl Refusal {
+    /// The reason for programs: stable, in kebab case.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::UnknownPrincipal(_) => "unknown-principal",
+            Self::Nonce { .. } => "nonce",
+            Self::Expired { .. } => "expired",
+            Self::Workload(_) => "workload",
+            Self::UnknownDeployment(_) => "unknown-deployment",
+            Self::Exists { .. } => "exists",
+            Self::Generation { .. } => "generation",
+            Self::UnknownComponent { .. } => "unknown-component",
+            Self::RouteTaken { .. } => "route-taken",
+            Self::TooManyDeployments { .. } => "too-many-deployments",
+            Self::TooLarge { .. } => "too-large",
+            Self::Stopped(_) => "stopped",
+            Self::NotPaused(_) => "not-paused",
+            Self::Paused(_) => "paused",
+            Self::Role { .. } => "role",
+            Self::NotGrantable(_) => "not-grantable",
+            Self::OwnRole => "own-role",
+            Self::IsNode(_) => "is-node",
+            Self::TooMany { .. } => "too-many",
+            Self::ReasonTooLong { .. } => "reason-too-long",
+            Self::NotAMember(_) => "not-a-member",
+            Self::IsMember(_) => "is-member",
+            Self::Evicted { .. } => "evicted",
+            Self::Founder(_) => "founder",
+            Self::NotAValidator(_) => "not-a-validator",
+            Self::Votes { .. } => "votes",
+            Self::UnknownInvite => "unknown-ticket",
+            Self::InviteUsed { .. } => "ticket-used",
+            Self::InviteExpired { .. } => "ticket-expired",
+            Self::InviteLife { .. } => "ticket-life",
+            Self::InviteExists => "ticket-exists",
+            Self::TicketSignature => "ticket-signature",
+            Self::UnknownCertificate(_) => "unknown-certificate",
+            Self::CertificateExists(_) => "certificate-exists",
+            Self::Clock { .. } => "clock",
+            Self::CertificateLife { .. } => "certificate-life",
+        }
+    }
+}
+
 impl From<WorkloadError> for Refusal {
     fn from(error: WorkloadError) -> Self {
         Self::Workload(error.to_string())

@@ -1,5 +1,7 @@
 //! The command line: commands, flags, their help. Only commands that work are here.
 
+mod membership;
+
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -10,6 +12,8 @@ use types::{Millis, Name, Topic};
 
 use crate::exit::EXIT_CODES;
 use crate::target::{ComponentTarget, RouteArg, address};
+
+pub(crate) use membership::{FabricCommand, GrantedRole, RoleCommand, TrustCommand};
 
 /// Run sandboxed WebAssembly components on a fabric of machines
 #[derive(Debug, Parser)]
@@ -155,6 +159,15 @@ first. A paused workload runs afterwards.")]
     /// Keep values that components get and nobody is shown
     #[command(subcommand, arg_required_else_help = true)]
     Secret(SecretCommand),
+    /// See who belongs to the fabric, let others in, put them out
+    #[command(subcommand, arg_required_else_help = true)]
+    Fabric(FabricCommand),
+    /// Say who may deploy and who may only look
+    #[command(subcommand, arg_required_else_help = true)]
+    Role(RoleCommand),
+    /// See, renew and revoke certificates of nodes
+    #[command(subcommand, arg_required_else_help = true)]
+    Trust(TrustCommand),
     /// Ask the node itself
     #[command(subcommand, arg_required_else_help = true)]
     Node(NodeCommand),

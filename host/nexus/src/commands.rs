@@ -7,13 +7,16 @@ mod demo;
 mod deploy;
 mod describe;
 mod dev;
+mod fabric;
 mod invoke;
 mod logs;
 mod new;
 mod node;
 mod ps;
 mod publish;
+mod role;
 mod secret;
+mod trust;
 mod up;
 mod version;
 
@@ -45,6 +48,9 @@ pub(crate) async fn run(cli: Cli) -> Outcome {
         Command::Restart(args) => change::restart(&Session::new(global)?, args.name).await,
         Command::Rm(args) => change::remove(&Session::new(global)?, args.name).await,
         Command::Secret(command) => secret::run(&Session::new(global)?, command).await,
+        Command::Fabric(command) => fabric::run(&Session::new(global)?, command).await,
+        Command::Role(command) => role::run(&Session::new(global)?, command).await,
+        Command::Trust(command) => trust::run(&Session::new(global)?, command).await,
         Command::Node(NodeCommand::Status) => node::status(&Session::new(global)?).await,
     }
 }

@@ -104,7 +104,7 @@ impl From<ClientError> for Failure {
             ClientError::Unreachable { .. } => Exit::Unreachable,
             ClientError::Refused(refusal) => match refusal.code {
                 ErrorCode::NotFound => Exit::NotFound,
-                ErrorCode::Refused | ErrorCode::TooLarge => Exit::Refused,
+                ErrorCode::Forbidden | ErrorCode::Refused | ErrorCode::TooLarge => Exit::Refused,
                 ErrorCode::GuestFailed => Exit::CallFailed,
                 ErrorCode::BadRequest
                 | ErrorCode::Busy

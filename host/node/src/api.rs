@@ -5,6 +5,7 @@ mod artifacts;
 mod check;
 mod fabric;
 mod logs;
+mod membership;
 mod messages;
 mod refusal;
 mod secrets;
@@ -49,6 +50,11 @@ fn router() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(messages::publish))
         .routes(routes!(secrets::list))
         .routes(routes!(secrets::set, secrets::remove))
+        .routes(routes!(membership::fabric))
+        .routes(routes!(membership::genesis))
+        .routes(routes!(membership::roles))
+        .routes(routes!(membership::approve))
+        .routes(routes!(membership::leave))
         .routes(routes!(document))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
 }
@@ -106,6 +112,6 @@ mod tests {
                 assert!(text.is_some(), "{path} says not what it does");
             }
         }
-        assert_eq!(operations, 16);
+        assert_eq!(operations, 21);
     }
 }

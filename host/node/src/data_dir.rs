@@ -13,12 +13,12 @@ use std::io::{self, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use ledger::Genesis;
 use rustix::fs::{FlockOperation, flock};
 use trust::SecretKey;
 
+use crate::clock::unix_ms;
 use crate::error::StartNodeError;
 
 /// 1 was never released: its ledger had fewer fields per component.
@@ -159,10 +159,7 @@ impl DataDir {
         let mut salt = [0; 16];
         getrandom::fill(&mut salt)
             .map_err(|error| trust::IdentityError::Entropy(error.to_string()))?;
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        let now_ms = unix_ms();
         let id = node.public();
         let genesis = Genesis::new(now_ms, salt, vec![id], vec![id], vec![operator.public()]);
         let path = self.folder.join("genesis");

@@ -4,6 +4,7 @@ mod api;
 mod artifact;
 mod bus;
 mod checkpoints;
+mod clock;
 mod compiled;
 mod config;
 mod data_dir;
@@ -19,6 +20,7 @@ mod observer;
 mod replicas;
 mod secrets;
 mod shared;
+mod signer;
 mod status;
 mod stores;
 

@@ -3,11 +3,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use admin::{LogLine, LogStream};
 use tokio::sync::broadcast;
 use types::Name;
+
+use crate::clock::unix_ms;
 
 /// Most bytes of text that one workload's ring keeps.
 const RING_BYTES_MAX: usize = 512 * 1024;
@@ -70,12 +71,8 @@ impl Default for Logbook {
 impl Logbook {
     /// Adds one line.
     pub(crate) fn write(&self, component: &Name, replica: u16, stream: LogStream, text: String) {
-        let time = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let time_ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let line = LogLine {
-            time_ms,
+            time_ms: unix_ms(),
             component: component.clone(),
             replica,
             stream,

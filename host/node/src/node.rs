@@ -29,6 +29,7 @@ use crate::machine::Machine;
 use crate::replicas::Replicas;
 use crate::secrets::Secrets;
 use crate::shared::{FollowedState, Shared};
+use crate::signer::Signer;
 use crate::stores::GuestStores;
 use crate::{api, ingress};
 
@@ -84,9 +85,12 @@ impl Node {
             heartbeat: consensus::Config::HEARTBEAT,
         };
         let (ledger, snapshot, blocks) = consensus::start(consensus).await?;
+        let id = identity.node.public();
         let shared = Shared {
-            node: identity.node.public(),
+            node: id,
+            signer: Signer::new(identity.node),
             fabric: identity.genesis.fabric_id(),
+            genesis: identity.genesis,
             started,
             data_dir: data_dir.path().to_owned(),
             guests,
@@ -103,7 +107,7 @@ impl Node {
             bus: Arc::default(),
             states: States::new(data_dir.checkpoints()),
             state: RwLock::new(followed(snapshot)),
-            reconciler: Mutex::new(Reconciler::new(identity.node.public())),
+            reconciler: Mutex::new(Reconciler::new(id)),
             revision: watch::Sender::new(0),
             stopping: CancellationToken::new(),
             fatal: watch::Sender::new(None),

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Instant;
 
 use consensus::Ledger;
-use ledger::View;
+use ledger::{Genesis, View};
 use monitor::Metrics;
 use orchestrator::{Reconciler, RouteTable};
 use runtime::Runtime;
@@ -21,12 +21,15 @@ use crate::checkpoints::States;
 use crate::logbook::Logbooks;
 use crate::replicas::Replicas;
 use crate::secrets::Secrets;
+use crate::signer::Signer;
 use crate::stores::GuestStores;
 
 /// The node as its tasks see it.
 pub(crate) struct Shared {
     pub(crate) node: NodeId,
     pub(crate) fabric: FabricId,
+    pub(crate) genesis: Genesis,
+    pub(crate) signer: Signer,
     pub(crate) started: Instant,
     pub(crate) data_dir: PathBuf,
     pub(crate) guests: PathBuf,

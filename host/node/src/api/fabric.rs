@@ -10,7 +10,7 @@ use http::header::CONTENT_TYPE;
 
 use admin::{Acceptance, ApiError, ErrorCode, NodeStatus, PrincipalStatus, TransactionReport};
 use consensus::SubmitError;
-use ledger::{Refusal, TransactionOutcome};
+use ledger::TransactionOutcome;
 use monitor::{CompileSample, METRICS_CONTENT_TYPE, NodeSample};
 use types::{Digest, Principal};
 
@@ -63,7 +63,7 @@ pub(super) async fn principal(
     };
     Ok(Json(PrincipalStatus {
         principal: id,
-        role: format!("{:?}", record.role).to_lowercase(),
+        role: record.role.to_string(),
         nonce: record.nonce,
         fabric: shared.fabric,
         height: state.view.height(),
@@ -103,7 +103,7 @@ pub(super) async fn submit(
     let outcome = match finality.outcome {
         TransactionOutcome::Applied => Acceptance::Applied,
         TransactionOutcome::Refused(refusal) => Acceptance::Refused {
-            reason: reason(&refusal).to_owned(),
+            reason: refusal.name().to_owned(),
             message: refusal.to_string(),
         },
     };
@@ -145,23 +145,4 @@ fn deployments(shared: &Shared) -> u32 {
     let record = shared.state().view.fabric();
     // A state that cannot be read ends the node elsewhere.
     record.ok().flatten().map_or(0, |record| record.deployments)
-}
-
-fn reason(refusal: &Refusal) -> &'static str {
-    match refusal {
-        Refusal::UnknownPrincipal(_) => "unknown-principal",
-        Refusal::Nonce { .. } => "nonce",
-        Refusal::Expired { .. } => "expired",
-        Refusal::Workload(_) => "workload",
-        Refusal::UnknownDeployment(_) => "unknown-deployment",
-        Refusal::Exists { .. } => "exists",
-        Refusal::Generation { .. } => "generation",
-        Refusal::UnknownComponent { .. } => "unknown-component",
-        Refusal::RouteTaken { .. } => "route-taken",
-        Refusal::TooManyDeployments { .. } => "too-many-deployments",
-        Refusal::TooLarge { .. } => "too-large",
-        Refusal::Stopped(_) => "stopped",
-        Refusal::NotPaused(_) => "not-paused",
-        Refusal::Paused(_) => "paused",
-    }
 }

@@ -1,0 +1,73 @@
+//! Calls about the fabric: members, roles, sessions.
+
+use bytes::Bytes;
+use http::Method;
+use types::NodeId;
+
+use crate::answer::TransactionReport;
+use crate::client::{Client, ClientError, read_whole};
+use crate::fabric::{CertificateStatus, FabricStatus, RoleList, StoqStatus};
+
+impl Client {
+    /// Members, their certificates, and tickets.
+    ///
+    /// # Errors
+    /// [`ClientError`], as for every call.
+    pub async fn fabric(&self) -> Result<FabricStatus, ClientError> {
+        self.get("/v1/fabric").await
+    }
+
+    /// The canonical bytes of the fabric's genesis, whose digest is the fabric's id.
+    ///
+    /// # Errors
+    /// [`ClientError`], as for every call.
+    pub async fn genesis(&self) -> Result<Bytes, ClientError> {
+        let answer = self
+            .send(Method::GET, "/v1/genesis", "", Bytes::new())
+            .await?;
+        read_whole(answer).await
+    }
+
+    /// Everyone who may sign.
+    ///
+    /// # Errors
+    /// [`ClientError`], as for every call.
+    pub async fn roles(&self) -> Result<RoleList, ClientError> {
+        self.get("/v1/roles").await
+    }
+
+    /// Addresses and sessions of the node.
+    ///
+    /// # Errors
+    /// [`ClientError`], as for every call.
+    pub async fn stoq(&self) -> Result<StoqStatus, ClientError> {
+        self.get("/v1/stoq").await
+    }
+
+    /// Gives the node a new certificate now; answers when it is logged and in use.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if the ledger refused it.
+    pub async fn rotate(&self) -> Result<CertificateStatus, ClientError> {
+        self.call(Method::POST, "/v1/trust/rotate", "", Bytes::new())
+            .await
+    }
+
+    /// Lets the node, a validator, vote that `node` may join.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if it has no vote.
+    pub async fn approve(&self, node: &NodeId) -> Result<TransactionReport, ClientError> {
+        let path = format!("/v1/fabric/approve/{node}");
+        self.call(Method::POST, &path, "", Bytes::new()).await
+    }
+
+    /// Lets the node leave the fabric.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if it cannot go.
+    pub async fn leave(&self) -> Result<TransactionReport, ClientError> {
+        self.call(Method::POST, "/v1/fabric/leave", "", Bytes::new())
+            .await
+    }
+}

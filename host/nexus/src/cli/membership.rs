@@ -1,0 +1,126 @@
+//! Commands about the fabric: members, roles, certificates.
+
+use std::net::SocketAddr;
+
+use clap::{Subcommand, ValueEnum};
+use types::{Digest, Millis, NodeId, Principal, PublicKey};
+
+use crate::target::address;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum FabricCommand {
+    /// List the nodes that are or were members
+    #[command(after_help = "Examples:\n  nexus fabric members\n  nexus fabric members -o json")]
+    Members,
+    /// Print a ticket with which one other node may join
+    #[command(after_help = "\
+Examples:
+  nexus fabric invite
+  nexus fabric invite --ttl 10m --address 203.0.113.7:7400
+
+The ticket works once, until its time is over. It is a secret: whoever has it can use it. The other
+machine runs `nexus join TICKET`.")]
+    Invite {
+        /// How long the ticket is good
+        #[arg(long, default_value = "1h", value_name = "DURATION")]
+        ttl: Millis,
+        /// Where the other machine reaches a member; may be repeated [default: where this node
+        /// listens]
+        #[arg(long, value_name = "IP:PORT", value_parser = address)]
+        address: Vec<SocketAddr>,
+    },
+    /// List tickets
+    #[command(after_help = "Example:\n  nexus fabric invites")]
+    Invites,
+    /// Close a ticket that nobody used
+    #[command(
+        after_help = "Example:\n  nexus fabric withdraw KEY   # as `nexus fabric invites` shows it"
+    )]
+    Withdraw {
+        /// The ticket's public key
+        #[arg(value_name = "KEY")]
+        ticket: PublicKey,
+    },
+    /// Let this node, a validator, vote that a node may join without a ticket
+    #[command(after_help = "Example:\n  nexus fabric approve NODE")]
+    Approve {
+        /// The node's id
+        node: NodeId,
+    },
+    /// Put a node out for good; its identity cannot return
+    #[command(after_help = "Example:\n  nexus fabric evict NODE --reason 'machine was stolen'")]
+    Evict {
+        /// The node's id
+        node: NodeId,
+        /// Why, for everyone to read
+        #[arg(long, default_value = "", value_name = "TEXT")]
+        reason: String,
+    },
+    /// Let this node leave the fabric; it may join again
+    #[command(after_help = "Example:\n  nexus fabric leave")]
+    Leave,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RoleCommand {
+    /// List everyone who may sign transactions
+    #[command(after_help = "Examples:\n  nexus role list\n  nexus role list -o json")]
+    List,
+    /// Give a role to an operator
+    #[command(after_help = "\
+Example:
+  nexus role grant deployer KEY   # the public key of the other's operator.key
+
+A viewer looks, a deployer also changes workloads, an admin also changes members and roles.")]
+    Grant {
+        /// Which role
+        role: GrantedRole,
+        /// The operator's public key
+        #[arg(value_name = "KEY")]
+        principal: Principal,
+    },
+    /// Take an operator's role away
+    #[command(after_help = "Example:\n  nexus role revoke KEY")]
+    Revoke {
+        /// The operator's public key
+        #[arg(value_name = "KEY")]
+        principal: Principal,
+    },
+}
+
+/// A role that can be given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GrantedRole {
+    Admin,
+    Deployer,
+    Viewer,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TrustCommand {
+    /// Show a node's membership and certificates
+    #[command(after_help = "Examples:\n  nexus trust show\n  nexus trust show NODE -o json")]
+    Show {
+        /// The node's id [default: this node]
+        node: Option<NodeId>,
+    },
+    /// List the certificates that are logged
+    #[command(after_help = "Examples:\n  nexus trust list\n  nexus trust list -o json")]
+    List,
+    /// Give this node a new certificate now; sessions go on
+    #[command(after_help = "Example:\n  nexus trust rotate")]
+    Rotate,
+    /// End a certificate before its time
+    #[command(after_help = "\
+Example:
+  nexus trust revoke blake3:… --reason 'key was copied'
+
+Once this is final, no node hears who shows the certificate, and sessions with it close.")]
+    Revoke {
+        /// The certificate's fingerprint, as `nexus trust list` shows it
+        fingerprint: Digest,
+        /// Why, for everyone to read
+        #[arg(long, default_value = "", value_name = "TEXT")]
+        reason: String,
+    },
+}

@@ -1,0 +1,156 @@
+//! `nexus fabric`: who belongs, who may join, who has to go.
+
+use std::net::SocketAddr;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use admin::FabricStatus;
+use ledger::{MembershipOperation, Operation};
+use serde::Serialize;
+use trust::Ticket;
+use types::Millis;
+
+use crate::cli::FabricCommand;
+use crate::exit::{Exit, Failure, Outcome};
+use crate::session::Session;
+use crate::table::Table;
+use crate::text;
+
+/// What `nexus fabric invite` prints for programs.
+#[derive(Serialize)]
+struct Invitation {
+    ticket: String,
+    expires_at_ms: u64,
+    addresses: Vec<String>,
+}
+
+pub(crate) async fn run(session: &Session, command: FabricCommand) -> Outcome {
+    match command {
+        FabricCommand::Members => members(session).await,
+        FabricCommand::Invite { ttl, address } => invite(session, ttl, address).await,
+        FabricCommand::Invites => invites(session).await,
+        FabricCommand::Withdraw { ticket } => {
+            let withdraw = MembershipOperation::Withdraw { ticket };
+            let report = session.submit(Operation::Membership(withdraw)).await?;
+            session.show(&report, || format!("withdrew ticket {}", ticket.short()))
+        }
+        FabricCommand::Approve { node } => {
+            let report = session.client().approve(&node).await;
+            let report = report.map_err(|error| session.failure(error))?;
+            session.show(&report, || {
+                format!(
+                    "this node voted for {} at height {}",
+                    node.short(),
+                    report.height
+                )
+            })
+        }
+        FabricCommand::Evict { node, reason } => {
+            let evict = MembershipOperation::Evict { node, reason };
+            let report = session.submit(Operation::Membership(evict)).await?;
+            session.show(&report, || {
+                let node = node.short();
+                format!(
+                    "evicted {node} at height {}: it cannot return",
+                    report.height
+                )
+            })
+        }
+        FabricCommand::Leave => {
+            let report = session.client().leave().await;
+            let report = report.map_err(|error| session.failure(error))?;
+            session.show(&report, || {
+                format!("this node left its fabric at height {}", report.height)
+            })
+        }
+    }
+}
+
+async fn status(session: &Session) -> Outcome<FabricStatus> {
+    let fabric = session.client().fabric().await;
+    fabric.map_err(|error| session.failure(error))
+}
+
+async fn members(session: &Session) -> Outcome {
+    let fabric = status(session).await?;
+    session.show(&fabric, || {
+        let mut table = Table::new(&["NODE", "MEMBERSHIP", "SINCE", "VOTE", "CERTIFICATES"]);
+        for member in &fabric.members {
+            let good = member
+                .certificates
+                .iter()
+                .filter(|certificate| certificate.state == "good")
+                .count();
+            let since = match member.founder {
+                true => "founder".to_owned(),
+                false => member.joined_at.to_string(),
+            };
+            let membership = match &member.reason {
+                Some(reason) => format!("{} ({reason})", member.membership),
+                None => member.membership.clone(),
+            };
+            let vote = if member.validator { "yes" } else { "no" };
+            table.row(vec![
+                member.node.to_string(),
+                membership,
+                since,
+                vote.to_owned(),
+                format!("{good} good"),
+            ]);
+        }
+        table.render()
+    })
+}
+
+async fn invites(session: &Session) -> Outcome {
+    let fabric = status(session).await?;
+    session.show(&fabric.invites, || {
+        if fabric.invites.is_empty() {
+            return "no tickets".to_owned();
+        }
+        let mut table = Table::new(&["TICKET", "GOOD UNTIL", "USED BY"]);
+        for invite in &fabric.invites {
+            let used_by = invite.used_by.map(|node| node.short()).unwrap_or_default();
+            let until = text::moment(invite.expires_at_ms);
+            table.row(vec![invite.ticket.to_string(), until, used_by]);
+        }
+        table.render()
+    })
+}
+
+/// Opens a ticket on the ledger and prints it. Its secret is nowhere else.
+async fn invite(session: &Session, ttl: Millis, given: Vec<SocketAddr>) -> Outcome {
+    let failed = |error| session.failure(error);
+    let fabric = session.client().fabric().await.map_err(failed)?.fabric;
+    let addresses = match given.is_empty() {
+        false => given,
+        true => {
+            let stoq = session.client().stoq().await.map_err(failed)?;
+            let parsed = stoq.addresses.iter().filter_map(|text| text.parse().ok());
+            parsed.collect()
+        }
+    };
+    if addresses.is_empty() {
+        let message = "this node does not listen for peers, so nobody could join through it";
+        return Err(Failure::new(Exit::Refused, message).hint(
+            "Start it with `nexus up --stoq IP:PORT`, or name another member with --address.",
+        ));
+    }
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let expires_at_s = now.as_secs().saturating_add(ttl.as_u64() / 1_000);
+    let expires_at_s = u32::try_from(expires_at_s).unwrap_or(u32::MAX);
+    let ticket = Ticket::generate(fabric, addresses, expires_at_s)?;
+    let expires_at_ms = u64::from(expires_at_s) * 1_000;
+    let operation = MembershipOperation::Invite {
+        ticket: ticket.key().public(),
+        expires_at_ms,
+    };
+    session.submit(Operation::Membership(operation)).await?;
+    let invitation = Invitation {
+        ticket: ticket.to_string(),
+        expires_at_ms,
+        addresses: ticket.addresses.iter().map(ToString::to_string).collect(),
+    };
+    session.show(&invitation, || invitation.ticket.clone())
+}

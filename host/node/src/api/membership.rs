@@ -1,0 +1,181 @@
+//! The fabric: its members and their certificates, its tickets, its signers.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::IntoResponse;
+use http::header::CONTENT_TYPE;
+
+use admin::{
+    Acceptance, ApiError, CertificateStatus, ErrorCode, FabricStatus, InviteStatus, MemberStatus,
+    RoleList, RoleStatus, TransactionReport,
+};
+use ledger::{
+    CertificateRecord, DecodeRecordError, MemberRecord, Membership, MembershipOperation, Operation,
+    View,
+};
+use types::{Digest, NodeId};
+
+use crate::api::refusal::{Path, Refused};
+use crate::clock::unix_ms;
+use crate::shared::Shared;
+use crate::signer::SignError;
+
+/// Members, their certificates, and tickets.
+#[utoipa::path(get, path = "/v1/fabric", responses((status = 200, body = FabricStatus)))]
+pub(super) async fn fabric(
+    State(shared): State<Arc<Shared>>,
+) -> Result<Json<FabricStatus>, Refused> {
+    let state = shared.state();
+    let status = fabric_status(&shared, &state.view).map_err(Refused::internal)?;
+    Ok(Json(status))
+}
+
+/// The canonical bytes of the genesis. Their digest, under its domain tag, is the fabric's id.
+#[utoipa::path(
+    get,
+    path = "/v1/genesis",
+    responses((status = 200, content_type = "application/octet-stream", body = Vec<u8>))
+)]
+pub(super) async fn genesis(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
+    let kind = [(CONTENT_TYPE, "application/octet-stream")];
+    (kind, shared.genesis.encode())
+}
+
+/// Everyone who may sign transactions.
+#[utoipa::path(get, path = "/v1/roles", responses((status = 200, body = RoleList)))]
+pub(super) async fn roles(State(shared): State<Arc<Shared>>) -> Result<Json<RoleList>, Refused> {
+    let principals = shared
+        .state()
+        .view
+        .principals()
+        .map_err(Refused::internal)?;
+    let status = |(principal, record): (_, ledger::PrincipalRecord)| RoleStatus {
+        principal,
+        role: record.role.to_string(),
+    };
+    Ok(Json(RoleList {
+        principals: principals.into_iter().map(status).collect(),
+    }))
+}
+
+/// Lets this node, a validator, vote that a node may join without a ticket.
+#[utoipa::path(
+    post,
+    path = "/v1/fabric/approve/{node}",
+    params(("node" = String, Path, description = "public key, 64 hex digits")),
+    responses((status = 200, body = TransactionReport), (status = 422, body = ApiError))
+)]
+pub(super) async fn approve(
+    State(shared): State<Arc<Shared>>,
+    Path(node): Path<NodeId>,
+) -> Result<Json<TransactionReport>, Refused> {
+    sign(&shared, MembershipOperation::Approve { node }).await
+}
+
+/// Lets this node leave the fabric. Its sessions close, and it may join again.
+#[utoipa::path(
+    post,
+    path = "/v1/fabric/leave",
+    responses((status = 200, body = TransactionReport), (status = 422, body = ApiError))
+)]
+pub(super) async fn leave(
+    State(shared): State<Arc<Shared>>,
+) -> Result<Json<TransactionReport>, Refused> {
+    sign(&shared, MembershipOperation::Leave).await
+}
+
+async fn sign(
+    shared: &Shared,
+    operation: MembershipOperation,
+) -> Result<Json<TransactionReport>, Refused> {
+    let operation = Operation::Membership(operation);
+    let signed = shared.signer.submit(shared, operation).await;
+    let signed = signed.map_err(sign_refused)?;
+    Ok(Json(TransactionReport {
+        id: signed.id,
+        height: signed.height,
+        outcome: Acceptance::Applied,
+    }))
+}
+
+pub(super) fn sign_refused(error: SignError) -> Refused {
+    let code = match &error {
+        SignError::Refused(_) => ErrorCode::Refused,
+        SignError::Submit(_) => ErrorCode::Unavailable,
+    };
+    Refused::new(code, error)
+}
+
+fn fabric_status(shared: &Shared, view: &View) -> Result<FabricStatus, DecodeRecordError> {
+    let record = view.fabric()?;
+    let now_ms = unix_ms();
+    let mut members = Vec::new();
+    for (node, member) in view.members()? {
+        let founder = record
+            .as_ref()
+            .is_some_and(|fabric| fabric.nodes.contains(&node));
+        let validator = record
+            .as_ref()
+            .is_some_and(|fabric| fabric.validators.contains(&node));
+        let MemberRecord {
+            membership,
+            joined_at,
+            certificates,
+        } = member;
+        let mut logged = Vec::new();
+        for fingerprint in certificates {
+            if let Some(record) = view.certificate(&fingerprint)? {
+                logged.push(certificate_status(fingerprint, record, now_ms));
+            }
+        }
+        let (membership, reason) = match membership {
+            Membership::Member => ("member", None),
+            Membership::Left { .. } => ("left", None),
+            Membership::Evicted { reason, .. } => ("evicted", Some(reason)),
+        };
+        members.push(MemberStatus {
+            node,
+            membership: membership.to_owned(),
+            reason,
+            founder,
+            validator,
+            joined_at,
+            certificates: logged,
+        });
+    }
+    let invite = |(ticket, record): (_, ledger::InviteRecord)| InviteStatus {
+        ticket,
+        expires_at_ms: record.expires_at_ms,
+        by: record.by,
+        used_by: record.used_by,
+    };
+    Ok(FabricStatus {
+        fabric: shared.fabric,
+        height: view.height(),
+        members,
+        invites: view.invites()?.into_iter().map(invite).collect(),
+    })
+}
+
+pub(super) fn certificate_status(
+    fingerprint: Digest,
+    record: CertificateRecord,
+    now_ms: u64,
+) -> CertificateStatus {
+    let state = match &record.revoked {
+        Some(_) => "revoked",
+        None if now_ms < record.not_before_ms => "not yet valid",
+        None if now_ms > record.not_after_ms => "expired",
+        None => "good",
+    };
+    CertificateStatus {
+        fingerprint,
+        state: state.to_owned(),
+        reason: record.revoked.map(|revoked| revoked.reason),
+        not_before_ms: record.not_before_ms,
+        not_after_ms: record.not_after_ms,
+        issued_at: record.issued_at,
+    }
+}

@@ -1,0 +1,107 @@
+//! The node's own transactions: signed with its identity, submitted until the ledger took or refused
+//! them. Never knows what an operation is for.
+
+use consensus::SubmitError;
+use ledger::{Operation, Refusal, Transaction, TransactionOutcome};
+use trust::SecretKey;
+use types::{Digest, NodeId};
+
+use crate::shared::Shared;
+
+/// How many further blocks may carry a transaction.
+const EXPIRY_HEIGHTS: u64 = 100;
+
+/// Own transactions that run at once race for the next nonce.
+const NONCE_ATTEMPTS_MAX: usize = 8;
+
+/// Signs for the node.
+#[derive(Debug)]
+pub(crate) struct Signer {
+    key: SecretKey,
+}
+
+/// An operation of the node's own that is a fact.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Signed {
+    /// Its transaction.
+    pub(crate) id: Digest,
+    /// Height of its block.
+    pub(crate) height: u64,
+}
+
+/// An operation of the node's own that did not become a fact.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SignError {
+    /// No ledger took it.
+    #[error(transparent)]
+    Submit(#[from] SubmitError),
+    /// The ledger refused it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+}
+
+impl Signer {
+    pub(crate) const fn new(key: SecretKey) -> Self {
+        Self { key }
+    }
+
+    pub(crate) fn id(&self) -> NodeId {
+        self.key.public()
+    }
+
+    pub(crate) const fn key(&self) -> &SecretKey {
+        &self.key
+    }
+
+    /// Submits `operation` and waits until it is final.
+    ///
+    /// # Errors
+    /// [`SignError`]: the ledger is closed or refused it.
+    pub(crate) async fn submit(
+        &self,
+        shared: &Shared,
+        operation: Operation,
+    ) -> Result<Signed, SignError> {
+        let mut next = None;
+        for _ in 1..NONCE_ATTEMPTS_MAX {
+            match self.attempt(shared, &operation, next).await {
+                Err(SignError::Refused(Refusal::Nonce { expected, .. })) => next = Some(expected),
+                other => return other,
+            }
+        }
+        self.attempt(shared, &operation, next).await
+    }
+
+    async fn attempt(
+        &self,
+        shared: &Shared,
+        operation: &Operation,
+        nonce: Option<u64>,
+    ) -> Result<Signed, SignError> {
+        let (known, height) = {
+            let state = shared.state();
+            // A founder has no record before its first transaction. State that cannot be read
+            // ends the node elsewhere.
+            let known = state.view.principal(&self.id()).ok().flatten();
+            (known.map_or(0, |record| record.nonce), state.view.height())
+        };
+        let transaction = Transaction {
+            fabric: shared.fabric,
+            principal: self.id(),
+            nonce: nonce.unwrap_or(known),
+            expires_at: height.saturating_add(EXPIRY_HEIGHTS),
+            operation: operation.clone(),
+        };
+        let signature = self.key.sign(&transaction.signing_bytes());
+        let bytes = transaction.encode_signed(&signature);
+        let id = Digest::of(&bytes);
+        let finality = shared.ledger.submit(bytes).await?;
+        match finality.outcome {
+            TransactionOutcome::Applied => Ok(Signed {
+                id,
+                height: finality.height,
+            }),
+            TransactionOutcome::Refused(refusal) => Err(refusal.into()),
+        }
+    }
+}
