@@ -221,6 +221,7 @@ impl Operator {
             secret_key: SecretKey::from([1; 32]),
             genesis: self.genesis.clone(),
             heartbeat: heartbeat.map_or(Config::HEARTBEAT, Duration::from_secs),
+            links: None,
         })
     }
 

@@ -1,4 +1,4 @@
-//! What starts one validator's ledger. Knows no file format and no engine type beyond the key.
+//! What starts one node's ledger. Knows no file format and no engine type beyond the key.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,17 +7,23 @@ use std::time::Duration;
 use commonware_codec::{Copying, DecodeExt as _};
 use commonware_cryptography::{Signer as _, ed25519};
 
-/// How one validator's ledger runs.
+use crate::links::Links;
+
+/// How one node's ledger runs. A node that the genesis names as a validator votes; any other
+/// follows.
 #[derive(Debug)]
 pub struct Config {
     /// Directory that consensus owns wholly; created when missing.
     pub data_dir: PathBuf,
-    /// The validator's identity, which is the node's identity.
+    /// The node's identity, with which a validator votes.
     pub secret_key: SecretKey,
     /// What the fabric began with.
     pub genesis: ledger::Genesis,
     /// Longest silence between blocks; [`Config::HEARTBEAT`] unless there is a reason.
     pub heartbeat: Duration,
+    /// The way to other nodes, of [`crate::links`]. A fabric's only validator works without; a
+    /// node that follows needs one.
+    pub links: Option<Links>,
 }
 
 impl Config {
@@ -68,6 +74,11 @@ pub(crate) fn public_key_bytes(key: &ed25519::PublicKey) -> types::PublicKey {
     let mut bytes = [0; 32];
     bytes.copy_from_slice(key.as_ref());
     types::PublicKey::from_bytes(bytes)
+}
+
+/// Our key type as the engine's; `None` for 32 bytes that are no key.
+pub(crate) fn engine_key(key: &types::PublicKey) -> Option<ed25519::PublicKey> {
+    ed25519::PublicKey::decode(Copying(key.as_bytes())).ok()
 }
 
 #[cfg(test)]

@@ -6,9 +6,11 @@
 //! hypermesh consensus data
 //! format 1
 //! fabric blake3:<64 hex digits>
-//! validator <64 hex digits>
+//! validator|follower <64 hex digits>
 //! voted no|yes
 //! ```
+//! A follower never votes. Its directory never becomes a validator's, nor the other way around:
+//! the one lacks the votes of its key, the other must keep them.
 //! It is on disk before the engine writes its first byte, so a vote journal never lacks an owner.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -18,6 +20,7 @@ use std::path::{Path, PathBuf};
 use types::{FabricId, PublicKey};
 
 use crate::error::StartError;
+use crate::handle::Role;
 
 /// Version of everything below the data directory: partitions, page size, block and state codec.
 const FORMAT: u32 = 1;
@@ -41,7 +44,8 @@ pub(crate) struct DataDir {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
     pub(crate) fabric: FabricId,
-    pub(crate) validator: PublicKey,
+    pub(crate) role: Role,
+    pub(crate) node: PublicKey,
 }
 
 impl DataDir {
@@ -91,12 +95,27 @@ impl DataDir {
                 expected,
             });
         }
-        if owner.validator != self.identity.validator {
-            let (found, expected) = (owner.validator, self.identity.validator);
-            return Err(StartError::OtherValidator {
+        if owner.role != self.identity.role {
+            let (found, expected) = (owner.role, self.identity.role);
+            return Err(StartError::OtherRole {
                 path,
                 found,
                 expected,
+            });
+        }
+        if owner.node != self.identity.node {
+            let (found, expected) = (owner.node, self.identity.node);
+            return Err(match owner.role {
+                Role::Validator => StartError::OtherValidator {
+                    path,
+                    found,
+                    expected,
+                },
+                Role::Follower => StartError::OtherFollower {
+                    path,
+                    found,
+                    expected,
+                },
             });
         }
         let votes = self.engine().join(VOTES_PARTITION);
@@ -138,18 +157,11 @@ impl DataDir {
 
     fn parse(&self, text: &str) -> Result<(Identity, bool), StartError> {
         let mut lines = text.lines();
-        let mut field = |name: &str| {
-            let line = lines.next()?;
-            if name.is_empty() {
-                Some(line)
-            } else {
-                line.strip_prefix(name)?.strip_prefix(' ')
-            }
-        };
-        if field("") != Some(TITLE) {
+        if lines.next() != Some(TITLE) {
             return Err(self.damaged("it does not begin with its title"));
         }
-        let format = field("format").and_then(|text| text.parse().ok());
+        let format = lines.next().and_then(|line| line.strip_prefix("format "));
+        let format = format.and_then(|text| text.parse().ok());
         match format {
             Some(FORMAT) => {}
             Some(found) => {
@@ -162,30 +174,39 @@ impl DataDir {
             }
             None => return Err(self.damaged("it names no format")),
         }
-        let fabric = field("fabric").and_then(|text| text.parse().ok());
-        let validator = field("validator").and_then(|text| text.parse().ok());
-        let voted = match field("voted") {
+        let fabric = lines.next().and_then(|line| line.strip_prefix("fabric "));
+        let fabric = fabric.and_then(|text| text.parse().ok());
+        let owner = lines.next().and_then(parse_owner);
+        let voted = match lines.next().and_then(|line| line.strip_prefix("voted ")) {
             Some("yes") => Some(true),
             Some("no") => Some(false),
             _ => None,
         };
-        match (fabric, validator, voted) {
-            (Some(fabric), Some(validator), Some(voted)) => {
-                Ok((Identity { fabric, validator }, voted))
+        match (fabric, owner, voted) {
+            (Some(fabric), Some((role, node)), Some(voted)) => {
+                Ok((Identity { fabric, role, node }, voted))
             }
-            _ => Err(self.damaged("it names no fabric, validator or vote")),
+            _ => Err(self.damaged("it names no fabric, owner or vote")),
         }
     }
 
     fn write(&self, voted: bool) -> Result<(), StartError> {
-        let Identity { fabric, validator } = self.identity;
+        let Identity { fabric, role, node } = self.identity;
         let voted = if voted { "yes" } else { "no" };
-        let text = format!(
-            "{TITLE}\nformat {FORMAT}\nfabric {fabric}\nvalidator {validator}\nvoted {voted}\n"
-        );
+        let text =
+            format!("{TITLE}\nformat {FORMAT}\nfabric {fabric}\n{role} {node}\nvoted {voted}\n");
         let (path, new) = (self.path(), self.root.join("identity.new"));
         replace(&new, &path, &text).map_err(io_error("write", &path))
     }
+}
+
+/// The line that says whose directory it is.
+fn parse_owner(line: &str) -> Option<(Role, PublicKey)> {
+    let (role, node) = line.split_once(' ')?;
+    let role = [Role::Validator, Role::Follower]
+        .into_iter()
+        .find(|known| known.to_string() == role)?;
+    Some((role, node.parse().ok()?))
 }
 
 fn lock(root: &Path) -> Result<File, StartError> {
@@ -226,11 +247,18 @@ fn io_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StartE
 mod tests {
     use super::*;
 
-    fn identity(validator: u8) -> Identity {
-        let validator = PublicKey::from_bytes([validator; 32]);
+    fn identity(node: u8) -> Identity {
         Identity {
             fabric: types::Digest::from_bytes([0xab; 32]),
-            validator,
+            role: Role::Validator,
+            node: PublicKey::from_bytes([node; 32]),
+        }
+    }
+
+    fn follower(node: u8) -> Identity {
+        Identity {
+            role: Role::Follower,
+            ..identity(node)
         }
     }
 
@@ -260,11 +288,47 @@ mod tests {
         else {
             panic!("{refused}")
         };
-        assert_eq!(
-            (found, expected),
-            (identity(1).validator, identity(2).validator)
-        );
+        assert_eq!((found, expected), (identity(1).node, identity(2).node));
         assert!(DataDir::open(dir.path().into(), identity(1)).is_ok());
+    }
+
+    #[test]
+    fn a_followers_directory_says_so_and_stays_one() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(DataDir::open(dir.path().into(), follower(1)).unwrap());
+        let text = fs::read_to_string(dir.path().join("identity")).unwrap();
+        let node = "01".repeat(32);
+        assert!(
+            text.ends_with(&format!("follower {node}\nvoted no\n")),
+            "{text}"
+        );
+        let open = |identity| DataDir::open(dir.path().into(), identity);
+        assert!(matches!(
+            open(identity(1)),
+            Err(StartError::OtherRole {
+                found: Role::Follower,
+                ..
+            })
+        ));
+        assert!(matches!(
+            open(follower(2)),
+            Err(StartError::OtherFollower { .. })
+        ));
+        assert!(open(follower(1)).is_ok());
+    }
+
+    #[test]
+    fn a_validators_directory_never_becomes_a_followers() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(DataDir::open(dir.path().into(), identity(1)).unwrap());
+        let refused = DataDir::open(dir.path().into(), follower(1));
+        assert!(matches!(
+            refused,
+            Err(StartError::OtherRole {
+                found: Role::Validator,
+                ..
+            })
+        ));
     }
 
     #[test]

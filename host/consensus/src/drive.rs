@@ -2,29 +2,36 @@
 //! is brought to an end. Never knows whose directory it is, nor what blocks contain.
 
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use commonware_consensus::marshal::Identifier;
-use commonware_runtime::{Clock, IoBuf, Runner as _, tokio as engine_runtime};
+use commonware_consensus::simplex::scheme::ed25519::Scheme;
+use commonware_consensus::types::Height;
+use commonware_runtime::{Clock, Runner as _, tokio as engine_runtime};
 use futures::FutureExt as _;
 use futures::future::select_all;
-use tokio::sync::mpsc;
+use types::NodeId;
 
 use crate::application::LedgerApplication;
 use crate::block::Block;
+use crate::config::public_key_bytes;
 use crate::data_dir::DataDir;
 use crate::engine::{EngineRuntime, Foundation, Pace, Parts, agree, lay_foundation};
 use crate::error::{Closed, StartError};
 use crate::execution::Executions;
 use crate::feed::Feed;
-use crate::handle::{Shared, Tip};
-use crate::network::SoleNetwork;
+use crate::handle::{Role, Shared, Tip};
+use crate::links::Channel;
+use crate::network::{Network, PeerSet};
 use crate::observer::Observer;
 use crate::pacing::Unsettled;
+use crate::relay::Relay;
 use crate::start::Job;
 use crate::state::{Databases, Snapshot, read_all, read_head};
+use crate::tips::Tips;
 
 /// Pause before each reminder of votes.
 const REMINDER_PAUSE: Duration = Duration::from_millis(10);
@@ -101,6 +108,15 @@ impl Job {
     ) -> End {
         let parts = self.parts(pace);
         let observer = parts.observer.clone();
+        let validators: BTreeSet<_> = self.config.genesis.validators().iter().copied().collect();
+        let exchange = Exchange {
+            scheme: self.scheme.clone(),
+            relay: Relay {
+                shared: self.shared.clone(),
+                wires: self.shared.wires.clone(),
+                validators: validators.clone(),
+            },
+        };
         let Self {
             config,
             me,
@@ -110,40 +126,49 @@ impl Job {
             tell,
             ..
         } = self;
-        let (network, own_votes) = SoleNetwork::sole(me.clone());
-        let SoleNetwork {
+        let me = public_key_bytes(me);
+        let Network {
             agreement,
             delivery,
             peers,
             blocker,
-        } = network;
+        } = Network::over(&shared.wires, me, &validators);
         let base = lay_foundation(&context, &parts, delivery, &peers, &blocker);
         let mut base = tokio::select! {
             base = base => base,
             _ = &mut *stopped => return End::Closed(Closed::Stopped),
         };
-        let voter = agree(&context, parts, &base, agreement, blocker);
         let mut actors = std::mem::take(&mut base.actors);
-        actors.push(("agreement", voter));
+        if shared.role == Role::Validator {
+            let voter = agree(&context, parts, &base, agreement, blocker);
+            actors.push(("agreement", voter));
+        }
         let names: Vec<_> = actors.iter().map(|(name, _)| *name).collect();
         let ended = select_all(actors.into_iter().map(|(_, handle)| handle));
+        let exchange = exchange.run(&context, &base, &peers);
         let serve = async {
-            let resumed = resume_votes(&context, shared, &observer, own_votes, pace).await;
-            if pace == Pace::Unblocking {
-                return if resumed { End::Unblocked } else { End::Stuck };
-            }
-            if !resumed && !patient {
-                return End::Stuck;
+            if shared.role == Role::Validator {
+                let resumed = resume_votes(&context, shared, &observer, me, pace).await;
+                if pace == Pace::Unblocking {
+                    return if resumed { End::Unblocked } else { End::Stuck };
+                }
+                if !resumed && !patient {
+                    return End::Stuck;
+                }
             }
             let snapshot = snapshot(&base, feed, shared, config.genesis.time_ms()).await;
             // A caller that went away has dropped the handle too, which stops the engine.
             let _ = tell.take().map(|tell| tell.send(Ok(snapshot)));
+            if shared.role == Role::Follower {
+                return std::future::pending().await;
+            }
             let reason = remember_votes(shared, dir).await.to_string();
             End::Closed(Closed::Failed { reason })
         };
         let serve = AssertUnwindSafe(serve).catch_unwind();
         tokio::select! {
             _ = stopped => End::Closed(Closed::Stopped),
+            () = exchange => End::Closed(Closed::Stopped),
             (result, index, _) = ended => {
                 let actor = names.get(index).copied().unwrap_or("engine");
                 context.sleep(CAUSE_GRACE).await;
@@ -164,7 +189,7 @@ impl Job {
         let Self { config, shared, .. } = self;
         let genesis_block = Block::genesis::<_, Databases<engine_runtime::Context>>(
             &config.genesis,
-            self.me.clone(),
+            self.leader.clone(),
         );
         let executions = Executions::default();
         let unsettled = Unsettled {
@@ -188,13 +213,44 @@ impl Job {
     }
 }
 
+/// What goes on between this node and its peers beside the engine's own channels.
+struct Exchange {
+    scheme: Scheme,
+    relay: Relay,
+}
+
+impl Exchange {
+    /// Runs for ever.
+    async fn run(
+        self,
+        context: &impl EngineRuntime,
+        base: &Foundation<impl EngineRuntime>,
+        peers: &PeerSet,
+    ) {
+        let tips = Tips {
+            shared: self.relay.shared.clone(),
+            wires: self.relay.wires.clone(),
+            scheme: self.scheme,
+            marshal: base.marshal.clone(),
+        };
+        futures::join!(
+            peers.follow(),
+            self.relay.wires.blocklist.expire(),
+            tips.announce(),
+            tips.hear(context.child("tips")),
+            self.relay.take(),
+            self.relay.send(),
+        );
+    }
+}
+
 /// Reminds the engine of its votes of before until a round is under way, and says whether one is.
 /// The first reminders may come before it listens; one that it knows already changes nothing.
 async fn resume_votes(
     clock: &impl Clock,
     shared: &Shared,
     observer: &Observer,
-    own_votes: mpsc::Sender<IoBuf>,
+    me: NodeId,
     pace: Pace,
 ) -> bool {
     let most = match pace {
@@ -206,8 +262,9 @@ async fn resume_votes(
         clock.sleep(REMINDER_PAUSE).await;
         reminded += u32::from(shared.rounds.borrow().voting);
         for vote in observer.recalled() {
-            // Without a listener the engine has ended, which is noticed elsewhere.
-            let _ = own_votes.send(vote).await;
+            // One that is dropped is sent with the next reminder.
+            let votes = shared.wires.inbox(Channel::Votes);
+            let _ = votes.push(me, vote.len(), vote, false);
         }
         if reminded > 1 {
             return true;
@@ -237,18 +294,16 @@ async fn snapshot<E: EngineRuntime>(
     genesis_ms: u64,
 ) -> Snapshot {
     let databases = base.stateful.subscribe_databases().await;
-    let durable = base.marshal.get_info(Identifier::Latest).await;
-    let durable = durable.map_or(0, |(height, _)| height.get());
     let head = read_head(&*databases.read().await).await;
-    let height = head.map(|head| head.map_or(0, |head| head.height));
-    match height {
-        Ok(height) if height >= durable => {}
-        Ok(_) => {
-            let mut tip = shared.tip.subscribe();
-            // The sender is in `shared`.
-            let _ = tip.wait_for(|tip| tip.height >= durable).await;
-        }
+    let height = match head {
+        Ok(head) => head.map_or(0, |head| head.height),
         Err(error) => panic!("{error}"),
+    };
+    let durable = durable_height(base, shared.role, height).await;
+    if height < durable {
+        let mut tip = shared.tip.subscribe();
+        // The sender is in `shared`.
+        let _ = tip.wait_for(|tip| tip.height >= durable).await;
     }
     let take = async {
         let snapshot = read_all(&*databases.read().await, genesis_ms).await?;
@@ -270,6 +325,28 @@ async fn snapshot<E: EngineRuntime>(
     match feed.begin(take).await {
         Ok(snapshot) => snapshot,
         Err(error) => panic!("{error}"),
+    }
+}
+
+/// Height of the last block that can be executed without asking anybody. A follower may hold
+/// blocks above a gap that only its peers can fill.
+async fn durable_height<E: EngineRuntime>(base: &Foundation<E>, role: Role, head: u64) -> u64 {
+    if role == Role::Validator {
+        let latest = base.marshal.get_info(Identifier::Latest).await;
+        return latest.map_or(0, |(height, _)| height.get());
+    }
+    let mut durable = head;
+    loop {
+        let next = Height::new(durable.saturating_add(1));
+        if base
+            .marshal
+            .get_block(Identifier::Height(next))
+            .await
+            .is_none()
+        {
+            return durable;
+        }
+        durable = next.get();
     }
 }
 

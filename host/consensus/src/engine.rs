@@ -25,7 +25,6 @@ use commonware_glue::stateful::db::SyncEngineConfig;
 use commonware_glue::stateful::{
     Config as StatefulConfig, Mailbox as StatefulMailbox, PruneConfig, Stateful, SyncPlan,
 };
-use commonware_p2p::{Blocker, Provider, Receiver, Sender};
 use commonware_parallel::Sequential;
 use commonware_runtime::Handle;
 use commonware_runtime::buffer::paged::{CacheRef, page_size};
@@ -35,9 +34,10 @@ use commonware_utils::{NZDuration, NZU64, NZUsize};
 use rand_core::CryptoRng;
 
 use crate::application::{LedgerApplication, Runtime};
+use crate::blame::Blamer;
 use crate::block::{Block, Digest};
 use crate::data_dir::VOTES_PARTITION;
-use crate::network::{Agreement, Delivery, NoStatePeers};
+use crate::network::{Agreement, Delivery, NoStatePeers, PeerSet};
 use crate::observer::Observer;
 use crate::pacing::Paced;
 use crate::state::db_config;
@@ -53,7 +53,7 @@ const EPOCH_BLOCKS: u64 = u64::MAX;
 /// Blocks and certificates per archive file: what pruning frees at a time.
 const ARCHIVE_SECTION_BLOCKS: u64 = 4096;
 /// Blocks kept for peers that catch up and for people who look back; the state needs none of them.
-const RETAINED_BLOCKS: usize = 1 << 16;
+pub(crate) const RETAINED_BLOCKS: usize = 1 << 16;
 /// Blocks between two prunings.
 const PRUNE_INTERVAL_BLOCKS: usize = 1024;
 /// Views of votes and candidate blocks kept behind the last final one.
@@ -94,7 +94,7 @@ const PRUNE: PruneConfig = PruneConfig {
     retained_qmdb_blocks: 0,
 };
 
-/// What differs between validators and fabrics.
+/// What differs between nodes and fabrics.
 pub(crate) struct Parts {
     pub(crate) scheme: Scheme,
     pub(crate) me: PublicKey,
@@ -128,20 +128,13 @@ pub(crate) trait EngineRuntime: Runtime + CryptoRng {}
 impl<E: Runtime + CryptoRng> EngineRuntime for E {}
 
 /// Starts delivery and state, which recover what is on disk. Votes for nothing.
-pub(crate) async fn lay_foundation<E, S, R, P, B>(
+pub(crate) async fn lay_foundation<E: EngineRuntime>(
     context: &E,
     parts: &Parts,
-    network: Delivery<S, R>,
-    peers: &P,
-    blocker: &B,
-) -> Foundation<E>
-where
-    E: EngineRuntime,
-    S: Sender<PublicKey = PublicKey>,
-    R: Receiver<PublicKey = PublicKey>,
-    P: Provider<PublicKey = PublicKey>,
-    B: Blocker<PublicKey = PublicKey>,
-{
+    network: Delivery,
+    peers: &PeerSet,
+    blocker: &Blamer,
+) -> Foundation<E> {
     let page_cache = CacheRef::new(page_size(PAGE_BYTES), NZUsize!(PAGE_CACHE_PAGES));
     let block = parts.application.genesis_block.clone();
     let digest = block.digest();
@@ -200,19 +193,13 @@ where
 }
 
 /// Begins to vote, on top of what the vote journal says.
-pub(crate) fn agree<E, S, R, B>(
+pub(crate) fn agree<E: EngineRuntime>(
     context: &E,
     parts: Parts,
     foundation: &Foundation<E>,
-    network: Agreement<S, R>,
-    blocker: B,
-) -> Handle<()>
-where
-    E: EngineRuntime,
-    S: Sender<PublicKey = PublicKey>,
-    R: Receiver<PublicKey = PublicKey>,
-    B: Blocker<PublicKey = PublicKey>,
-{
+    network: Agreement,
+    blocker: Blamer,
+) -> Handle<()> {
     let paced = Paced {
         inner: foundation.stateful.clone(),
         unsettled: parts.application.unsettled.clone(),
@@ -340,10 +327,10 @@ fn epocher() -> FixedEpocher {
     FixedEpocher::new(NZU64!(EPOCH_BLOCKS))
 }
 
-fn broadcast_config<P>(parts: &Parts, peers: &P) -> buffered::Config<PublicKey, (), P, Sequential>
-where
-    P: Provider<PublicKey = PublicKey>,
-{
+fn broadcast_config(
+    parts: &Parts,
+    peers: &PeerSet,
+) -> buffered::Config<PublicKey, (), PeerSet, Sequential> {
     buffered::Config {
         public_key: parts.me.clone(),
         mailbox_size: NZUsize!(MAILBOX_MESSAGES),
@@ -355,15 +342,11 @@ where
     }
 }
 
-fn backfill_config<P, B>(
+fn backfill_config(
     parts: &Parts,
-    peers: &P,
-    blocker: &B,
-) -> marshal_resolver::Config<PublicKey, P, B>
-where
-    P: Provider<PublicKey = PublicKey>,
-    B: Blocker<PublicKey = PublicKey>,
-{
+    peers: &PeerSet,
+    blocker: &Blamer,
+) -> marshal_resolver::Config<PublicKey, PeerSet, Blamer> {
     marshal_resolver::Config {
         public_key: parts.me.clone(),
         peer_provider: peers.clone(),

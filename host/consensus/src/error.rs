@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use ledger::DecodeTransactionError;
 use types::{FabricId, PublicKey};
 
+use crate::handle::Role;
 use crate::pool::{POOL_BYTES_MAX, POOL_TRANSACTIONS_MAX};
 
 /// Why the ledger did not start. Nothing was voted for and no file of another identity touched.
@@ -58,6 +59,34 @@ pub enum StartError {
         /// Who asked.
         expected: PublicKey,
     },
+    /// The directory was a follower's of another key.
+    #[error(
+        "consensus data in {path} belongs to the follower {found}, not to {expected}; use another \
+         directory, it is filled from the peers",
+        path = path.display()
+    )]
+    OtherFollower {
+        /// The data directory.
+        path: PathBuf,
+        /// Whose it is.
+        found: PublicKey,
+        /// Who asked.
+        expected: PublicKey,
+    },
+    /// The directory is of a node that votes, or of one that does not, unlike this one.
+    #[error(
+        "consensus data in {path} belongs to a {found}, and this node is a {expected} of its \
+         fabric; use another directory, and keep a validator's: it records the votes of its key",
+        path = path.display()
+    )]
+    OtherRole {
+        /// The data directory.
+        path: PathBuf,
+        /// Whose it is.
+        found: Role,
+        /// What this node is.
+        expected: Role,
+    },
     /// A newer release wrote it.
     #[error(
         "consensus data in {path} has format {found}, this release reads format {supported}; use \
@@ -90,8 +119,11 @@ pub enum StartError {
         /// Where the votes should be.
         path: PathBuf,
     },
-    /// This node has no vote in this fabric.
-    #[error("this node ({key}) is not a validator of fabric {fabric}")]
+    /// This node has no vote in this fabric, and no links over which it could follow.
+    #[error(
+        "this node ({key}) is not a validator of fabric {fabric}, and it has no links to nodes \
+         that it could follow"
+    )]
     NotAValidator {
         /// This node.
         key: PublicKey,

@@ -1,6 +1,7 @@
 //! The ledger as the rest of the node sees it: submit, look, stop. Lives on ordinary tokio and
 //! talks to the engine's thread over channels only.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -9,7 +10,9 @@ use tokio::sync::{oneshot, watch};
 use types::FabricId;
 
 use crate::error::{Closed, ShutdownError, SubmitError};
+use crate::links::Wires;
 use crate::pool::{Pool, PoolDepth};
+use crate::tips::Heard;
 
 /// A running ledger. Clones share it; when the last one is dropped it stops by itself.
 #[derive(Clone)]
@@ -27,11 +30,32 @@ struct Inner {
 /// What the engine's thread and the handles have in common.
 pub(crate) struct Shared {
     pub(crate) fabric: FabricId,
+    pub(crate) role: Role,
     pub(crate) validators: usize,
+    pub(crate) wires: Arc<Wires>,
+    pub(crate) heard: watch::Sender<Heard>,
     pub(crate) pool: Pool,
     pub(crate) tip: watch::Sender<Tip>,
     pub(crate) rounds: watch::Sender<Rounds>,
     pub(crate) closed: watch::Sender<Option<Closed>>,
+}
+
+/// What a node does in its fabric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It votes.
+    Validator,
+    /// It takes final blocks from its peers, checks and executes them, and serves them on.
+    Follower,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Validator => "validator",
+            Self::Follower => "follower",
+        })
+    }
 }
 
 /// The last final block.
@@ -80,6 +104,16 @@ pub struct FinalizedBlock {
     pub transactions: Vec<(types::Digest, TransactionOutcome)>,
 }
 
+/// The highest final block that was announced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeardTip {
+    /// Its height, as the peers say until the block is here: at most the round in which it became
+    /// final.
+    pub height: u64,
+    /// Connected peers whose last announcement it is.
+    pub peers: usize,
+}
+
 /// The ledger at a glance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
@@ -91,8 +125,19 @@ pub struct Status {
     pub state_root: [u8; 32],
     /// What waits for a block.
     pub pool: PoolDepth,
+    /// What this node does in its fabric.
+    pub role: Role,
     /// Nodes with a vote.
     pub validators: usize,
+    /// Connected members that are not blocked.
+    pub peers: usize,
+    /// The highest final block that a connected peer announced and proved; `None` while none did.
+    pub heard: Option<HeardTip>,
+    /// A peer has a final block that this node has not executed yet.
+    pub catching_up: bool,
+    /// Every peer that announced a block keeps blocks from this height on only, and this node
+    /// still needs lower ones: it cannot catch up from these peers.
+    pub lagging: Option<u64>,
     /// Latest round of voting that this node saw end.
     pub view: u64,
     /// Rounds since the start that ended without a block.
@@ -120,8 +165,11 @@ impl Ledger {
     /// Hands in a transaction and waits until it is in a final block on disk: `kill -9` right
     /// after the return loses nothing. Dropping the future does not take the transaction back.
     ///
-    /// Handing in one that waits already joins it. One that is final already is executed again
-    /// and refused by its nonce.
+    /// A follower sends it to the validators until it is final here or expired.
+    ///
+    /// Handing in one that waits already joins it. One that became final a moment ago is told its
+    /// finality once more; one that was final before that is executed again and refused by its
+    /// nonce.
     ///
     /// Do not call this from the task that reads the block stream: a stream nobody reads holds
     /// finality up.
@@ -151,12 +199,22 @@ impl Ledger {
     pub fn status(&self) -> Status {
         let shared = &self.inner.shared;
         let (tip, rounds) = (*shared.tip.borrow(), *shared.rounds.borrow());
+        let (highest, kept_from) = {
+            let heard = shared.heard.borrow();
+            (heard.highest(), heard.kept_from())
+        };
+        let catching_up = highest.is_some_and(|(height, _)| height > tip.height);
         Status {
             height: tip.height,
             time_ms: tip.time_ms,
             state_root: tip.state_root,
             pool: shared.pool.depth(),
+            role: shared.role,
             validators: shared.validators,
+            peers: shared.wires.peers().len(),
+            heard: highest.map(|(height, peers)| HeardTip { height, peers }),
+            catching_up,
+            lagging: kept_from.filter(|from| catching_up && *from > tip.height + 1),
             view: rounds.view,
             nullified: rounds.nullified,
             closed: shared.closed.borrow().clone(),
@@ -204,8 +262,8 @@ impl Ledger {
     }
 }
 
-impl std::fmt::Debug for Ledger {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Ledger").field(&self.status()).finish()
     }
 }

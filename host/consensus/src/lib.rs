@@ -37,6 +37,7 @@
 //! the heartbeat. Blocks, state, pool and this interface stay.
 
 mod application;
+mod blame;
 mod block;
 mod config;
 mod data_dir;
@@ -46,17 +47,30 @@ mod error;
 mod execution;
 mod feed;
 mod handle;
+mod links;
 mod network;
 mod observer;
 mod pacing;
 mod pool;
+mod queue;
+mod relay;
+mod settled;
 mod start;
 mod state;
+mod tips;
 
+pub use blame::{Blame, PEER_BLOCKED_FOR};
 pub use config::{Config, SecretKey};
 pub use error::{Closed, ShutdownError, StartError, SubmitError};
 pub use feed::FINALIZED_BLOCKS_QUEUE_MAX;
-pub use handle::{Finality, FinalizedBlock, Ledger, Status};
-pub use pool::{POOL_BYTES_MAX, POOL_TRANSACTIONS_MAX, POOL_WAITERS_MAX, PoolDepth};
+pub use handle::{Finality, FinalizedBlock, HeardTip, Ledger, Role, Status};
+pub use links::{
+    BLOCK_MESSAGE_BYTES_MAX, Carrier, Channel, DeliverError, Inbound, Links, Outbound, Outgoing,
+    SMALL_MESSAGE_BYTES_MAX, links,
+};
+pub use pool::{
+    POOL_BYTES_MAX, POOL_PEER_BYTES_MAX, POOL_PEER_TRANSACTIONS_MAX, POOL_TRANSACTIONS_MAX,
+    POOL_WAITERS_MAX, PoolDepth,
+};
 pub use start::start;
 pub use state::Snapshot;

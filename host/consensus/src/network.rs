@@ -1,162 +1,239 @@
-//! The network of a committee of one: no peers, nothing sent, nothing received but this
-//! validator's own votes of before. The adapter over STOQ will implement the same traits; the
-//! engine cannot tell the two apart.
+//! The network as the engine asks for it, over [`Links`](crate::Links): a sender and a receiver
+//! for each of its channels, and who the peers are. Never reads a message.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::future::pending;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+use bytes::{Buf as _, Bytes};
 use commonware_actor::{Feedback, Unreliable};
 use commonware_cryptography::ed25519::PublicKey;
 use commonware_glue::stateful::db::AttachableResolver;
 use commonware_p2p::{
-    BlockedSubscription, Blocker, CheckedSender, LimitedSender, Message, PeerSetSubscription,
-    PeerSetUpdate, Provider, Receiver, Recipients, TrackedPeers,
+    CheckedSender, LimitedSender, Message, PeerSetSubscription, PeerSetUpdate, Provider, Receiver,
+    Recipients, TrackedPeers,
 };
-use commonware_runtime::{IoBuf, IoBufs};
+use commonware_runtime::IoBufs;
 use commonware_storage::qmdb::sync::{Request, Source, source};
 use commonware_utils::NZUsize;
-use commonware_utils::channel::{mpsc, ring};
+use commonware_utils::channel::mpsc;
 use commonware_utils::ordered::Set;
-use tokio::sync::mpsc as own;
+use types::NodeId;
 
 use crate::application::Runtime;
+use crate::blame::Blamer;
 use crate::block::Digest;
+use crate::config::{engine_key, public_key_bytes};
+use crate::links::{Channel, Wires};
 use crate::state::{Databases, Db, Family, Operation};
 
-/// Everything the engine asks of a network: one pair of ends for each of its channels, who the
-/// peers are, and whom to shun.
-pub(crate) struct Network<S, R, P, B> {
-    pub(crate) agreement: Agreement<S, R>,
-    pub(crate) delivery: Delivery<S, R>,
-    pub(crate) peers: P,
-    pub(crate) blocker: B,
+/// Everything the engine asks of a network.
+pub(crate) struct Network {
+    pub(crate) agreement: Agreement,
+    pub(crate) delivery: Delivery,
+    pub(crate) peers: PeerSet,
+    pub(crate) blocker: Blamer,
 }
 
+/// One channel's two ends.
+pub(crate) type Ends = (LinkSender, LinkReceiver);
+
 /// Channels of voting; votes and certificates go first when a link is full.
-pub(crate) struct Agreement<S, R> {
-    pub(crate) votes: (S, R),
-    pub(crate) certificates: (S, R),
-    pub(crate) resolver: (S, R),
+pub(crate) struct Agreement {
+    pub(crate) votes: Ends,
+    pub(crate) certificates: Ends,
+    pub(crate) resolver: Ends,
 }
 
 /// Channels of blocks.
-pub(crate) struct Delivery<S, R> {
-    pub(crate) broadcast: (S, R),
-    pub(crate) backfill: (S, R),
+pub(crate) struct Delivery {
+    pub(crate) broadcast: Ends,
+    pub(crate) backfill: Ends,
 }
 
-/// The network of a validator that is its fabric's only one.
-pub(crate) type SoleNetwork = Network<NoRecipients, Loopback, SolePeerSet, NobodyToBlock>;
-
-impl SoleNetwork {
-    /// The network in which `me` is the whole committee; what is put into the sender arrives as
-    /// a vote of its own.
-    pub(crate) fn sole(me: PublicKey) -> (Self, own::Sender<IoBuf>) {
-        let channel = || {
-            (
-                NoRecipients,
-                Loopback {
-                    me: me.clone(),
-                    messages: None,
-                },
-            )
+impl Network {
+    /// The network over `wires` of the node `me` in a fabric of these validators.
+    pub(crate) fn over(wires: &Arc<Wires>, me: NodeId, validators: &BTreeSet<NodeId>) -> Self {
+        let ends = |channel| {
+            let wires = wires.clone();
+            let sender = LinkSender {
+                wires: wires.clone(),
+                channel,
+            };
+            (sender, LinkReceiver { wires, channel })
         };
-        let (sender, messages) = own::channel(1);
-        let votes = Loopback {
-            me: me.clone(),
-            messages: Some(messages),
-        };
-        let network = Self {
+        Self {
             agreement: Agreement {
-                votes: (NoRecipients, votes),
-                certificates: channel(),
-                resolver: channel(),
+                votes: ends(Channel::Votes),
+                certificates: ends(Channel::Certificates),
+                resolver: ends(Channel::Resolver),
             },
             delivery: Delivery {
-                broadcast: channel(),
-                backfill: channel(),
+                broadcast: ends(Channel::Broadcast),
+                backfill: ends(Channel::Backfill),
             },
-            peers: SolePeerSet {
-                me: me.clone(),
-                subscribers: Arc::default(),
-            },
-            blocker: NobodyToBlock {
-                subscribers: Arc::default(),
-            },
-        };
-        (network, sender)
+            peers: PeerSet::new(wires.clone(), me, validators.clone()),
+            blocker: Blamer(wires.clone()),
+        }
     }
 }
 
-/// A sender with nobody to send to: it reports that it reached no one, which is the truth.
+/// Sends on one channel to whoever is connected; what does not fit is dropped.
 #[derive(Clone, Debug)]
-pub(crate) struct NoRecipients;
+pub(crate) struct LinkSender {
+    wires: Arc<Wires>,
+    channel: Channel,
+}
 
-impl LimitedSender for NoRecipients {
+impl LimitedSender for LinkSender {
     type PublicKey = PublicKey;
-    type Checked<'a> = Self;
+    type Checked<'a> = ToPeers<'a>;
 
-    fn check(&mut self, _: Recipients<PublicKey>) -> Result<Self, SystemTime> {
-        Ok(Self)
+    fn check(&mut self, recipients: Recipients<PublicKey>) -> Result<ToPeers<'_>, SystemTime> {
+        let mut peers = self.wires.peers();
+        match recipients {
+            Recipients::All => {}
+            Recipients::Some(some) => {
+                let some: BTreeSet<_> = some.iter().map(public_key_bytes).collect();
+                peers.retain(|peer| some.contains(peer));
+            }
+            Recipients::One(one) => peers.retain(|peer| *peer == public_key_bytes(&one)),
+        }
+        Ok(ToPeers {
+            sender: self,
+            peers,
+        })
     }
 }
 
-impl CheckedSender for NoRecipients {
+/// A sender that knows to whom.
+pub(crate) struct ToPeers<'a> {
+    sender: &'a LinkSender,
+    peers: BTreeSet<NodeId>,
+}
+
+impl CheckedSender for ToPeers<'_> {
     type PublicKey = PublicKey;
 
     fn recipients(&self) -> Vec<PublicKey> {
-        Vec::new()
+        self.peers.iter().filter_map(engine_key).collect()
     }
 
-    fn send(self, _: impl Into<IoBufs> + Send, _: bool) -> Unreliable<Feedback> {
-        Unreliable::new(Feedback::Ok)
+    fn send(self, message: impl Into<IoBufs> + Send, priority: bool) -> Unreliable<Feedback> {
+        let mut message: IoBufs = message.into();
+        let bytes: Bytes = message.copy_to_bytes(message.remaining());
+        let LinkSender { wires, channel } = self.sender;
+        let mut taken = self.peers.is_empty();
+        for peer in self.peers {
+            taken |= wires.send(peer, *channel, bytes.clone(), priority);
+        }
+        if taken {
+            Unreliable::new(Feedback::Ok)
+        } else {
+            Unreliable::Rejected
+        }
     }
 }
 
-/// A receiver that nobody but this validator itself can reach.
+/// Receives what came in on one channel.
 #[derive(Debug)]
-pub(crate) struct Loopback {
-    me: PublicKey,
-    messages: Option<own::Receiver<IoBuf>>,
+pub(crate) struct LinkReceiver {
+    wires: Arc<Wires>,
+    channel: Channel,
 }
 
-impl Receiver for Loopback {
+impl Receiver for LinkReceiver {
     type Error = Infallible;
     type PublicKey = PublicKey;
 
     async fn recv(&mut self) -> Result<Message<PublicKey>, Infallible> {
-        if let Some(messages) = &mut self.messages {
-            if let Some(message) = messages.recv().await {
-                return Ok((self.me.clone(), message));
+        loop {
+            let Some((peer, bytes)) = self.wires.inbox(self.channel).pop().await else {
+                // To the engine an error means a broken network; a stopping one is silent.
+                return pending().await;
+            };
+            if let Some(peer) = engine_key(&peer) {
+                return Ok((peer, bytes.into()));
             }
-            self.messages = None;
+        }
+    }
+
+    fn capacity(&self) -> NonZeroUsize {
+        let messages = self.wires.inbox(self.channel).messages_max();
+        NonZeroUsize::new(messages).unwrap_or(NZUsize!(1))
+    }
+}
+
+/// Who the peers are: this node and the connected members, validators before the others.
+#[derive(Clone, Debug)]
+pub(crate) struct PeerSet {
+    wires: Arc<Wires>,
+    me: NodeId,
+    validators: Arc<BTreeSet<NodeId>>,
+    inner: Arc<Mutex<Sets>>,
+}
+
+#[derive(Debug, Default)]
+struct Sets {
+    /// Grows with every change: the engine takes no older set after a newer one.
+    index: u64,
+    /// Kept open: to a subscriber a closed channel means that the network is gone.
+    subscribers: Vec<mpsc::UnboundedSender<PeerSetUpdate<PublicKey>>>,
+}
+
+impl PeerSet {
+    fn new(wires: Arc<Wires>, me: NodeId, validators: BTreeSet<NodeId>) -> Self {
+        Self {
+            wires,
+            me,
+            validators: Arc::new(validators),
+            inner: Arc::default(),
+        }
+    }
+
+    /// Tells the engine of every change, for ever.
+    pub(crate) async fn follow(&self) {
+        let mut members = self.wires.members.clone();
+        while members.changed().await.is_ok() {
+            members.mark_unchanged();
+            let mut sets = self.lock();
+            sets.index += 1;
+            let update = self.update(sets.index);
+            // The engine keeps up with changes of who is connected: they are rare.
+            sets.subscribers
+                .retain(|subscriber| subscriber.send(update.clone()).is_ok());
         }
         pending().await
     }
 
-    fn capacity(&self) -> NonZeroUsize {
-        NZUsize!(1)
-    }
-}
-
-/// The peer set that holds this validator only and never changes.
-#[derive(Clone, Debug)]
-pub(crate) struct SolePeerSet {
-    me: PublicKey,
-    /// Kept open: to a subscriber a closed channel means that the network is gone.
-    subscribers: Arc<Mutex<Vec<mpsc::UnboundedSender<PeerSetUpdate<PublicKey>>>>>,
-}
-
-impl SolePeerSet {
     fn peers(&self) -> TrackedPeers<PublicKey> {
-        TrackedPeers::primary(Set::from_iter_dedup([self.me.clone()]))
+        let members = self.wires.members.borrow().clone();
+        let (mut primary, secondary): (BTreeSet<_>, BTreeSet<_>) = members
+            .into_iter()
+            .partition(|peer| self.validators.contains(peer));
+        primary.insert(self.me);
+        let set =
+            |peers: BTreeSet<NodeId>| Set::from_iter_dedup(peers.iter().filter_map(engine_key));
+        TrackedPeers::new(set(primary), set(secondary))
+    }
+
+    fn update(&self, index: u64) -> PeerSetUpdate<PublicKey> {
+        PeerSetUpdate {
+            index,
+            latest: self.peers(),
+            all: self.peers(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Sets> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Provider for SolePeerSet {
+impl Provider for PeerSet {
     type PublicKey = PublicKey;
 
     async fn peer_set(&mut self, _: u64) -> Option<TrackedPeers<PublicKey>> {
@@ -165,60 +242,23 @@ impl Provider for SolePeerSet {
 
     async fn subscribe(&mut self) -> PeerSetSubscription<PublicKey> {
         let (sender, receiver) = mpsc::unbounded_channel();
-        let update = PeerSetUpdate {
-            index: 0,
-            latest: self.peers(),
-            all: self.peers(),
-        };
+        let mut sets = self.lock();
         // The receiver is held here, so the channel is open.
-        let _ = sender.send(update);
-        let mut subscribers = self
-            .subscribers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        subscribers.retain(|subscriber| !subscriber.is_closed());
-        subscribers.push(sender);
+        let _ = sender.send(self.update(sets.index));
+        sets.subscribers.push(sender);
         receiver
     }
 }
 
-/// A blocker with nobody to block.
-#[derive(Clone, Debug)]
-pub(crate) struct NobodyToBlock {
-    /// Kept open, as in [`SolePeerSet`].
-    subscribers: Arc<Mutex<Vec<ring::Sender<Set<PublicKey>>>>>,
-}
-
-impl Blocker for NobodyToBlock {
-    type PublicKey = PublicKey;
-
-    fn block(&mut self, peer: PublicKey) -> Feedback {
-        tracing::error!(%peer, "the engine blames a peer, but this validator has none");
-        Feedback::Ok
-    }
-
-    fn blocked(&mut self) -> BlockedSubscription<PublicKey> {
-        let (sender, receiver) = ring::channel(NZUsize!(1));
-        sender.send_lossy(Set::default());
-        let mut subscribers = self
-            .subscribers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        subscribers.retain(|subscriber| !subscriber.is_closed());
-        subscribers.push(sender);
-        receiver
-    }
-}
-
-/// The source of state for a newcomer where there is nobody to ask. A validator that founded its
-/// fabric never asks. (The engine's own source carries operations of one fixed size only, and
-/// ours vary; the source for joiners is our own, over STOQ.)
+/// The source of state for a newcomer where there is nobody to ask: every node executes every
+/// block from the first. (The engine's own source carries operations of one fixed size only, and
+/// ours vary.)
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NoStatePeers;
 
 /// The answer of [`NoStatePeers`].
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("this validator has no peer that could serve state")]
+#[error("no peer serves state")]
 pub(crate) struct NobodyServes;
 
 impl Source for NoStatePeers {

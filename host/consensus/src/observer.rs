@@ -4,12 +4,12 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use commonware_actor::Feedback;
 use commonware_codec::Encode as _;
 use commonware_consensus::simplex::scheme::ed25519::Scheme;
 use commonware_consensus::simplex::types::{Activity, Vote};
 use commonware_consensus::{Reporter, Viewable as _};
-use commonware_runtime::IoBuf;
 
 use crate::block::Digest;
 use crate::handle::Shared;
@@ -21,7 +21,7 @@ const RECALLED_VOTES_MAX: usize = 8;
 #[derive(Clone)]
 pub(crate) struct Observer {
     shared: Arc<Shared>,
-    recalled: Arc<Mutex<VecDeque<IoBuf>>>,
+    recalled: Arc<Mutex<VecDeque<Bytes>>>,
 }
 
 impl Observer {
@@ -37,7 +37,7 @@ impl Observer {
     /// The engine reads them from its journal so as never to contradict them, but does not count
     /// them again: it expects other validators to have moved on. Where they have not, the round
     /// would stand still until its timeout, so the votes are handed to it once more as messages.
-    pub(crate) fn recalled(&self) -> Vec<IoBuf> {
+    pub(crate) fn recalled(&self) -> Vec<Bytes> {
         self.recalled
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -50,7 +50,7 @@ impl Observer {
         // Until the first round is under way, all votes reported come from the journal.
         if !self.shared.rounds.borrow().voting {
             let mut recalled = self.recalled.lock().unwrap_or_else(PoisonError::into_inner);
-            recalled.push_back(vote.encode().into());
+            recalled.push_back(vote.encode());
             if recalled.len() > RECALLED_VOTES_MAX {
                 recalled.pop_front();
             }

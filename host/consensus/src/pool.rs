@@ -1,14 +1,18 @@
-//! Transactions that wait for a block, and who waits for them. Bounded in count and bytes. Never
-//! knows what a transaction does; validity beyond its signature is decided by the block.
+//! Transactions that wait for a block, and who waits for them. Bounded in count and bytes, for
+//! all and for each peer. Never knows what a transaction does; validity beyond its signature is
+//! decided by the block.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use ledger::{BLOCK_BYTES_MAX, BLOCK_TRANSACTIONS_MAX, SignedTransaction, TransactionOutcome};
 use tokio::sync::{Notify, oneshot};
+use types::NodeId;
 
 use crate::error::{Closed, SubmitError};
 use crate::handle::Finality;
+use crate::settled::Settled;
 
 /// Transactions that may wait: several full blocks, which is seconds of work.
 pub const POOL_TRANSACTIONS_MAX: usize = 4096;
@@ -17,6 +21,22 @@ pub const POOL_BYTES_MAX: usize = 16 << 20;
 /// Callers that may wait for one and the same transaction.
 pub const POOL_WAITERS_MAX: usize = 16;
 
+/// Transactions of one peer that may wait: a peer that floods leaves room for others.
+pub const POOL_PEER_TRANSACTIONS_MAX: usize = 512;
+/// Bytes of one peer that may wait.
+pub const POOL_PEER_BYTES_MAX: usize = 2 << 20;
+/// Transactions of all peers together that may wait: the rest is for this node's own callers.
+const POOL_PEERS_TRANSACTIONS_MAX: usize = POOL_TRANSACTIONS_MAX / 4 * 3;
+/// Bytes of all peers together that may wait.
+const POOL_PEERS_BYTES_MAX: usize = POOL_BYTES_MAX / 4 * 3;
+
+/// First pause before a transaction is sent again; each later one is twice as long.
+const RESEND_FIRST: Duration = Duration::from_millis(500);
+/// Longest pause before a transaction is sent again.
+const RESEND_LAST: Duration = Duration::from_secs(10);
+/// How long a follower passes on a transaction of a peer: whoever wants it final sends it again.
+const PASS_ON_FOR: Duration = Duration::from_secs(60);
+
 type Waiter = oneshot::Sender<Result<Finality, SubmitError>>;
 
 /// The pool that submitters, the proposer and finality share.
@@ -24,6 +44,7 @@ type Waiter = oneshot::Sender<Result<Finality, SubmitError>>;
 pub(crate) struct Pool {
     inner: Mutex<Inner>,
     work: Notify,
+    arrival: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -33,6 +54,9 @@ struct Inner {
     order_of: HashMap<types::Digest, u64>,
     arrivals: u64,
     bytes: usize,
+    /// What each peer has waiting.
+    shares: HashMap<NodeId, PoolDepth>,
+    settled: Settled,
     closed: Option<Closed>,
 }
 
@@ -40,10 +64,16 @@ struct Inner {
 struct Waiting {
     transaction: SignedTransaction,
     waiters: Vec<Waiter>,
+    /// The peer that passed it on; none for a caller of this node.
+    origin: Option<NodeId>,
+    arrived: Instant,
+    sends: u32,
+    /// When it is to be sent next, where it is sent at all.
+    due: Instant,
 }
 
 /// How full the pool is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PoolDepth {
     /// Transactions waiting.
     pub transactions: usize,
@@ -81,24 +111,83 @@ impl Pool {
             waiting.waiters.push(waiter);
             return Ok(told);
         }
-        let bytes = depth.bytes.saturating_add(transaction.bytes().len());
-        if depth.transactions >= POOL_TRANSACTIONS_MAX || bytes > POOL_BYTES_MAX {
+        if let Some(finality) = inner.settled.recall(&transaction.id(), Instant::now()) {
+            // The receiver is held here, so the channel is open.
+            let _ = waiter.send(Ok(finality));
+            return Ok(told);
+        }
+        if !inner.has_room(transaction.bytes().len()) {
             return Err(full);
         }
-        inner.bytes = bytes;
-        inner.arrivals += 1;
-        let order = inner.arrivals;
-        inner.order_of.insert(transaction.id(), order);
-        inner.waiting.insert(
-            order,
-            Waiting {
-                transaction,
-                waiters: vec![waiter],
-            },
-        );
+        inner.add(transaction, None, vec![waiter], Instant::now());
         drop(inner);
-        self.work.notify_waiters();
+        self.tell_of_arrival();
         Ok(told)
+    }
+
+    /// Takes a transaction that `peer` passed on, if this peer and all peers have room left, and
+    /// says whether it did. One that waits or was final a moment ago is not taken again.
+    pub(crate) fn offer(&self, transaction: SignedTransaction, peer: NodeId, now: Instant) -> bool {
+        let mut inner = self.lock();
+        let id = transaction.id();
+        let known = inner.order_of.contains_key(&id) || inner.settled.recall(&id, now).is_some();
+        let bytes = transaction.bytes().len();
+        if inner.closed.is_some()
+            || known
+            || !inner.has_room(bytes)
+            || !inner.has_room_for(&peer, bytes)
+        {
+            return false;
+        }
+        inner.add(transaction, Some(peer), Vec::new(), now);
+        drop(inner);
+        self.tell_of_arrival();
+        true
+    }
+
+    /// What is to be sent at `now`, each with the peer that it came from, and when more will be.
+    /// What a peer passed on and nobody here waits for is let go after a while.
+    pub(crate) fn take_due(
+        &self,
+        now: Instant,
+    ) -> (Vec<(SignedTransaction, Option<NodeId>)>, Option<Instant>) {
+        let mut inner = self.lock();
+        let old = |w: &Waiting| {
+            w.origin.is_some()
+                && w.waiters.iter().all(Waiter::is_closed)
+                && now.duration_since(w.arrived) >= PASS_ON_FOR
+        };
+        let old = inner.waiting.iter().filter(|(_, waiting)| old(waiting));
+        for order in old.map(|(order, _)| *order).collect::<Vec<_>>() {
+            inner.remove(order);
+        }
+        let mut due = Vec::new();
+        for waiting in inner.waiting.values_mut().filter(|w| w.due <= now) {
+            let pause = RESEND_FIRST.saturating_mul(1 << waiting.sends.min(16));
+            waiting.due = now + pause.min(RESEND_LAST);
+            waiting.sends = waiting.sends.saturating_add(1);
+            due.push((waiting.transaction.clone(), waiting.origin));
+        }
+        let next = inner.waiting.values().map(|waiting| waiting.due).min();
+        (due, next)
+    }
+
+    /// Makes everything due at `now`.
+    pub(crate) fn hurry(&self, now: Instant) {
+        for waiting in self.lock().waiting.values_mut() {
+            waiting.due = now;
+            waiting.sends = 0;
+        }
+    }
+
+    /// Returns when a transaction arrived since the last call did.
+    pub(crate) async fn wait_for_arrival(&self) {
+        self.arrival.notified().await;
+    }
+
+    fn tell_of_arrival(&self) {
+        self.work.notify_waiters();
+        self.arrival.notify_one();
     }
 
     /// The next block's transactions: the oldest that fit and are not in `taken`.
@@ -136,37 +225,30 @@ impl Pool {
     /// waiters.
     pub(crate) fn settle(&self, height: u64, outcomes: &[(types::Digest, TransactionOutcome)]) {
         let mut inner = self.lock();
+        let now = Instant::now();
         for (id, outcome) in outcomes {
-            let Some(order) = inner.order_of.remove(id) else {
+            let finality = Finality {
+                height,
+                outcome: outcome.clone(),
+            };
+            inner.settled.remember(*id, finality.clone(), now);
+            let Some(order) = inner.order_of.get(id).copied() else {
                 continue;
             };
-            let Some(waiting) = inner.waiting.remove(&order) else {
-                continue;
-            };
-            inner.bytes -= waiting.transaction.bytes().len();
-            for waiter in waiting.waiters {
+            for waiter in inner.remove(order) {
                 // A caller that went away does not mind.
-                let _ = waiter.send(Ok(Finality {
-                    height,
-                    outcome: outcome.clone(),
-                }));
+                let _ = waiter.send(Ok(finality.clone()));
             }
         }
         let late = |waiting: &Waiting| waiting.transaction.transaction().expires_at <= height;
-        let expired: Vec<u64> = inner
+        let expired: Vec<(u64, u64)> = inner
             .waiting
             .iter()
-            .filter(|(_, w)| late(w))
-            .map(|(order, _)| *order)
+            .filter(|(_, waiting)| late(waiting))
+            .map(|(order, waiting)| (*order, waiting.transaction.transaction().expires_at))
             .collect();
-        for order in expired {
-            let Some(waiting) = inner.waiting.remove(&order) else {
-                continue;
-            };
-            inner.order_of.remove(&waiting.transaction.id());
-            inner.bytes -= waiting.transaction.bytes().len();
-            let expires_at = waiting.transaction.transaction().expires_at;
-            for waiter in waiting.waiters {
+        for (order, expires_at) in expired {
+            for waiter in inner.remove(order) {
                 let _ = waiter.send(Err(SubmitError::Expired { expires_at, height }));
             }
         }
@@ -178,6 +260,7 @@ impl Pool {
         let mut inner = self.lock();
         inner.closed.get_or_insert_with(|| reason.clone());
         inner.order_of.clear();
+        inner.shares.clear();
         inner.bytes = 0;
         for waiter in std::mem::take(&mut inner.waiting)
             .into_values()
@@ -205,128 +288,77 @@ impl Inner {
             bytes: self.bytes,
         }
     }
+
+    fn has_room(&self, bytes: usize) -> bool {
+        self.waiting.len() < POOL_TRANSACTIONS_MAX
+            && self.bytes.saturating_add(bytes) <= POOL_BYTES_MAX
+    }
+
+    fn has_room_for(&self, peer: &NodeId, bytes: usize) -> bool {
+        let fits = |depth: PoolDepth, transactions_max, bytes_max| {
+            depth.transactions < transactions_max && depth.bytes.saturating_add(bytes) <= bytes_max
+        };
+        let share = self.shares.get(peer).copied().unwrap_or_default();
+        let all = self
+            .shares
+            .values()
+            .fold(PoolDepth::default(), |sum, share| PoolDepth {
+                transactions: sum.transactions + share.transactions,
+                bytes: sum.bytes + share.bytes,
+            });
+        fits(share, POOL_PEER_TRANSACTIONS_MAX, POOL_PEER_BYTES_MAX)
+            && fits(all, POOL_PEERS_TRANSACTIONS_MAX, POOL_PEERS_BYTES_MAX)
+    }
+
+    fn add(
+        &mut self,
+        transaction: SignedTransaction,
+        origin: Option<NodeId>,
+        waiters: Vec<Waiter>,
+        now: Instant,
+    ) {
+        let bytes = transaction.bytes().len();
+        self.bytes += bytes;
+        if let Some(peer) = origin {
+            let share = self.shares.entry(peer).or_default();
+            share.transactions += 1;
+            share.bytes += bytes;
+        }
+        self.arrivals += 1;
+        let order = self.arrivals;
+        self.order_of.insert(transaction.id(), order);
+        let waiting = Waiting {
+            transaction,
+            waiters,
+            origin,
+            arrived: now,
+            sends: 0,
+            due: now,
+        };
+        self.waiting.insert(order, waiting);
+    }
+
+    /// Takes one out and returns who waits for it.
+    fn remove(&mut self, order: u64) -> Vec<Waiter> {
+        let Some(waiting) = self.waiting.remove(&order) else {
+            return Vec::new();
+        };
+        let bytes = waiting.transaction.bytes().len();
+        self.order_of.remove(&waiting.transaction.id());
+        self.bytes -= bytes;
+        if let Some(peer) = waiting.origin
+            && let Some(share) = self.shares.get_mut(&peer)
+        {
+            share.transactions -= 1;
+            share.bytes -= bytes;
+            if share.transactions == 0 {
+                self.shares.remove(&peer);
+            }
+        }
+        waiting.waiters
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use ed25519_dalek::{Signer as _, SigningKey};
-    use ledger::{Operation, Transaction};
-    use types::{Digest, Name, PublicKey, Signature};
-
-    use super::*;
-
-    fn signed(nonce: u64, expires_at: u64) -> SignedTransaction {
-        let key = SigningKey::from_bytes(&[1; 32]);
-        let fabric = Digest::of(b"fabric");
-        let principal = PublicKey::from_bytes(key.verifying_key().to_bytes());
-        let operation = Operation::Stop {
-            workload: Name::new("shop").unwrap(),
-        };
-        let transaction = Transaction {
-            fabric,
-            principal,
-            nonce,
-            expires_at,
-            operation,
-        };
-        let signature = key.sign(&transaction.signing_bytes()).to_bytes();
-        let bytes = transaction.encode_signed(&Signature::from_bytes(signature));
-        SignedTransaction::decode(&fabric, &bytes).unwrap()
-    }
-
-    fn none() -> HashSet<Digest> {
-        HashSet::new()
-    }
-
-    #[test]
-    fn what_does_not_fit_is_refused_and_room_comes_back() {
-        let pool = Pool::default();
-        let count = u64::try_from(POOL_TRANSACTIONS_MAX).unwrap();
-        let waiting: Vec<_> = (0..count)
-            .map(|nonce| pool.insert(signed(nonce, 9)).unwrap())
-            .collect();
-        let full = pool.insert(signed(count, 9));
-        assert!(matches!(
-            full,
-            Err(SubmitError::Full {
-                transactions: POOL_TRANSACTIONS_MAX,
-                ..
-            })
-        ));
-        let first = pool.pick(&none());
-        assert_eq!(first.len(), BLOCK_TRANSACTIONS_MAX);
-        let outcomes: Vec<_> = first
-            .iter()
-            .map(|tx| (tx.id(), TransactionOutcome::Applied))
-            .collect();
-        pool.settle(1, &outcomes);
-        assert!(pool.insert(signed(count, 9)).is_ok());
-        assert_eq!(waiting.len(), POOL_TRANSACTIONS_MAX);
-    }
-
-    #[test]
-    fn transactions_keep_their_order_and_are_not_picked_twice() {
-        let pool = Pool::default();
-        let transactions: Vec<_> = (0..5).map(|nonce| signed(nonce, 9)).collect();
-        for transaction in &transactions {
-            drop(pool.insert(transaction.clone()).unwrap());
-        }
-        assert_eq!(pool.pick(&none()), transactions);
-        let taken = transactions
-            .iter()
-            .take(3)
-            .map(SignedTransaction::id)
-            .collect();
-        assert_eq!(pool.pick(&taken), transactions[3..]);
-    }
-
-    #[test]
-    fn too_many_waiters_for_one_transaction_are_refused() {
-        let pool = Pool::default();
-        let waiters: Vec<_> = (0..POOL_WAITERS_MAX)
-            .map(|_| pool.insert(signed(0, 9)).unwrap())
-            .collect();
-        assert!(matches!(
-            pool.insert(signed(0, 9)),
-            Err(SubmitError::Full { .. })
-        ));
-        drop(waiters);
-        assert!(pool.insert(signed(0, 9)).is_ok());
-        assert_eq!(pool.depth().transactions, 1);
-    }
-
-    #[test]
-    fn what_no_later_block_may_carry_expires() {
-        let pool = Pool::default();
-        let mut late = pool.insert(signed(0, 3)).unwrap();
-        let mut alive = pool.insert(signed(1, 4)).unwrap();
-        pool.settle(3, &[]);
-        let expired = SubmitError::Expired {
-            expires_at: 3,
-            height: 3,
-        };
-        assert_eq!(late.try_recv().unwrap(), Err(expired));
-        assert!(alive.try_recv().is_err());
-        assert_eq!(pool.pick(&none()), [signed(1, 4)]);
-    }
-
-    #[test]
-    fn a_closed_pool_tells_everyone_why() {
-        let pool = Pool::default();
-        let mut waiting = pool.insert(signed(0, 9)).unwrap();
-        let reason = Closed::Failed {
-            reason: "the disk is full".into(),
-        };
-        pool.close(&reason);
-        let stopped = SubmitError::Stopped { reason };
-        assert_eq!(waiting.try_recv().unwrap(), Err(stopped.clone()));
-        assert_eq!(pool.insert(signed(1, 9)).err(), Some(stopped));
-        assert_eq!(
-            pool.depth(),
-            PoolDepth {
-                transactions: 0,
-                bytes: 0
-            }
-        );
-    }
-}
+#[path = "pool_tests.rs"]
+mod tests;

@@ -1,26 +1,30 @@
 //! Starts the engine on its own thread, hands out the snapshot and the stream, and turns however
 //! that thread ends into a reason. Never knows what blocks contain.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use commonware_codec::{Copying, DecodeExt as _};
 use commonware_consensus::simplex::scheme::ed25519::Scheme;
 use commonware_cryptography::{Signer as _, ed25519};
 use commonware_utils::ordered::Set;
 use tokio::sync::{mpsc, oneshot, watch};
+use types::FabricId;
 
-use crate::config::Config;
+use crate::config::{Config, engine_key};
 use crate::data_dir::{DataDir, Identity};
 use crate::error::{Closed, StartError};
 use crate::feed::Feed;
-use crate::handle::{FinalizedBlock, Ledger, Rounds, Shared, Tip};
+use crate::handle::{FinalizedBlock, Ledger, Role, Rounds, Shared, Tip};
+use crate::links::{Links, links};
 use crate::pool::Pool;
 use crate::state::Snapshot;
+use crate::tips::Heard;
 
 /// Separates this engine's votes from everything else that the same key signs.
 const VOTE_DOMAIN: &[u8] = b"hypermesh/consensus/1\0";
 
-/// Starts this validator's ledger and waits until everything that was final is applied again.
+/// Starts this node's ledger and waits until everything that was final here is applied again. A
+/// follower does not wait for its peers: what it misses comes over the stream.
 ///
 /// The stream continues where the snapshot ends: its first block has the next height. Read it
 /// without pause; see [`crate::FINALIZED_BLOCKS_QUEUE_MAX`].
@@ -28,12 +32,28 @@ const VOTE_DOMAIN: &[u8] = b"hypermesh/consensus/1\0";
 /// # Errors
 /// [`StartError`]; then no vote was cast and the directory can be started again.
 pub async fn start(
-    config: Config,
+    mut config: Config,
 ) -> Result<(Ledger, Snapshot, mpsc::Receiver<FinalizedBlock>), StartError> {
-    let (scheme, me) = committee(&config)?;
+    let Member {
+        role,
+        scheme,
+        me,
+        leader,
+    } = member(&config)?;
+    // A validator that is alone has nobody to carry messages to.
+    let links = config.links.take().unwrap_or_else(|| links().0);
+    let voters = match role {
+        Role::Validator => config.genesis.validators().iter().copied().collect(),
+        Role::Follower => BTreeSet::new(),
+    };
+    // Links are used once: they were made for this start.
+    let _ = links.wires.voters.set(voters);
     let shared = Arc::new(Shared {
         fabric: config.genesis.fabric_id(),
+        role,
         validators: config.genesis.validators().len(),
+        wires: links.wires.clone(),
+        heard: watch::Sender::new(Heard::default()),
         pool: Pool::default(),
         tip: watch::Sender::new(Tip::default()),
         rounds: watch::Sender::new(Rounds::default()),
@@ -47,6 +67,8 @@ pub async fn start(
         config,
         scheme,
         me,
+        leader,
+        _links: links,
         shared: shared.clone(),
         feed,
         stopped,
@@ -79,31 +101,50 @@ pub async fn start(
     }
 }
 
-/// The signing scheme of the fabric's committee, if this node is in it.
-fn committee(config: &Config) -> Result<(Scheme, ed25519::PublicKey), StartError> {
+/// What this node is in the fabric of its genesis.
+fn member(config: &Config) -> Result<Member, StartError> {
     let validators = config.genesis.validators();
-    if validators.len() > 1 {
+    let &[leader] = validators else {
         return Err(StartError::Committee {
             validators: validators.len(),
         });
-    }
-    let decode = |key: &types::PublicKey| {
-        ed25519::PublicKey::decode(Copying(key.as_bytes()))
-            .map_err(|_| StartError::ValidatorKey { key: *key })
     };
-    let keys = validators
-        .iter()
-        .map(decode)
-        .collect::<Result<Vec<_>, _>>()?;
-    let fabric = config.genesis.fabric_id();
-    let namespace = [VOTE_DOMAIN, fabric.as_bytes().as_slice()].concat();
+    let decode = |key| engine_key(&key).ok_or(StartError::ValidatorKey { key });
+    let leader = decode(leader)?;
     let signer = config.secret_key.signer();
     let me = signer.public_key();
-    let scheme = Scheme::signer(&namespace, Set::from_iter_dedup(keys), signer);
-    let key = config.secret_key.public_key();
-    scheme
-        .map(|scheme| (scheme, me))
-        .ok_or(StartError::NotAValidator { key, fabric })
+    let keys = Set::from_iter_dedup([leader.clone()]);
+    let namespace = vote_namespace(&config.genesis.fabric_id());
+    let (role, scheme) = match Scheme::signer(&namespace, keys.clone(), signer) {
+        Some(scheme) => (Role::Validator, scheme),
+        None => (Role::Follower, Scheme::verifier(&namespace, keys)),
+    };
+    if role == Role::Follower && config.links.is_none() {
+        return Err(StartError::NotAValidator {
+            key: config.secret_key.public_key(),
+            fabric: config.genesis.fabric_id(),
+        });
+    }
+    Ok(Member {
+        role,
+        scheme,
+        me,
+        leader,
+    })
+}
+
+/// What every vote in this fabric is bound to.
+pub(crate) fn vote_namespace(fabric: &FabricId) -> Vec<u8> {
+    [VOTE_DOMAIN, fabric.as_bytes().as_slice()].concat()
+}
+
+/// What this node is in its fabric.
+struct Member {
+    role: Role,
+    scheme: Scheme,
+    me: ed25519::PublicKey,
+    /// Whom the first block names as its leader: the first validator.
+    leader: ed25519::PublicKey,
 }
 
 /// What the engine's thread works with.
@@ -111,6 +152,9 @@ pub(crate) struct Job {
     pub(crate) config: Config,
     pub(crate) scheme: Scheme,
     pub(crate) me: ed25519::PublicKey,
+    pub(crate) leader: ed25519::PublicKey,
+    /// Dropped with the job: then nobody takes messages any more.
+    pub(crate) _links: Links,
     pub(crate) shared: Arc<Shared>,
     pub(crate) feed: Feed,
     pub(crate) stopped: oneshot::Receiver<()>,
@@ -124,7 +168,8 @@ impl Job {
         let shared = self.shared.clone();
         let identity = Identity {
             fabric: shared.fabric,
-            validator: self.config.secret_key.public_key(),
+            role: shared.role,
+            node: self.config.secret_key.public_key(),
         };
         let reason = match DataDir::open(self.config.data_dir.clone(), identity) {
             Ok(dir) => self.run_engine(&dir),

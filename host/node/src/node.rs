@@ -83,6 +83,7 @@ impl Node {
             secret_key: consensus::SecretKey::from_seed(&identity.node.expose_seed()),
             genesis: identity.genesis.clone(),
             heartbeat: consensus::Config::HEARTBEAT,
+            links: None,
         };
         let (ledger, snapshot, blocks) = consensus::start(consensus).await?;
         let id = identity.node.public();

@@ -3,43 +3,21 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use futures::future::join_all;
 use hypermesh_consensus::{Closed, SubmitError};
 use ledger::TransactionOutcome;
 
 use crate::support::{
-    GENESIS_MS, GENESIS_MS_VARIABLE, Node, Principal, config, deployment, deployment_key,
+    Dice, GENESIS_MS, GENESIS_MS_VARIABLE, Node, Principal, SEED_VARIABLE, config, deployment,
+    deployment_key, seed,
 };
 
 const DIR_VARIABLE: &str = "HYPERMESH_TEST_CRASH_DIR";
-const SEED_VARIABLE: &str = "HYPERMESH_TEST_SEED";
 const KILLS: u32 = 8;
 /// Submitters of the child: their transactions share blocks.
 const SUBMITTERS: u8 = 3;
-
-/// Small and good enough to pick instants (splitmix64).
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % bound
-    }
-}
-
-fn seed() -> u64 {
-    let given = std::env::var(SEED_VARIABLE)
-        .ok()
-        .and_then(|text| text.parse().ok());
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.subsec_nanos());
-    given.unwrap_or(u64::from(now))
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_survives_kills_at_random_instants() {

@@ -2,6 +2,8 @@
 
 mod crash;
 mod finality;
+mod follow;
+mod memory;
 mod refusal;
 mod restart;
 mod support;

@@ -62,7 +62,47 @@ pub(crate) fn config(dir: &Path) -> Config {
         secret_key: SecretKey::from(VALIDATOR),
         genesis: genesis(0),
         heartbeat: Config::HEARTBEAT,
+        links: None,
     }
+}
+
+/// The configuration of the node whose key has this seed; 1 is the validator.
+pub(crate) fn config_of(key: u8, dir: &Path) -> Config {
+    Config {
+        secret_key: SecretKey::from([key; 32]),
+        ..config(dir)
+    }
+}
+
+/// The id of the node whose key has this seed.
+pub(crate) fn key_of(key: u8) -> PublicKey {
+    SecretKey::from([key; 32]).public_key()
+}
+
+/// Names the seed of a run that is to be repeated.
+pub(crate) const SEED_VARIABLE: &str = "HYPERMESH_TEST_SEED";
+
+/// Small and good enough to pick instants (splitmix64).
+pub(crate) struct Dice(pub(crate) u64);
+
+impl Dice {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % bound
+    }
+}
+
+/// The seed of this run: the one that was asked for, else another each time.
+pub(crate) fn seed() -> u64 {
+    let given = std::env::var(SEED_VARIABLE)
+        .ok()
+        .and_then(|text| text.parse().ok());
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.subsec_nanos());
+    given.unwrap_or(u64::from(now))
 }
 
 fn operator_key(index: u8) -> SigningKey {

@@ -1,0 +1,105 @@
+//! Transactions on their way to the validators: takes those of peers into the pool, and sends a
+//! follower's own and passed-on ones until they are final or expired. Never decides what a
+//! transaction does.
+
+use std::collections::BTreeSet;
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use ledger::SignedTransaction;
+use types::NodeId;
+
+use crate::blame::Blame;
+use crate::handle::{Role, Shared};
+use crate::links::{Channel, Wires};
+
+/// Passes transactions on for one run of the engine.
+pub(crate) struct Relay {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) wires: Arc<Wires>,
+    pub(crate) validators: BTreeSet<NodeId>,
+}
+
+impl Relay {
+    /// Takes transactions of peers into the pool, for ever. A waiting leader is woken by it.
+    pub(crate) async fn take(&self) {
+        let inbox = self.wires.inbox(Channel::Transactions);
+        while let Some((peer, bytes)) = inbox.pop().await {
+            // A peer that was blocked meanwhile must not cost another check of a signature.
+            if self.wires.blocklist.holds(&peer) {
+                continue;
+            }
+            match SignedTransaction::decode(&self.shared.fabric, &bytes) {
+                Ok(transaction) => {
+                    let height = self.shared.tip.borrow().height;
+                    if transaction.transaction().expires_at > height {
+                        self.shared.pool.offer(transaction, peer, Instant::now());
+                    }
+                }
+                // Whoever passes a transaction on checks it first.
+                Err(error) => self
+                    .wires
+                    .blocklist
+                    .block(peer, Blame::InvalidTransaction(error)),
+            }
+        }
+        pending().await
+    }
+
+    /// Sends what waits in a follower's pool, again and again with growing pauses, for ever. A
+    /// validator's pool is emptied by its own blocks.
+    pub(crate) async fn send(&self) {
+        if self.shared.role == Role::Validator {
+            return pending().await;
+        }
+        let mut members = self.wires.members.clone();
+        loop {
+            let peers = self.wires.peers();
+            let next = if peers.is_empty() {
+                None
+            } else {
+                self.send_due(&peers)
+            };
+            let wait = async {
+                match next {
+                    Some(next) => tokio::time::sleep_until(next.into()).await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                () = wait => {}
+                () = self.shared.pool.wait_for_arrival(), if !peers.is_empty() => {}
+                changed = members.changed() => {
+                    if changed.is_err() {
+                        return pending().await;
+                    }
+                    // Somebody new may be the one who reaches a validator.
+                    if members.borrow_and_update().iter().any(|peer| !peers.contains(peer)) {
+                        self.shared.pool.hurry(Instant::now());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends everything that is due and says when the next is.
+    fn send_due(&self, peers: &BTreeSet<NodeId>) -> Option<Instant> {
+        let validators: BTreeSet<_> = peers.intersection(&self.validators).copied().collect();
+        let to = if validators.is_empty() {
+            peers
+        } else {
+            &validators
+        };
+        let (due, next) = self.shared.pool.take_due(Instant::now());
+        for (transaction, origin) in due {
+            let bytes = Bytes::copy_from_slice(transaction.bytes());
+            for peer in to.iter().filter(|peer| Some(**peer) != origin) {
+                self.wires
+                    .send(*peer, Channel::Transactions, bytes.clone(), false);
+            }
+        }
+        next
+    }
+}

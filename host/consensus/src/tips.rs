@@ -1,0 +1,375 @@
+//! Who has which final block: announces this node's last one with its certificate, and takes the
+//! announcements of peers. A follower hands what holds to the engine, which fetches the block and
+//! everything below it. Never fetches and never executes.
+//!
+//! An announcement, on [`Channel::Tip`]:
+//! ```text
+//! version (1) | fabric (32) | height (varint) | kept from (varint) | certificate of finality
+//! ```
+//! The certificate makes a lie cost one check of signatures and a block of the peer, instead of a
+//! question after a block that nobody has. Only the height is the peer's word: it is at most the
+//! certificate's round, and it is compared as soon as the block itself is here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::pending;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use commonware_codec::varint::UInt;
+use commonware_codec::{Encode as _, Error as CodecError, Read as _, ReadExt as _, Write as _};
+use commonware_consensus::marshal::Identifier;
+use commonware_consensus::marshal::core::Mailbox as MarshalMailbox;
+use commonware_consensus::marshal::standard::Standard;
+use commonware_consensus::simplex::scheme::ed25519::Scheme;
+use commonware_consensus::simplex::types::{Activity, Finalization};
+use commonware_consensus::types::{Epoch, Height};
+use commonware_consensus::{Epochable as _, Reporter as _, Viewable as _};
+use commonware_cryptography::certificate::Verifier as _;
+use commonware_parallel::Sequential;
+use rand_core::CryptoRng;
+use types::{FabricId, NodeId};
+
+use crate::blame::Blame;
+use crate::block::{Block, Digest};
+use crate::engine::RETAINED_BLOCKS;
+use crate::handle::{Role, Shared};
+use crate::links::{Channel, Wires};
+
+/// First byte of every announcement.
+const VERSION: u8 = 1;
+/// Pause between announcements of an idle ledger: a lost one is made good, and a block that came
+/// over another way is noticed.
+const REPEAT_INTERVAL: Duration = Duration::from_secs(5);
+/// Least pause between announcements of a busy ledger: what comes in between, the next one covers.
+const ANNOUNCE_PAUSE: Duration = Duration::from_millis(5);
+/// Announced blocks that the engine is asked to fetch at once. Each covers all below it, so
+/// while they are missing, later announcements only replace each other.
+const WANTED_BLOCKS_MAX: usize = 16;
+/// How long a block may stay wanted before another announcement takes its place.
+const WANTED_FOR: Duration = Duration::from_secs(20);
+/// Pause between looks whether wanted blocks are here.
+const WANTED_LOOK: Duration = Duration::from_millis(100);
+
+type Certificate = Finalization<Scheme, Digest>;
+type Marshal = MarshalMailbox<Scheme, Standard<Block>>;
+
+/// What the peers last announced.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Heard {
+    tips: BTreeMap<NodeId, PeerTip>,
+}
+
+/// One peer's last announcement that held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PeerTip {
+    pub(crate) height: u64,
+    pub(crate) kept_from: u64,
+}
+
+impl Heard {
+    /// The highest block announced, and by how many peers.
+    pub(crate) fn highest(&self) -> Option<(u64, usize)> {
+        let height = self.tips.values().map(|tip| tip.height).max()?;
+        let peers = self.tips.values().filter(|tip| tip.height == height);
+        Some((height, peers.count()))
+    }
+
+    /// The lowest block that any peer keeps.
+    pub(crate) fn kept_from(&self) -> Option<u64> {
+        self.tips.values().map(|tip| tip.kept_from).min()
+    }
+}
+
+/// An announcement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Announcement {
+    height: u64,
+    kept_from: u64,
+    certificate: Certificate,
+}
+
+impl Announcement {
+    fn encode(&self, fabric: &FabricId) -> Bytes {
+        let mut bytes = BytesMut::new();
+        VERSION.write(&mut bytes);
+        fabric.as_bytes().write(&mut bytes);
+        UInt(self.height).write(&mut bytes);
+        UInt(self.kept_from).write(&mut bytes);
+        bytes.extend_from_slice(&self.certificate.encode());
+        bytes.freeze()
+    }
+
+    /// The announcement in `bytes`, or why its sender is to blame.
+    fn decode(mut bytes: Bytes, ours: &FabricId, scheme: &Scheme) -> Result<Self, Blame> {
+        const MALFORMED: Blame = Blame::Malformed {
+            channel: Channel::Tip,
+        };
+        let fabric = Self::decode_fabric(&mut bytes).map_err(|_| MALFORMED)?;
+        if fabric != *ours {
+            return Err(Blame::OtherFabric {
+                theirs: fabric,
+                ours: *ours,
+            });
+        }
+        Self::decode_rest(&mut bytes, scheme).map_err(|_| MALFORMED)
+    }
+
+    fn decode_fabric(bytes: &mut Bytes) -> Result<FabricId, CodecError> {
+        let version = u8::read(bytes)?;
+        if version != VERSION {
+            return Err(CodecError::InvalidEnum(version));
+        }
+        Ok(FabricId::from_bytes(<[u8; 32]>::read(bytes)?))
+    }
+
+    fn decode_rest(bytes: &mut Bytes, scheme: &Scheme) -> Result<Self, CodecError> {
+        let height = UInt::read(bytes)?.into();
+        let kept_from = UInt::read(bytes)?.into();
+        let certificate = Certificate::read_cfg(bytes, &scheme.certificate_codec_config())?;
+        if bytes.has_remaining() {
+            return Err(CodecError::ExtraData(bytes.remaining()));
+        }
+        Ok(Self {
+            height,
+            kept_from,
+            certificate,
+        })
+    }
+}
+
+/// Announces and listens for one run of the engine.
+pub(crate) struct Tips {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) wires: Arc<Wires>,
+    pub(crate) scheme: Scheme,
+    pub(crate) marshal: Marshal,
+}
+
+impl Tips {
+    /// Announces this node's last final block whenever it or the members change, for ever.
+    pub(crate) async fn announce(&self) {
+        let mut tip = self.shared.tip.subscribe();
+        let mut members = self.wires.members.clone();
+        let mut told = BTreeSet::new();
+        let mut last: Option<Announcement> = None;
+        loop {
+            let height = tip.borrow_and_update().height;
+            let present = members.borrow_and_update().clone();
+            told.retain(|peer| present.contains(peer));
+            if let Some(next) = self.announcement(height).await
+                && last.as_ref() != Some(&next)
+            {
+                told.clear();
+                last = Some(next);
+            }
+            if let Some(announcement) = &last {
+                let bytes = announcement.encode(&self.shared.fabric);
+                for peer in self.wires.peers().difference(&told) {
+                    self.wires.send(*peer, Channel::Tip, bytes.clone(), true);
+                }
+                told = present;
+            }
+            tokio::time::sleep(ANNOUNCE_PAUSE).await;
+            let members_change = async {
+                if members.changed().await.is_err() {
+                    pending().await
+                }
+            };
+            tokio::select! {
+                changed = tip.changed() => if changed.is_err() { pending().await },
+                () = members_change => {}
+                () = tokio::time::sleep(REPEAT_INTERVAL) => told.clear(),
+            }
+        }
+    }
+
+    /// The announcement of the final block at `height`, if it has a certificate of its own.
+    async fn announcement(&self, height: u64) -> Option<Announcement> {
+        let certificate = self.marshal.get_finalization(Height::new(height)).await?;
+        let retained = u64::try_from(RETAINED_BLOCKS).unwrap_or(u64::MAX);
+        Some(Announcement {
+            height,
+            kept_from: height.saturating_sub(retained) + 1,
+            certificate,
+        })
+    }
+
+    /// Takes the announcements of peers, for ever.
+    pub(crate) async fn hear(&self, mut entropy: impl CryptoRng) {
+        let mut members = self.wires.members.clone();
+        let mut blocked = self.wires.blocklist.watch();
+        let mut wanted = Wanted::default();
+        loop {
+            let look = async {
+                if wanted.is_idle() {
+                    pending().await
+                } else {
+                    tokio::time::sleep(WANTED_LOOK).await;
+                }
+            };
+            let left = async {
+                tokio::select! {
+                    changed = members.changed() => if changed.is_err() { pending().await },
+                    changed = blocked.changed() => if changed.is_err() { pending().await },
+                }
+            };
+            tokio::select! {
+                announced = self.wires.inbox(Channel::Tip).pop() => match announced {
+                    Some((peer, bytes)) => self.take(peer, bytes, &mut wanted, &mut entropy),
+                    None => pending().await,
+                },
+                () = left => self.forget_those_who_left(),
+                () = look => {}
+            }
+            self.compare(&mut wanted).await;
+            self.want(&mut wanted);
+        }
+    }
+
+    fn forget_those_who_left(&self) {
+        let present = self.wires.peers();
+        self.shared
+            .heard
+            .send_modify(|heard| heard.tips.retain(|peer, _| present.contains(peer)));
+    }
+
+    /// Checks one announcement and remembers it, or blames its sender.
+    fn take(&self, peer: NodeId, bytes: Bytes, wanted: &mut Wanted, entropy: &mut impl CryptoRng) {
+        let known = self.shared.heard.borrow().tips.get(&peer).copied();
+        let announcement = match Announcement::decode(bytes, &self.shared.fabric, &self.scheme) {
+            Ok(announcement) => announcement,
+            Err(blame) => return self.wires.blocklist.block(peer, blame),
+        };
+        let Announcement {
+            height,
+            kept_from,
+            certificate,
+        } = announcement;
+        let (epoch, view) = (certificate.epoch(), certificate.view().get());
+        // What is known to hold need not be checked again, whoever says it.
+        let proven = wanted.newest.as_ref().map(|newest| &newest.certificate) == Some(&certificate);
+        let holds = proven
+            || epoch == Epoch::zero()
+                && height <= view
+                && certificate.verify(entropy, &self.scheme, &Sequential);
+        if !holds {
+            return self.wires.blocklist.block(peer, Blame::FalseTip { height });
+        }
+        if known.is_some_and(|known| known.height > height) || !self.wires.peers().contains(&peer) {
+            // An older one that was overtaken, or of a peer that left.
+            return;
+        }
+        let tip = PeerTip { height, kept_from };
+        self.shared.heard.send_modify(|heard| {
+            heard.tips.insert(peer, tip);
+        });
+        wanted.offer(Claim {
+            peer,
+            height,
+            certificate,
+        });
+    }
+
+    /// Compares heights that peers claimed with those of the blocks, as far as these are here.
+    async fn compare(&self, wanted: &mut Wanted) {
+        for claim in wanted.open_claims() {
+            let digest = claim.certificate.proposal.payload;
+            let known = self.marshal.get_info(Identifier::Digest(digest)).await;
+            let Some((height, _)) = known else { continue };
+            wanted.settle(&claim);
+            if height.get() != claim.height {
+                let height = claim.height;
+                self.wires
+                    .blocklist
+                    .block(claim.peer, Blame::FalseTip { height });
+            }
+        }
+    }
+
+    /// Asks the engine for the newest block announced, if there is room.
+    fn want(&self, wanted: &mut Wanted) {
+        if self.shared.role == Role::Validator {
+            // Its own votes made the block final; it has it or gets it through agreement.
+            return;
+        }
+        if let Some(certificate) = wanted.next(Instant::now()) {
+            let view = certificate.view().get();
+            self.shared.rounds.send_modify(|rounds| {
+                rounds.view = rounds.view.max(view);
+                rounds.final_view = rounds.final_view.max(view);
+            });
+            let mut marshal = self.marshal.clone();
+            let _ = marshal.report(Activity::Finalization(certificate));
+        }
+    }
+}
+
+/// A certificate that holds, and the height that a peer claims for it.
+#[derive(Clone, Debug)]
+struct Claim {
+    peer: NodeId,
+    height: u64,
+    certificate: Certificate,
+}
+
+/// Which announced blocks the engine is to fetch.
+#[derive(Debug, Default)]
+struct Wanted {
+    newest: Option<Claim>,
+    /// Latest round that the engine was told of.
+    told_view: u64,
+    /// Claims whose block is not here yet, and since when they are open.
+    open: Vec<(Claim, Instant)>,
+}
+
+impl Wanted {
+    /// Takes a claim whose certificate holds.
+    fn offer(&mut self, claim: Claim) {
+        let view = claim.certificate.view();
+        let newer = |newest: &Claim| newest.certificate.view() < view;
+        if self.newest.as_ref().is_none_or(newer) {
+            self.newest = Some(claim.clone());
+        }
+        // One of each peer: an older one was overtaken.
+        let same = |open: &Claim| open.peer == claim.peer && open.certificate.view() == view;
+        if self.open.len() < WANTED_BLOCKS_MAX && !self.open.iter().any(|(open, _)| same(open)) {
+            self.open.push((claim, Instant::now()));
+        }
+    }
+
+    /// The certificate to tell the engine of, if a new one is due.
+    fn next(&mut self, now: Instant) -> Option<Certificate> {
+        self.open
+            .retain(|(_, since)| now.duration_since(*since) < WANTED_FOR);
+        let newest = self.newest.as_ref()?;
+        let view = newest.certificate.view().get();
+        let listed =
+            |(open, _): &(Claim, Instant)| open.certificate.view() == newest.certificate.view();
+        if view <= self.told_view {
+            return None;
+        }
+        if !self.open.iter().any(listed) {
+            if self.open.len() >= WANTED_BLOCKS_MAX {
+                return None;
+            }
+            self.open.push((newest.clone(), now));
+        }
+        self.told_view = view;
+        Some(newest.certificate.clone())
+    }
+
+    fn open_claims(&self) -> Vec<Claim> {
+        self.open.iter().map(|(claim, _)| claim.clone()).collect()
+    }
+
+    fn settle(&mut self, claim: &Claim) {
+        self.open.retain(|(open, _)| {
+            open.peer != claim.peer || open.certificate.view() != claim.certificate.view()
+        });
+    }
+
+    fn is_idle(&self) -> bool {
+        self.open.is_empty()
+    }
+}

@@ -1,0 +1,217 @@
+//! Links between ledgers in one process: who is connected with whom, what is lost, late or
+//! altered on the way. Every choice follows from a seed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use hypermesh_consensus::{Blame, Carrier, Inbound, Links, Outgoing, Snapshot, StartError, links};
+use tokio::sync::watch;
+use types::NodeId;
+
+use crate::support::{Dice, Node, config_of, key_of, seed};
+
+/// What becomes of a message.
+type Alter = Box<dyn FnMut(Outgoing) -> Option<Outgoing> + Send>;
+
+/// A network in memory.
+#[derive(Clone)]
+pub(crate) struct Memory {
+    inner: Arc<Mutex<Inner>>,
+    pub(crate) seed: u64,
+}
+
+struct Inner {
+    nodes: BTreeMap<NodeId, Port>,
+    edges: BTreeSet<(NodeId, NodeId)>,
+    altered: BTreeMap<NodeId, Alter>,
+    dice: Dice,
+    lost_percent: u64,
+    late_percent: u64,
+}
+
+struct Port {
+    inbound: Inbound,
+    members: watch::Sender<BTreeSet<NodeId>>,
+    blocked: watch::Receiver<BTreeMap<NodeId, Blame>>,
+}
+
+impl Memory {
+    pub(crate) fn new() -> Self {
+        let seed = seed();
+        let inner = Inner {
+            nodes: BTreeMap::new(),
+            edges: BTreeSet::new(),
+            altered: BTreeMap::new(),
+            dice: Dice(seed),
+            lost_percent: 0,
+            late_percent: 0,
+        };
+        Self {
+            inner: Arc::new(Mutex::new(inner)),
+            seed,
+        }
+    }
+
+    /// Links of the node with this key, which replace those that it had before.
+    pub(crate) fn join(&self, key: u8) -> Links {
+        let (ledger_end, carrier) = links();
+        let Carrier {
+            mut outbound,
+            inbound,
+            members,
+            blocked,
+        } = carrier;
+        let me = key_of(key);
+        let port = Port {
+            inbound,
+            members,
+            blocked,
+        };
+        self.lock().nodes.insert(me, port);
+        self.lock().tell_members();
+        let memory = self.clone();
+        tokio::spawn(async move {
+            while let Some(message) = outbound.next().await {
+                memory.carry(me, message);
+            }
+        });
+        ledger_end
+    }
+
+    pub(crate) fn connect(&self, one: u8, other: u8) {
+        let mut inner = self.lock();
+        let (one, other) = (key_of(one), key_of(other));
+        inner.edges.extend([(one, other), (other, one)]);
+        inner.tell_members();
+    }
+
+    pub(crate) fn disconnect(&self, one: u8, other: u8) {
+        let mut inner = self.lock();
+        let (one, other) = (key_of(one), key_of(other));
+        inner.edges.remove(&(one, other));
+        inner.edges.remove(&(other, one));
+        inner.tell_members();
+    }
+
+    /// Loses and delays that many of a hundred messages from now on.
+    pub(crate) fn lose(&self, lost_percent: u64, late_percent: u64) {
+        let mut inner = self.lock();
+        inner.lost_percent = lost_percent;
+        inner.late_percent = late_percent;
+    }
+
+    /// Passes everything that the node of this key sends through `alter`.
+    pub(crate) fn alter(
+        &self,
+        key: u8,
+        alter: impl FnMut(Outgoing) -> Option<Outgoing> + Send + 'static,
+    ) {
+        self.lock().altered.insert(key_of(key), Box::new(alter));
+    }
+
+    /// Hands `message` in at its receiver as if the node of this key had sent it.
+    pub(crate) fn forge(&self, from: u8, message: Outgoing) {
+        self.lock().hand_in(key_of(from), message);
+    }
+
+    /// Whom the node of this key blames.
+    pub(crate) fn blamed_by(&self, key: u8) -> BTreeMap<NodeId, Blame> {
+        self.lock().nodes[&key_of(key)].blocked.borrow().clone()
+    }
+
+    fn carry(&self, from: NodeId, message: Outgoing) {
+        let mut inner = self.lock();
+        let message = match inner.altered.get_mut(&from) {
+            Some(alter) => alter(message),
+            None => Some(message),
+        };
+        let Some(message) = message else { return };
+        if inner.dice.below(100) < inner.lost_percent {
+            return;
+        }
+        if inner.dice.below(100) < inner.late_percent {
+            let late = Duration::from_millis(inner.dice.below(50));
+            let memory = self.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(late).await;
+                memory.lock().hand_in(from, message);
+            });
+            return;
+        }
+        inner.hand_in(from, message);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().expect("no panic while it is held")
+    }
+}
+
+impl Inner {
+    fn tell_members(&self) {
+        for (id, port) in &self.nodes {
+            let connected = self
+                .nodes
+                .keys()
+                .filter(|peer| self.edges.contains(&(*id, **peer)));
+            port.members.send_replace(connected.copied().collect());
+        }
+    }
+
+    fn hand_in(&self, from: NodeId, message: Outgoing) {
+        if !self.edges.contains(&(from, message.peer)) {
+            return;
+        }
+        if let Some(port) = self.nodes.get(&message.peer) {
+            // What is refused is lost, as on a network.
+            let _ = port.inbound.deliver(from, message.channel, message.bytes);
+        }
+    }
+}
+
+/// A ledger on such a network, in a directory that outlives it.
+pub(crate) struct Member {
+    pub(crate) node: Node,
+    pub(crate) dir: Arc<tempfile::TempDir>,
+    pub(crate) key: u8,
+}
+
+impl Member {
+    pub(crate) async fn start(memory: &Memory, key: u8) -> Self {
+        let dir = Arc::new(tempfile::tempdir().expect("a directory"));
+        Self::start_in(memory, key, dir)
+            .await
+            .expect("the ledger starts")
+    }
+
+    pub(crate) async fn start_in(
+        memory: &Memory,
+        key: u8,
+        dir: Arc<tempfile::TempDir>,
+    ) -> Result<Self, StartError> {
+        let mut config = config_of(key, dir.path());
+        config.links = Some(memory.join(key));
+        let node = Node::start(config).await?;
+        Ok(Self { node, dir, key })
+    }
+
+    /// Ends it without asking it to stop, and starts it again.
+    pub(crate) async fn restart(self, memory: &Memory) -> Self {
+        let Self { node, dir, key } = self;
+        drop(node);
+        for _ in 0..100 {
+            match Self::start_in(memory, key, dir.clone()).await {
+                Ok(member) => return member,
+                Err(StartError::InUse { .. }) => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        panic!("the directory stays in use");
+    }
+
+    pub(crate) async fn stop(self) -> Snapshot {
+        self.node.stop().await
+    }
+}
