@@ -1,7 +1,11 @@
-//! The client: one typed call per endpoint, over the node's Unix socket.
+//! The client: one typed call per endpoint, over the node's Unix socket or whatever a [`Dial`]
+//! gives.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::{fmt, io};
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -11,6 +15,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use types::{Digest, Name, Principal, WorkloadSpec};
 
@@ -27,20 +32,53 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Longest line of a log stream.
 const LOG_LINE_BYTES_MAX: usize = 1024 * 1024;
 
-/// A node's admin socket.
+/// A node's admin API.
 #[derive(Debug, Clone)]
 pub struct Client {
-    socket: PathBuf,
+    dial: Arc<dyn Dial>,
+}
+
+/// A way to a node: each call of the client takes one connection.
+pub trait Dial: fmt::Debug + Send + Sync {
+    /// Where that is, for people.
+    fn place(&self) -> String;
+
+    /// Opens a connection on which the node speaks HTTP/1.1.
+    fn dial(&self) -> Dialling<'_>;
+}
+
+/// A connection that is being opened.
+pub type Dialling<'a> = Pin<Box<dyn Future<Output = io::Result<Box<dyn Wire>>> + Send + 'a>>;
+
+/// An open connection.
+pub trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
+
+/// The Unix socket of a node on this machine.
+#[derive(Debug)]
+struct Socket(PathBuf);
+
+impl Dial for Socket {
+    fn place(&self) -> String {
+        self.0.display().to_string()
+    }
+
+    fn dial(&self) -> Dialling<'_> {
+        Box::pin(async {
+            let stream = UnixStream::connect(&self.0).await?;
+            Ok(Box::new(stream) as Box<dyn Wire>)
+        })
+    }
 }
 
 /// A call that brought no answer of the expected kind.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// Nobody listens.
-    #[error("no node answers on {socket}: {source}")]
+    #[error("no node answers on {place}: {source}")]
     Unreachable {
         /// Where one was expected.
-        socket: PathBuf,
+        place: String,
         /// What the system said.
         source: io::Error,
     },
@@ -65,15 +103,19 @@ impl Client {
     /// A client of the node that listens on `socket`. Connects with each call.
     #[must_use]
     pub fn new(socket: impl Into<PathBuf>) -> Self {
-        Self {
-            socket: socket.into(),
-        }
+        Self::over(Arc::new(Socket(socket.into())))
     }
 
-    /// Where the node is expected.
+    /// A client of the node that `dial` leads to.
     #[must_use]
-    pub fn socket(&self) -> &Path {
-        &self.socket
+    pub fn over(dial: Arc<dyn Dial>) -> Self {
+        Self { dial }
+    }
+
+    /// Where the node is expected, for people.
+    #[must_use]
+    pub fn place(&self) -> String {
+        self.dial.place()
     }
 
     /// The node's status.
@@ -284,13 +326,11 @@ impl Client {
         body: Bytes,
     ) -> Result<Incoming, ClientError> {
         let broken = |error: &dyn std::fmt::Display| ClientError::Broken(error.to_string());
-        let stream =
-            UnixStream::connect(&self.socket)
-                .await
-                .map_err(|source| ClientError::Unreachable {
-                    socket: self.socket.clone(),
-                    source,
-                })?;
+        let stream = self.dial.dial().await;
+        let stream = stream.map_err(|source| ClientError::Unreachable {
+            place: self.place(),
+            source,
+        })?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| broken(&error))?;

@@ -14,7 +14,7 @@ pub use answer::{
     PublishAnswer, ReplicaState, ReplicaStatus, SecretList, TransactionReport, WorkloadList,
     WorkloadState, WorkloadStatus,
 };
-pub use client::{Client, ClientError, LogReader};
+pub use client::{Client, ClientError, Dial, Dialling, LogReader, Wire};
 pub use error::{ApiError, ErrorCode};
 pub use fabric::{
     CertificateStatus, FabricStatus, InviteStatus, MemberStatus, RoleList, RoleStatus,

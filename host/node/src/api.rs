@@ -2,6 +2,7 @@
 //! registered together, so neither can be there without the other.
 
 mod artifacts;
+mod caller;
 mod check;
 mod fabric;
 mod logs;
@@ -13,8 +14,8 @@ mod workloads;
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{DefaultBodyLimit, State};
+use axum::{Extension, Json, Router, middleware};
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 use utoipa::OpenApi;
@@ -24,6 +25,7 @@ use utoipa_axum::routes;
 
 use crate::api::refusal::Refused;
 use crate::shared::Shared;
+pub(crate) use caller::Caller;
 
 /// Largest JSON or transaction body; artifacts are streamed and have a bound of their own.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
@@ -65,12 +67,19 @@ pub fn openapi() -> Document {
     router().into_openapi()
 }
 
+/// The API as one service, without any idea of who asks.
+pub(crate) fn service(shared: &Arc<Shared>) -> Router {
+    let (router, _) = router().split_for_parts();
+    let authorise = middleware::from_fn_with_state(Arc::clone(shared), caller::authorise);
+    router
+        .route_layer(authorise)
+        .fallback(nothing_here)
+        .with_state(Arc::clone(shared))
+}
+
 /// Serves until `stop`; requests in flight then end first. Dropping the future ends them.
 pub(crate) async fn serve(shared: Arc<Shared>, socket: UnixListener, stop: CancellationToken) {
-    let (router, _) = router().split_for_parts();
-    let service = router
-        .fallback(nothing_here)
-        .with_state(Arc::clone(&shared));
+    let service = service(&shared).layer(Extension(Caller::Local));
     let ended = axum::serve(socket, service)
         .with_graceful_shutdown(stop.cancelled_owned())
         .await;

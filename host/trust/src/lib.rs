@@ -3,6 +3,7 @@
 //! through [`Registry`].
 
 mod certificate;
+mod certificate_file;
 mod identity;
 mod rotation;
 mod standing;
@@ -12,6 +13,7 @@ pub use certificate::{
     CERTIFICATE_BYTES_MAX, CERTIFICATE_LIFE_MS, IssueCertificateError, IssuedCertificate,
     PresentedCertificate, ReadCertificateError, Subject,
 };
+pub use certificate_file::CertificateFileError;
 pub use identity::{IdentityError, SecretKey};
 pub use rotation::Rotation;
 pub use standing::{LoggedCertificate, MemberFact, Refusal, Registry, Standing, judge};
