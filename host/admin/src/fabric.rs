@@ -92,7 +92,7 @@ pub struct RoleStatus {
 }
 
 /// Where a node is reached by others, and whom it has sessions with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StoqStatus {
     /// Where it listens for peers, if it does.
     pub listening: Option<String>,
@@ -127,8 +127,4 @@ pub struct SessionStatus {
     pub sent_bytes: u64,
     /// Bytes received.
     pub received_bytes: u64,
-    /// The class of its link.
-    pub tier: String,
-    /// Most bytes per second towards the peer, if an operator capped it.
-    pub cap_bytes_per_s: Option<u64>,
 }

@@ -37,6 +37,12 @@ impl StateKey {
         &self.0
     }
 
+    /// Whether the entry says how a node stands: its membership, a certificate.
+    #[must_use]
+    pub fn is_about_standing(&self) -> bool {
+        self.0.starts_with(b"member/") || self.0.starts_with(b"certificate/")
+    }
+
     fn text(text: String) -> Self {
         debug_assert!((1..=Self::BYTES_MAX).contains(&text.len()), "{text}");
         Self(text.into_bytes())

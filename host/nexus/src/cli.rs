@@ -10,10 +10,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use types::{Millis, Name, Topic};
 
+use crate::contexts::NodeArg;
 use crate::exit::EXIT_CODES;
 use crate::target::{ComponentTarget, RouteArg, address};
 
-pub(crate) use membership::{FabricCommand, GrantedRole, RoleCommand, TrustCommand};
+pub(crate) use membership::{ContextCommand, FabricCommand, GrantedRole, RoleCommand, StoqCommand, TrustCommand};
 
 /// Run sandboxed WebAssembly components on a fabric of machines
 #[derive(Debug, Parser)]
@@ -57,6 +58,17 @@ pub(crate) struct Global {
         help_heading = "Options of every command"
     )]
     data: Option<OsString>,
+    /// A node elsewhere: the name of a context, or ID@IP:PORT with the operator's key and the fabric
+    /// of the data directory
+    #[arg(
+        long,
+        global = true,
+        value_name = "CONTEXT|ID@ADDR",
+        env = "NEXUS_NODE",
+        hide_env_values = true,
+        help_heading = "Options of every command"
+    )]
+    pub(crate) node: Option<NodeArg>,
 }
 
 impl Global {
@@ -81,6 +93,8 @@ pub(crate) enum Output {
 pub(crate) enum Command {
     /// Start a node and stay until Ctrl-C
     Up(UpArgs),
+    /// Join a fabric with a ticket, and stay until Ctrl-C
+    Join(JoinArgs),
     /// Make a folder with a guest project that builds
     New(NewArgs),
     /// Build a project's component
@@ -165,6 +179,12 @@ first. A paused workload runs afterwards.")]
     /// Say who may deploy and who may only look
     #[command(subcommand, arg_required_else_help = true)]
     Role(RoleCommand),
+    /// Name nodes elsewhere, to speak to them from here
+    #[command(subcommand, arg_required_else_help = true)]
+    Context(ContextCommand),
+    /// See the sessions of this node with others
+    #[command(subcommand, arg_required_else_help = true)]
+    Stoq(StoqCommand),
     /// See, renew and revoke certificates of nodes
     #[command(subcommand, arg_required_else_help = true)]
     Trust(TrustCommand),
@@ -227,10 +247,39 @@ pub(crate) struct UpArgs {
     /// in hypermesh-demo beside the default directory
     #[arg(long)]
     pub(crate) demo: bool,
+    #[command(flatten)]
+    pub(crate) node: NodeArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  nexus join hm1…
+  nexus --data /srv/fabric join hm1… --stoq 0.0.0.0:7400
+
+A member prints a ticket with `nexus fabric invite`. Joining takes a fresh data directory; the next
+start is `nexus up`. A node that does not listen for peers dials out, which is enough behind NAT.")]
+pub(crate) struct JoinArgs {
+    /// The ticket
+    pub(crate) ticket: String,
+    #[command(flatten)]
+    pub(crate) node: NodeArgs,
+}
+
+/// How a node runs.
+#[derive(Debug, Args)]
+pub(crate) struct NodeArgs {
     /// Serve HTTP for workloads at this address; port 0 takes any free port [with --demo:
     /// 127.0.0.1:8080 or a free port]
     #[arg(long, value_name = "IP:PORT", value_parser = address)]
     pub(crate) http: Option<SocketAddr>,
+    /// Listen for other nodes and remote operators at this UDP address, for instance [::]:7400
+    #[arg(long, value_name = "IP:PORT", value_parser = address)]
+    pub(crate) stoq: Option<SocketAddr>,
+    /// Tell others to reach this node here, where that is not the address it listens at; may be
+    /// repeated
+    #[arg(long, value_name = "IP:PORT", value_parser = address)]
+    pub(crate) advertise: Vec<SocketAddr>,
     /// Instances that may live at once, 1 to 10000; calls beyond wait for a place [default: one per
     /// 2 MiB of the memory that the machine or the control group has, at most 4000]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=10_000))]

@@ -3,6 +3,7 @@
 mod build;
 mod change;
 mod completion;
+mod context;
 mod demo;
 mod deploy;
 mod describe;
@@ -16,11 +17,12 @@ mod ps;
 mod publish;
 mod role;
 mod secret;
+mod stoq;
 mod trust;
 mod up;
 mod version;
 
-use crate::cli::{Cli, Command, NodeCommand};
+use crate::cli::{Cli, Command, NodeCommand, StoqCommand};
 use crate::exit::Outcome;
 use crate::session::Session;
 
@@ -29,6 +31,8 @@ pub(crate) async fn run(cli: Cli) -> Outcome {
     let global = &cli.global;
     match cli.command {
         Command::Up(args) => up::run(global, &args).await,
+        Command::Join(args) => up::join(global, &args).await,
+        Command::Context(command) => context::run(global, command),
         Command::Completion(args) => completion::run(&args),
         Command::Version => version::run(global),
         Command::New(args) => new::run(global, &args),
@@ -50,6 +54,7 @@ pub(crate) async fn run(cli: Cli) -> Outcome {
         Command::Secret(command) => secret::run(&Session::new(global)?, command).await,
         Command::Fabric(command) => fabric::run(&Session::new(global)?, command).await,
         Command::Role(command) => role::run(&Session::new(global)?, command).await,
+        Command::Stoq(StoqCommand::Sessions) => stoq::sessions(&Session::new(global)?).await,
         Command::Trust(command) => trust::run(&Session::new(global)?, command).await,
         Command::Node(NodeCommand::Status) => node::status(&Session::new(global)?).await,
     }

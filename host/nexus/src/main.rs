@@ -1,7 +1,9 @@
 //! `nexus`: the command line. A thin client of the admin API; `nexus up` runs a node.
 
 mod cli;
+mod clock;
 mod commands;
+mod contexts;
 mod deployment;
 mod excerpt;
 mod exit;
@@ -42,7 +44,7 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Outcome {
     // Only a node has work for every core; a client is one conversation.
     let runtime = match cli.command {
-        Command::Up(_) => Builder::new_multi_thread().enable_all().build(),
+        Command::Up(_) | Command::Join(_) => Builder::new_multi_thread().enable_all().build(),
         _ => Builder::new_current_thread().enable_all().build(),
     };
     let runtime = runtime

@@ -4,12 +4,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use admin::{Acceptance, Client, ClientError, TransactionReport};
-use ledger::{Operation, Transaction};
+use ledger::{Genesis, Operation, Transaction};
+use node::RemoteNode;
 use serde::Serialize;
 use trust::{IdentityError, SecretKey};
-use types::Name;
+use types::{FabricId, Name};
 
 use crate::cli::{Global, Output};
+use crate::contexts::{Contexts, NodeAddress, NodeArg};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::terminal;
 
@@ -25,6 +27,8 @@ pub(crate) struct Session {
     data: PathBuf,
     /// Whether the user named the directory, by flag or environment.
     data_was_given: bool,
+    /// Whom the user signs as.
+    operator_key: PathBuf,
     output: Output,
     client: Client,
 }
@@ -37,17 +41,22 @@ impl Session {
     pub(crate) fn new(global: &Global) -> Outcome<Self> {
         let data = match global.data() {
             Some(data) => data.to_owned(),
-            None => default_data("hypermesh")?,
+            None => own_data()?,
         };
-        Ok(Self::at(data, global.data().is_some(), global.output))
+        let local = Self::at(data, global.data().is_some(), global.output);
+        match Elsewhere::find(global, &local.data)? {
+            Some(elsewhere) => elsewhere.session(local),
+            None => Ok(local),
+        }
     }
 
     /// A session with the node that keeps its data in `data`.
     pub(crate) fn at(data: PathBuf, data_was_given: bool, output: Output) -> Self {
         let client = Client::new(data.join(admin::SOCKET_FILE));
         Self {
-            data,
             data_was_given,
+            operator_key: data.join(admin::OPERATOR_KEY_FILE),
+            data,
             output,
             client,
         }
@@ -141,8 +150,7 @@ impl Session {
 
     /// The operator's key. Where it is missing, a missing node is the likelier reason.
     async fn operator_key(&self) -> Outcome<SecretKey> {
-        let path = self.data.join(admin::OPERATOR_KEY_FILE);
-        match SecretKey::load(&path) {
+        match SecretKey::load(&self.operator_key) {
             Ok(key) => Ok(key),
             Err(error) => {
                 let missing = matches!(&error, IdentityError::Io { source, .. }
@@ -195,6 +203,83 @@ fn refusal(reason: &str, message: &str) -> Failure {
         _ => Exit::Refused,
     };
     Failure::new(exit, message)
+}
+
+/// A node that is not on this machine, as the command line or the current context names it.
+struct Elsewhere {
+    address: NodeAddress,
+    fabric: FabricId,
+    operator_key: PathBuf,
+}
+
+impl Elsewhere {
+    /// The node that is meant; none if it is the one of the data directory. What the command line
+    /// says goes before the current context.
+    fn find(global: &Global, data: &Path) -> Outcome<Option<Self>> {
+        let named = match &global.node {
+            Some(NodeArg::Address(address)) => {
+                return Self::with_data(address.clone(), data).map(Some);
+            }
+            Some(NodeArg::Context(name)) => Some(name.clone()),
+            None => None,
+        };
+        if named.is_none() && global.data().is_some() {
+            return Ok(None);
+        }
+        let contexts = Contexts::load()?;
+        let Some(name) = named.or_else(|| contexts.current.clone()) else {
+            return Ok(None);
+        };
+        let context = contexts.named(&name)?.clone();
+        Ok(Some(Self {
+            address: NodeAddress {
+                node: context.node,
+                addresses: context.addresses,
+            },
+            fabric: context.fabric,
+            operator_key: context.key,
+        }))
+    }
+
+    /// With the fabric and the operator of a data directory on this machine.
+    fn with_data(address: NodeAddress, data: &Path) -> Outcome<Self> {
+        let path = data.join("genesis");
+        let genesis = std::fs::read(&path).map_err(|error| {
+            let message = format!("cannot read {}: {error}", path.display());
+            Failure::new(Exit::Usage, message).hint(
+                "ID@ADDR takes fabric and key from a data directory; without one, make a context: \
+                 nexus context add",
+            )
+        })?;
+        let genesis = Genesis::decode(&genesis)
+            .map_err(|error| Failure::new(Exit::Failed, error).context(path.display()))?;
+        Ok(Self {
+            address,
+            fabric: genesis.fabric_id(),
+            operator_key: data.join(admin::OPERATOR_KEY_FILE),
+        })
+    }
+
+    fn session(self, local: Session) -> Outcome<Session> {
+        let operator = SecretKey::load(&self.operator_key)?;
+        let NodeAddress { node, addresses } = self.address;
+        let remote = RemoteNode {
+            fabric: self.fabric,
+            node,
+            addresses,
+            operator,
+        };
+        Ok(Session {
+            client: Client::over(node::remote(remote)),
+            operator_key: self.operator_key,
+            ..local
+        })
+    }
+}
+
+/// Where the node of this machine keeps its data, unless it is told.
+pub(crate) fn own_data() -> Outcome<PathBuf> {
+    default_data("hypermesh")
 }
 
 /// Where the demo keeps its data, unless it is told: beside the default, never within it.

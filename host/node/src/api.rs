@@ -10,6 +10,7 @@ mod membership;
 mod messages;
 mod refusal;
 mod secrets;
+mod stoq;
 mod workloads;
 
 use std::sync::Arc;
@@ -57,6 +58,8 @@ fn router() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(membership::roles))
         .routes(routes!(membership::approve))
         .routes(routes!(membership::leave))
+        .routes(routes!(stoq::stoq))
+        .routes(routes!(stoq::rotate))
         .routes(routes!(document))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
 }
@@ -121,6 +124,6 @@ mod tests {
                 assert!(text.is_some(), "{path} says not what it does");
             }
         }
-        assert_eq!(operations, 21);
+        assert_eq!(operations, 23);
     }
 }

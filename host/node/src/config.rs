@@ -4,12 +4,16 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// How a node runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Config {
     /// Where everything of the node is kept; made if it is not there.
     pub data_dir: PathBuf,
     /// Where HTTP for workloads is served; nowhere if none.
     pub http: Option<SocketAddr>,
+    /// Where other nodes and remote operators reach this one; it only dials out if none.
+    pub stoq: Option<SocketAddr>,
+    /// What others are told instead of the address that this node listens at.
+    pub advertise: Vec<SocketAddr>,
     /// Instances that may live at once; derived from the machine if none.
     pub instances: Option<u32>,
 }

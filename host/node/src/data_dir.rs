@@ -4,7 +4,8 @@
 //! `genesis` (canonical bytes), `artifacts/`, `consensus/`, `guests/` (files of replicas, made anew
 //! at each start), `compiled/` (machine code of components, which can be made again; mode 0700) and
 //! `compiled.key` (what seals it, mode 0600), `checkpoints/` (states of stateful libraries), `stores/`
-//! (buckets and containers of guests), `secrets` (mode 0600), `admin.sock`. A directory is complete
+//! (buckets and containers of guests), `secrets` (mode 0600), `certificate` (with its key, mode 0600),
+//! `peers.json` (where members were reached), `admin.sock`. A directory is complete
 //! once `genesis` is in it: until then a
 //! killed first start is simply started again.
 
@@ -108,6 +109,14 @@ impl DataDir {
         self.folder.join("consensus")
     }
 
+    pub(crate) fn certificate(&self) -> PathBuf {
+        self.folder.join("certificate")
+    }
+
+    pub(crate) fn peers(&self) -> PathBuf {
+        self.folder.join("peers.json")
+    }
+
     pub(crate) fn checkpoints(&self) -> PathBuf {
         self.folder.join("checkpoints")
     }
@@ -134,9 +143,8 @@ impl DataDir {
         load_or_make(&self.folder.join("compiled.key"))
     }
 
-    /// Reads the node's key and the genesis; makes both, a fabric of this node alone, if the
-    /// directory is fresh.
-    pub(crate) fn identity(&self) -> Result<Identity, StartNodeError> {
+    /// Reads the node's key and the genesis; none if the directory is fresh.
+    pub(crate) fn identity(&self) -> Result<Option<Identity>, StartNodeError> {
         let path = self.folder.join("genesis");
         match fs::read(&path) {
             Ok(bytes) => {
@@ -145,15 +153,27 @@ impl DataDir {
                     path,
                     reason: error.to_string(),
                 })?;
-                Ok(Identity { node, genesis })
+                Ok(Some(Identity { node, genesis }))
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => self.found_fabric(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(failed("read", &path)(error)),
         }
     }
 
+    /// The key of a node that is about to join a fabric, made if need be, as is the key of the
+    /// operator beside it, whom an admin of the fabric may give a role.
+    pub(crate) fn joining_key(&self) -> Result<SecretKey, StartNodeError> {
+        load_or_make(&self.operator_key())?;
+        load_or_make(&self.folder.join("node.key"))
+    }
+
+    /// Keeps the genesis of the fabric to join. Whether this node is a member is on its ledger.
+    pub(crate) fn keep_genesis(&self, genesis: &Genesis) -> Result<(), StartNodeError> {
+        write_durably(&self.folder.join("genesis"), &genesis.encode())
+    }
+
     /// The first start. Writes `genesis` last, so that a kill before it leaves nothing to undo.
-    fn found_fabric(&self) -> Result<Identity, StartNodeError> {
+    pub(crate) fn found_fabric(&self) -> Result<Identity, StartNodeError> {
         let node = load_or_make(&self.folder.join("node.key"))?;
         let operator = load_or_make(&self.operator_key())?;
         let mut salt = [0; 16];
@@ -260,13 +280,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("data");
         let first = DataDir::open(&path).unwrap();
-        let fabric = first.identity().unwrap().genesis.fabric_id();
+        assert!(first.identity().unwrap().is_none());
+        let fabric = first.found_fabric().unwrap().genesis.fabric_id();
         assert!(matches!(
             DataDir::open(&path),
             Err(StartNodeError::InUse { .. })
         ));
         drop(first);
-        let again = DataDir::open(&path).unwrap().identity().unwrap();
+        let again = DataDir::open(&path).unwrap().identity().unwrap().unwrap();
         assert_eq!(again.genesis.fabric_id(), fabric);
     }
 
@@ -305,9 +326,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("data");
         let opened = DataDir::open(&path).unwrap();
-        opened.identity().unwrap();
+        opened.found_fabric().unwrap();
         fs::remove_file(path.join("genesis")).unwrap();
         fs::write(path.join("operator.key"), "").unwrap();
-        opened.identity().unwrap();
+        assert!(opened.identity().unwrap().is_none());
+        opened.found_fabric().unwrap();
     }
 }

@@ -85,6 +85,35 @@ pub enum StartNodeError {
     /// No engine for guests.
     #[error("the runtime does not start: {0}")]
     Runtime(#[from] runtime::StartRuntimeError),
+    /// No way to other nodes.
+    #[error(transparent)]
+    Peers(#[from] crate::peers::OpenPeersError),
+    /// No fabric behind a ticket.
+    #[error(transparent)]
+    Bootstrap(#[from] crate::peers::BootstrapError),
+    /// Not let in.
+    #[error("this node did not join: {0}")]
+    Join(#[from] crate::peers::JoinError),
+    /// A ticket for another fabric than the directory's.
+    #[error(
+        "data directory {path} belongs to fabric {}, the ticket is for {}: join with another --data", found.short(), wanted.short()
+    )]
+    OtherFabric {
+        /// The directory.
+        path: PathBuf,
+        /// Whose it is.
+        found: types::FabricId,
+        /// The ticket's.
+        wanted: types::FabricId,
+    },
+    /// A node that was about to join, or had to go.
+    #[error("this node is not a member of fabric {}{reason}; join with `nexus join TICKET`", fabric.short())]
+    NotAMember {
+        /// The fabric.
+        fabric: types::FabricId,
+        /// Why, where that is known.
+        reason: String,
+    },
     /// No ledger.
     #[error(transparent)]
     Ledger(#[from] consensus::StartError),

@@ -93,6 +93,7 @@ impl Follower {
         } = block;
         tracing::debug!(height, transactions = transactions.len(), "final block");
         let changed = !changes.is_empty();
+        let standing_changed = changes.iter().any(|(key, _)| key.is_about_standing());
         {
             let mut state = self
                 .shared
@@ -100,6 +101,9 @@ impl Follower {
                 .write()
                 .unwrap_or_else(PoisonError::into_inner);
             state.view.advance(height, time_ms, changes);
+        }
+        if let (true, Some(peers)) = (standing_changed, self.shared.peers.get()) {
+            peers.standing_changed(&self.shared);
         }
         self.reconcile(changed);
     }

@@ -17,6 +17,7 @@ mod logbook;
 mod machine;
 mod node;
 mod observer;
+mod peers;
 mod replicas;
 mod secrets;
 mod shared;
@@ -29,3 +30,6 @@ pub use config::Config;
 pub use data_dir::DataDir;
 pub use error::StartNodeError;
 pub use node::Node;
+pub use peers::{
+    BootstrapError, CredentialsError, JoinError, OpenPeersError, RemoteNode, remote,
+};

@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::{Duration, Instant};
 
 use consensus::{FinalizedBlock, Snapshot};
-use ledger::View;
+use ledger::{CertificateFact, Membership, View};
 use monitor::Metrics;
 use orchestrator::Reconciler;
 use runtime::{CodeCache, Runtime, RuntimeConfig};
@@ -16,16 +16,18 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use trust::{SecretKey, Ticket};
 use types::{FabricId, NodeId};
 
 use crate::checkpoints::States;
 use crate::compiled::code_cache;
 use crate::config::Config;
-use crate::data_dir::DataDir;
+use crate::data_dir::{DataDir, Identity};
 use crate::error::StartNodeError;
 use crate::follower::{Follower, routes};
 use crate::logbook::Logbooks;
 use crate::machine::Machine;
+use crate::peers::{Opened, Opening, Peers, bootstrap, join};
 use crate::replicas::Replicas;
 use crate::secrets::Secrets;
 use crate::shared::{FollowedState, Shared};
@@ -36,6 +38,9 @@ use crate::{api, ingress};
 /// How long the first block of a fabric may take before a start counts as failed.
 const FIRST_BLOCK_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long peers may take to hear that this node stops.
+const FAREWELL_TIME: Duration = Duration::from_millis(500);
+
 /// A running node.
 pub struct Node {
     shared: Arc<Shared>,
@@ -43,6 +48,7 @@ pub struct Node {
     stop_ingress: CancellationToken,
     stop_follower: CancellationToken,
     stop_api: CancellationToken,
+    stop_peers: CancellationToken,
     ingress: Option<JoinHandle<()>>,
     follower: JoinHandle<()>,
     api: JoinHandle<()>,
@@ -51,12 +57,26 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts a node. When this returns, the ledger runs, everything that it places here is being
-    /// started, and the admin socket answers.
+    /// Starts a node: of the fabric that its directory belongs to, else of one that it founds. When
+    /// this returns, the ledger runs, everything that it places here is being started, and the
+    /// admin socket answers.
     ///
     /// # Errors
     /// [`StartNodeError`]: one sentence that says what, where and what to do.
     pub async fn start(config: Config) -> Result<Self, StartNodeError> {
+        Self::begin(config, None).await
+    }
+
+    /// Joins a fabric with `ticket` and starts as a member of it. Does what [`Node::start`] does if
+    /// the node is a member already, so that a join that was cut off can be repeated.
+    ///
+    /// # Errors
+    /// [`StartNodeError`]; the directory can be used for another attempt.
+    pub async fn join(config: Config, ticket: &Ticket) -> Result<Self, StartNodeError> {
+        Self::begin(config, Some(ticket)).await
+    }
+
+    async fn begin(config: Config, ticket: Option<&Ticket>) -> Result<Self, StartNodeError> {
         let started = Instant::now();
         let data_dir = DataDir::open(&config.data_dir)?;
         let (listener, http) = match config.http {
@@ -66,7 +86,8 @@ impl Node {
             }
             None => (None, None),
         };
-        let identity = data_dir.identity()?;
+        let (identity, opened) = fabric_of(&data_dir, &config, ticket).await?;
+        let (links, carrier) = consensus::links();
         let artifacts = Artifacts::open(&data_dir.artifacts())?;
         let stores = Stores::open(&data_dir.stores())?;
         let secrets = Secrets::open(data_dir.secrets())?;
@@ -83,7 +104,7 @@ impl Node {
             secret_key: consensus::SecretKey::from_seed(&identity.node.expose_seed()),
             genesis: identity.genesis.clone(),
             heartbeat: consensus::Config::HEARTBEAT,
-            links: None,
+            links: opened.is_some().then_some(links),
         };
         let (ledger, snapshot, blocks) = consensus::start(consensus).await?;
         let id = identity.node.public();
@@ -107,6 +128,7 @@ impl Node {
             replicas: Replicas::default(),
             bus: Arc::default(),
             states: States::new(data_dir.checkpoints()),
+            peers: OnceLock::new(),
             state: RwLock::new(followed(snapshot)),
             reconciler: Mutex::new(Reconciler::new(id)),
             revision: watch::Sender::new(0),
@@ -120,7 +142,44 @@ impl Node {
             let deployed = deployments.iter().map(|entry| entry.spec.name.clone());
             shared.stores.retain_on_disk(&deployed.collect())?;
         }
-        Self::launch(Arc::new(shared), data_dir, listener, blocks).await
+        let shared = Arc::new(shared);
+        let stop_peers = CancellationToken::new();
+        let certificate = opened.as_ref().map(Opened::fact);
+        if let Some(opened) = opened {
+            let peers = Peers::start(opened, &shared, carrier, &stop_peers);
+            // Set here only.
+            let _ = shared.peers.set(peers);
+        }
+        let node = Self::launch(shared, data_dir, listener, blocks, stop_peers).await?;
+        match node.become_member(ticket.zip(certificate)).await {
+            Ok(()) => Ok(node),
+            Err(error) => {
+                node.stop(Duration::ZERO).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Sees to it that this node is a member, with a ticket and a first certificate if it has them.
+    async fn become_member(
+        &self,
+        joining: Option<(&Ticket, CertificateFact)>,
+    ) -> Result<(), StartNodeError> {
+        let shared = &self.shared;
+        if let (Some((ticket, certificate)), Some(peers)) = (joining, shared.peers.get()) {
+            join(shared, peers, ticket, certificate).await?;
+        }
+        let member = shared.state().view.member(&shared.node);
+        // State that cannot be read ends the node by itself.
+        let Ok(member) = member else { return Ok(()) };
+        let reason = match member.map(|member| member.membership) {
+            Some(Membership::Member) => return Ok(()),
+            Some(Membership::Evicted { reason, .. }) => format!(": it was evicted ({reason})"),
+            Some(Membership::Left { .. }) => ": it left".to_owned(),
+            None => String::new(),
+        };
+        let fabric = shared.fabric;
+        Err(StartNodeError::NotAMember { fabric, reason })
     }
 
     async fn launch(
@@ -128,6 +187,7 @@ impl Node {
         data_dir: DataDir,
         listener: Option<TcpListener>,
         blocks: mpsc::Receiver<FinalizedBlock>,
+        stop_peers: CancellationToken,
     ) -> Result<Self, StartNodeError> {
         let admin_socket = data_dir.admin_socket();
         let socket = bind_admin_socket(&admin_socket)?;
@@ -135,7 +195,9 @@ impl Node {
             std::array::from_fn(|_| CancellationToken::new());
         let follower = Follower::new(Arc::clone(&shared), blocks, stop_follower.clone());
         let follower = tokio::spawn(follower.follow());
-        first_block(&shared).await;
+        if shared.ledger.status().role == consensus::Role::Validator {
+            first_block(&shared).await;
+        }
         let api = tokio::spawn(api::serve(Arc::clone(&shared), socket, stop_api.clone()));
         let ingress = listener.map(|listener| {
             tokio::spawn(ingress::serve(
@@ -150,6 +212,7 @@ impl Node {
             stop_ingress,
             stop_follower,
             stop_api,
+            stop_peers,
             ingress,
             follower,
             api,
@@ -161,6 +224,12 @@ impl Node {
     #[must_use]
     pub fn http_address(&self) -> Option<SocketAddr> {
         self.shared.http
+    }
+
+    /// Where other nodes reach this one, if it listens for them.
+    #[must_use]
+    pub fn stoq_address(&self) -> Option<SocketAddr> {
+        self.shared.peers.get().and_then(|peers| peers.listening())
     }
 
     /// Where the admin API listens.
@@ -211,12 +280,65 @@ impl Node {
         let instances = tokio::time::timeout_at(deadline, self.follower);
         let api = tokio::time::timeout_at(deadline, self.api);
         let _ = tokio::join!(ingress, instances, api);
+        self.stop_peers.cancel();
+        if let Some(peers) = self.shared.peers.get() {
+            // Peers that cannot be told find out by themselves.
+            let _ = tokio::time::timeout(FAREWELL_TIME, peers.close()).await;
+        }
         if let Err(error) = self.shared.ledger.shutdown().await {
             tracing::warn!("{error}");
         }
         // Gone already, or the next start replaces it.
         let _ = std::fs::remove_file(&self.admin_socket);
     }
+}
+
+/// The fabric that a directory belongs to, or comes to belong to now, and the way to other nodes:
+/// whoever has no vote needs one, whoever votes has one if it is told to listen.
+async fn fabric_of(
+    data_dir: &DataDir,
+    config: &Config,
+    ticket: Option<&Ticket>,
+) -> Result<(Identity, Option<Opened>), StartNodeError> {
+    let open = |identity: &SecretKey, fabric: FabricId| {
+        Opened::open(Opening {
+            fabric,
+            identity,
+            listen: config.stoq,
+            advertise: &config.advertise,
+            certificate_path: data_dir.certificate(),
+            book_path: data_dir.peers(),
+        })
+    };
+    let identity = match (data_dir.identity()?, ticket) {
+        (None, Some(ticket)) => {
+            let node = data_dir.joining_key()?;
+            let mut opened = open(&node, ticket.fabric)?;
+            let genesis = bootstrap(&opened, ticket).await?;
+            opened.enter(&ticket.addresses);
+            data_dir.keep_genesis(&genesis)?;
+            return Ok((Identity { node, genesis }, Some(opened)));
+        }
+        (None, None) => data_dir.found_fabric()?,
+        (Some(identity), _) => identity,
+    };
+    let fabric = identity.genesis.fabric_id();
+    if let Some(wanted) = ticket.map(|ticket| ticket.fabric).filter(|wanted| *wanted != fabric) {
+        return Err(StartNodeError::OtherFabric {
+            path: data_dir.path().to_owned(),
+            found: fabric,
+            wanted,
+        });
+    }
+    let votes = identity.genesis.validators().contains(&identity.node.public());
+    if votes && config.stoq.is_none() {
+        return Ok((identity, None));
+    }
+    let mut opened = open(&identity.node, fabric)?;
+    if let Some(ticket) = ticket {
+        opened.enter(&ticket.addresses);
+    }
+    Ok((identity, Some(opened)))
 }
 
 fn runtime(instances_max: u32, code: CodeCache) -> Result<Runtime, StartNodeError> {

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Instant;
 
 use consensus::Ledger;
@@ -19,6 +19,7 @@ use types::{FabricId, NodeId};
 use crate::bus::Bus;
 use crate::checkpoints::States;
 use crate::logbook::Logbooks;
+use crate::peers::Peers;
 use crate::replicas::Replicas;
 use crate::secrets::Secrets;
 use crate::signer::Signer;
@@ -46,6 +47,8 @@ pub(crate) struct Shared {
     pub(crate) replicas: Replicas,
     pub(crate) bus: Arc<Bus>,
     pub(crate) states: States,
+    /// Other nodes; set once at the start, if this node speaks to any.
+    pub(crate) peers: OnceLock<Arc<Peers>>,
     /// Written by the follower.
     pub(crate) state: RwLock<FollowedState>,
     /// Written by the follower.

@@ -1,10 +1,12 @@
 //! Commands about the fabric: members, roles, certificates.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
-use types::{Digest, Millis, NodeId, Principal, PublicKey};
+use types::{Digest, FabricId, Millis, Name, NodeId, Principal, PublicKey};
 
+use crate::contexts::NodeAddress;
 use crate::target::address;
 
 #[derive(Debug, Subcommand)]
@@ -59,6 +61,53 @@ machine runs `nexus join TICKET`.")]
     /// Let this node leave the fabric; it may join again
     #[command(after_help = "Example:\n  nexus fabric leave")]
     Leave,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ContextCommand {
+    /// Name a node elsewhere; makes an operator key for it if there is none
+    #[command(after_help = "\
+Example:
+  nexus context add prod ID@203.0.113.7:7400 --fabric blake3:…
+
+`nexus stoq sessions` on that node shows ID@ADDR, `nexus node status` its fabric. The first context
+becomes the one that commands use.")]
+    Add {
+        /// What to call it
+        name: Name,
+        /// The node and where it is
+        #[arg(value_name = "ID@ADDR")]
+        node: NodeAddress,
+        /// Its fabric
+        #[arg(long, value_name = "DIGEST")]
+        fabric: FabricId,
+        /// The operator's key file [default: NAME.key in the configuration directory, made if it
+        /// is not there]
+        #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+        key: Option<PathBuf>,
+    },
+    /// List contexts
+    #[command(after_help = "Example:\n  nexus context list")]
+    List,
+    /// Let commands use a context when they name no node
+    #[command(after_help = "Example:\n  nexus context use prod")]
+    Use {
+        /// Which one
+        name: Name,
+    },
+    /// Forget a context; its key file stays
+    #[command(after_help = "Example:\n  nexus context rm prod")]
+    Rm {
+        /// Which one
+        name: Name,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoqCommand {
+    /// Show where this node is reached and list its sessions
+    #[command(after_help = "Examples:\n  nexus stoq sessions\n  nexus stoq sessions -o json")]
+    Sessions,
 }
 
 #[derive(Debug, Subcommand)]

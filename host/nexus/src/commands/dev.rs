@@ -1,12 +1,13 @@
 //! `nexus dev`: builds, deploys, shows the log, and again after each change.
 
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use admin::{LogQuery, WorkloadStatus};
 use types::{Millis, Name};
 
 use super::build::build;
+use crate::clock::unix_ms;
 use crate::cli::ProjectArgs;
 use crate::deployment::deploy;
 use crate::exit::{Exit, Failure, Outcome};
@@ -113,8 +114,7 @@ fn workload_name(manifest: &Path) -> Outcome<Name> {
 
 /// Prints what the workload writes from now on. Ends only if nobody reads it.
 async fn follow(session: &Session, name: &Name) -> Outcome {
-    let begun = SystemTime::now().duration_since(UNIX_EPOCH);
-    let begun_ms = begun.map_or(0, |since| since.as_millis());
+    let begun_ms = unix_ms();
     let mut query = LogQuery {
         component: None,
         tail: None,
@@ -124,7 +124,7 @@ async fn follow(session: &Session, name: &Name) -> Outcome {
         if let Ok(mut reader) = session.client().logs(name, &query).await {
             while let Ok(Some(line)) = reader.next().await {
                 // Lines of an earlier session are of no interest.
-                if u128::from(line.time_ms) >= begun_ms {
+                if line.time_ms >= begun_ms {
                     terminal::print(&terminal::printable(&log_line(&line)))?;
                     // Opened again, the log shows what is new only.
                     query.tail = Some(0);

@@ -1,7 +1,6 @@
 //! `nexus fabric`: who belongs, who may join, who has to go.
 
 use std::net::SocketAddr;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use admin::FabricStatus;
 use ledger::{MembershipOperation, Operation};
@@ -10,6 +9,7 @@ use trust::Ticket;
 use types::Millis;
 
 use crate::cli::FabricCommand;
+use crate::clock::unix_ms;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::session::Session;
 use crate::table::Table;
@@ -135,10 +135,7 @@ async fn invite(session: &Session, ttl: Millis, given: Vec<SocketAddr>) -> Outco
             "Start it with `nexus up --stoq IP:PORT`, or name another member with --address.",
         ));
     }
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    let expires_at_s = now.as_secs().saturating_add(ttl.as_u64() / 1_000);
+    let expires_at_s = unix_ms().saturating_add(ttl.as_u64()) / 1_000;
     let expires_at_s = u32::try_from(expires_at_s).unwrap_or(u32::MAX);
     let ticket = Ticket::generate(fabric, addresses, expires_at_s)?;
     let expires_at_ms = u64::from(expires_at_s) * 1_000;

@@ -5,14 +5,15 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
-use node::{Config, Node};
+use node::{Config, Node, StartNodeError};
 use tracing_subscriber::EnvFilter;
+use trust::Ticket;
 
-use crate::cli::{Global, Output, UpArgs};
+use crate::cli::{Global, JoinArgs, NodeArgs, Output, UpArgs};
 use crate::commands::demo;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::interrupt::Interrupt;
-use crate::session::{Session, demo_data};
+use crate::session::{self, Session, demo_data};
 use crate::terminal;
 
 /// How long running calls may go on after Ctrl-C.
@@ -24,39 +25,73 @@ const DEMO_PORT: u16 = 8080;
 
 pub(crate) async fn run(global: &Global, args: &UpArgs) -> Outcome {
     start_logging()?;
+    let session = local(global, args.demo)?;
+    let http = match args.demo {
+        true => Some(demo_http(args.node.http)),
+        false => args.node.http,
+    };
+    let start = Node::start(config(&session, &args.node, http));
+    live(&session, args.demo, start).await
+}
+
+/// Joins a fabric, then stays as [`run`] does.
+pub(crate) async fn join(global: &Global, args: &JoinArgs) -> Outcome {
+    let ticket: Ticket = args
+        .ticket
+        .parse()
+        .map_err(|error| Failure::new(Exit::Usage, error))?;
+    start_logging()?;
+    let session = local(global, false)?;
+    let config = config(&session, &args.node, args.node.http);
+    live(&session, false, Node::join(config, &ticket)).await
+}
+
+/// A session with the node that this process becomes.
+fn local(global: &Global, demo: bool) -> Outcome<Session> {
+    if global.node.is_some() {
+        let message = "a node starts on this machine: --node is for commands to a node elsewhere";
+        return Err(Failure::new(Exit::Usage, message));
+    }
     let data = match global.data() {
-        None if args.demo => demo_data()?,
-        _ => Session::new(global)?.data().to_owned(),
+        None if demo => demo_data()?,
+        Some(data) => data.to_owned(),
+        None => session::own_data()?,
     };
     // What is printed must be good in other terminals, in other directories.
     let data = std::path::absolute(&data).unwrap_or(data);
-    let session = Session::at(data, global.data().is_some(), global.output);
-    let mut interrupt = Interrupt::new()?;
-    let http = if args.demo {
-        Some(demo_http(args.http))
-    } else {
-        args.http
-    };
-    let config = Config {
+    Ok(Session::at(data, global.data().is_some(), global.output))
+}
+
+fn config(session: &Session, args: &NodeArgs, http: Option<SocketAddr>) -> Config {
+    Config {
         data_dir: session.data().to_owned(),
         http,
+        stoq: args.stoq,
+        advertise: args.advertise.clone(),
         instances: args.instances,
-    };
+    }
+}
+
+/// Starts, says where the node is reached, stays, stops.
+async fn live(
+    session: &Session,
+    demo: bool,
+    start: impl Future<Output = Result<Node, StartNodeError>>,
+) -> Outcome {
+    let mut interrupt = Interrupt::new()?;
     let node = tokio::select! {
-        started = Node::start(config) => {
-            started.map_err(|error| Failure::new(Exit::Failed, error))?
-        }
+        started = start => started.map_err(|error| Failure::new(Exit::Failed, error))?,
         () = interrupt.received() => return Err(Failure::new(Exit::Interrupted, "interrupted")),
     };
-    announce(&session, &node).await;
-    let outcome = stay(&session, args, &node, &mut interrupt).await;
+    announce(session, &node).await;
+    let outcome = stay(session, demo, &node, &mut interrupt).await;
     stop(node, &mut interrupt).await?;
     outcome
 }
 
 /// Runs the demo if it is wanted, then waits for a signal or for the node's own end.
-async fn stay(session: &Session, args: &UpArgs, node: &Node, interrupt: &mut Interrupt) -> Outcome {
-    if let (true, Some(http)) = (args.demo, node.http_address()) {
+async fn stay(session: &Session, demo: bool, node: &Node, interrupt: &mut Interrupt) -> Outcome {
+    if let (true, Some(http)) = (demo, node.http_address()) {
         unless_failed(node, demo::run(session, http, interrupt)).await??;
     }
     unless_failed(node, interrupt.received()).await
@@ -77,8 +112,10 @@ async fn announce(session: &Session, node: &Node) {
         let http = http.map_or("not served: --http IP:PORT".to_owned(), |a| {
             format!("http://{a}")
         });
+        let stoq = node.stoq_address();
+        let stoq = stoq.map_or(String::new(), |address| format!("\n  stoq   {address}"));
         format!(
-            "nexus {} is up; Ctrl-C stops it\n  data   {}\n  admin  {}\n  http   {http}",
+            "nexus {} is up; Ctrl-C stops it\n  data   {}\n  admin  {}\n  http   {http}{stoq}",
             env!("CARGO_PKG_VERSION"),
             session.data().display(),
             node.admin_socket().display(),

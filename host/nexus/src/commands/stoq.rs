@@ -1,0 +1,55 @@
+//! `nexus stoq`: sessions with other nodes.
+
+use admin::{SessionStatus, StoqStatus};
+use types::NodeId;
+
+use crate::clock::unix_ms;
+use crate::exit::Outcome;
+use crate::session::Session;
+use crate::table::{Fields, Table};
+use crate::text;
+
+pub(crate) async fn sessions(session: &Session) -> Outcome {
+    let failed = |error| session.failure(error);
+    let stoq = session.client().stoq().await.map_err(failed)?;
+    let node = session.client().node().await.map_err(failed)?.node;
+    session.show(&stoq, || render(node, &stoq))
+}
+
+fn render(node: NodeId, stoq: &StoqStatus) -> String {
+    let mut fields = Fields::default();
+    let listening = stoq.listening.as_deref();
+    fields.add("Listening", listening.unwrap_or("no: --stoq IP:PORT"));
+    let reached = stoq.addresses.iter().map(|address| format!("{node}@{address}"));
+    fields.list("Reached at", reached);
+    if let Some(certificate) = stoq.certificate {
+        fields.add("Certificate", certificate);
+    }
+    if stoq.sessions.is_empty() {
+        fields.add("Sessions", "none");
+        return fields.render(0);
+    }
+    format!("{}\n\n{}", fields.render(0), table(&stoq.sessions))
+}
+
+fn table(sessions: &[SessionStatus]) -> String {
+    let headings = [
+        "PEER", "STANDING", "REMOTE", "OPENED", "FOR", "RTT", "LOSS", "SENT", "RECEIVED",
+    ];
+    let mut table = Table::new(&headings);
+    let now_ms = unix_ms();
+    for session in sessions {
+        table.row(vec![
+            session.peer.short(),
+            session.standing.clone(),
+            session.remote.clone(),
+            session.direction.clone(),
+            text::duration(now_ms.saturating_sub(session.since_ms)),
+            format!("{}.{:03}ms", session.rtt_us / 1_000, session.rtt_us % 1_000),
+            format!("{}ppm", session.loss_ppm),
+            text::size(session.sent_bytes),
+            text::size(session.received_bytes),
+        ]);
+    }
+    table.render()
+}

@@ -1,0 +1,175 @@
+//! Contexts: nodes elsewhere that the user named, in `contexts.toml` of the configuration
+//! directory. Never connects.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use types::{FabricId, Name, NodeId};
+
+use crate::exit::{Exit, Failure, Outcome};
+
+/// A node as a command line names it: `ID@IP:PORT[,IP:PORT…]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NodeAddress {
+    pub(crate) node: NodeId,
+    pub(crate) addresses: Vec<SocketAddr>,
+}
+
+impl FromStr for NodeAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let expected = "expected ID@IP:PORT, as `nexus stoq sessions` of that node shows it";
+        let (node, addresses) = text.split_once('@').ok_or(expected)?;
+        let node = node.parse().map_err(|_| expected)?;
+        let addresses = addresses.split(',').map(str::parse);
+        let addresses = addresses.collect::<Result<_, _>>().map_err(|_| expected)?;
+        Ok(Self { node, addresses })
+    }
+}
+
+/// What `--node` takes: the name of a context, or an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NodeArg {
+    Context(Name),
+    Address(NodeAddress),
+}
+
+impl FromStr for NodeArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.contains('@') {
+            return text.parse().map(Self::Address);
+        }
+        let name = text.parse::<Name>();
+        name.map(Self::Context)
+            .map_err(|error| format!("{error}; or name a node as ID@IP:PORT"))
+    }
+}
+
+/// A node elsewhere, and the key to speak to it with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Context {
+    /// Its fabric.
+    pub(crate) fabric: FabricId,
+    /// The node; another one at the same address is not spoken to.
+    pub(crate) node: NodeId,
+    /// Where it is.
+    pub(crate) addresses: Vec<SocketAddr>,
+    /// The operator's key file.
+    pub(crate) key: PathBuf,
+}
+
+/// The file's content.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Contexts {
+    /// The context of commands that name neither a node nor a data directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) current: Option<Name>,
+    /// By name.
+    #[serde(default)]
+    pub(crate) context: BTreeMap<Name, Context>,
+}
+
+impl Contexts {
+    /// Reads the file; none at all is an empty one.
+    ///
+    /// # Errors
+    /// [`Failure`] if it cannot be read or understood.
+    pub(crate) fn load() -> Outcome<Self> {
+        let path = file()?;
+        match fs::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(failed("read", &path, &error)),
+            Ok(text) => toml::from_str(&text).map_err(|error| {
+                let message = format!("{} is not understood: {error}", path.display());
+                Failure::new(Exit::Failed, message)
+            }),
+        }
+    }
+
+    /// Writes the file, whole or not at all.
+    ///
+    /// # Errors
+    /// [`Failure`] if it cannot be written.
+    pub(crate) fn store(&self) -> Outcome {
+        let path = file()?;
+        let text = toml::to_string_pretty(self).map_err(|error| {
+            Failure::new(Exit::Failed, format!("contexts cannot be written: {error}"))
+        })?;
+        let folder = path.parent().unwrap_or(&path);
+        fs::create_dir_all(folder).map_err(|error| failed("create", folder, &error))?;
+        let unfinished = path.with_extension("new");
+        let written = fs::File::create(&unfinished).and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.sync_all()
+        });
+        written.map_err(|error| failed("write", &unfinished, &error))?;
+        fs::rename(&unfinished, &path).map_err(|error| failed("replace", &path, &error))
+    }
+
+    /// The context of that name.
+    ///
+    /// # Errors
+    /// [`Failure`] if there is none; it names those that are there.
+    pub(crate) fn named(&self, name: &Name) -> Outcome<&Context> {
+        self.context.get(name).ok_or_else(|| {
+            let known: Vec<_> = self.context.keys().map(Name::as_str).collect();
+            let message = match known.as_slice() {
+                [] => format!("there is no context `{name}`: add one with `nexus context add`"),
+                known => format!("there is no context `{name}`, only {}", known.join(", ")),
+            };
+            Failure::new(Exit::NotFound, message)
+        })
+    }
+}
+
+fn failed(action: &str, path: &Path, error: &io::Error) -> Failure {
+    let message = format!("cannot {action} {}: {error}", path.display());
+    Failure::new(Exit::Failed, message)
+}
+
+/// Where contexts are kept (XDG base directories).
+pub(crate) fn folder() -> Outcome<PathBuf> {
+    let variable = |name| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    let base = variable("XDG_CONFIG_HOME").or_else(|| Some(variable("HOME")?.join(".config")));
+    base.map(|base| base.join("hypermesh")).ok_or_else(|| {
+        let message = "neither XDG_CONFIG_HOME nor HOME is set: contexts have no place";
+        Failure::new(Exit::Usage, message)
+    })
+}
+
+fn file() -> Outcome<PathBuf> {
+    Ok(folder()?.join("contexts.toml"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_a_context_or_an_address() {
+        let id = "ab".repeat(32);
+        let two: NodeArg = format!("{id}@192.0.2.1:7400,[2001:db8::1]:7400").parse().unwrap();
+        let NodeArg::Address(address) = two else {
+            panic!("{two:?}");
+        };
+        assert_eq!(address.addresses.len(), 2);
+        assert_eq!("prod".parse(), Ok(NodeArg::Context(Name::new("prod").unwrap())));
+        for bad in ["", "@", "ab@192.0.2.1:1", &format!("{id}@192.0.2.1"), "Prod"] {
+            assert!(bad.parse::<NodeArg>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! This node among others: where it is reached, its sessions, its certificate.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+
+use admin::{ApiError, CertificateStatus, ErrorCode, SessionStatus, StoqStatus};
+use stoq::{Direction, SessionInfo};
+
+use crate::api::membership::certificate_status;
+use crate::api::refusal::Refused;
+use crate::clock::unix_ms;
+use crate::peers::{Peers, label, standing};
+use crate::shared::Shared;
+
+/// Where this node is reached by others, and its sessions with them.
+#[utoipa::path(get, path = "/v1/stoq", responses((status = 200, body = StoqStatus)))]
+pub(super) async fn stoq(State(shared): State<Arc<Shared>>) -> Json<StoqStatus> {
+    Json(match shared.peers.get() {
+        None => StoqStatus::default(),
+        Some(peers) => status(peers),
+    })
+}
+
+/// Gives this node a new certificate now. Answers when it is logged and shown to peers.
+#[utoipa::path(
+    post,
+    path = "/v1/trust/rotate",
+    responses((status = 200, body = CertificateStatus), (status = 422, body = ApiError))
+)]
+pub(super) async fn rotate(
+    State(shared): State<Arc<Shared>>,
+) -> Result<Json<CertificateStatus>, Refused> {
+    let refused = |text: &str| Refused::new(ErrorCode::Refused, text);
+    let Some(peers) = shared.peers.get() else {
+        let text = "this node speaks to no others, so it has no certificate: start it with --stoq";
+        return Err(refused(text));
+    };
+    let fingerprint = peers.renew().await.map_err(|error| refused(&error))?;
+    // The transaction is final; this node's view of the ledger may be a moment behind.
+    let mut revision = shared.revision.subscribe();
+    let known = || {
+        let found = shared.state().view.certificate(&fingerprint);
+        found.ok().flatten()
+    };
+    let seen = revision.wait_for(|_| known().is_some()).await.is_ok();
+    let record = known().filter(|_| seen);
+    let record = record.ok_or_else(|| {
+        Refused::new(ErrorCode::Unavailable, "the node is stopping")
+    })?;
+    Ok(Json(certificate_status(fingerprint, record, unix_ms())))
+}
+
+fn status(peers: &Peers) -> StoqStatus {
+    let mut sessions = peers.sessions();
+    sessions.sort_by_key(|session| session.peer.id);
+    StoqStatus {
+        listening: peers.listening().map(|address| address.to_string()),
+        addresses: peers.advertised().iter().map(ToString::to_string).collect(),
+        certificate: Some(peers.certificate()),
+        sessions: sessions.iter().map(session).collect(),
+    }
+}
+
+fn session(info: &SessionInfo) -> SessionStatus {
+    let number = |count: u128| u64::try_from(count).unwrap_or(u64::MAX);
+    let lost = u128::from(info.packets_lost) * 1_000_000;
+    SessionStatus {
+        peer: info.peer.id,
+        standing: label(standing(&info.peer)).to_owned(),
+        remote: info.remote.to_string(),
+        direction: match info.direction {
+            Direction::Inbound => "accepted",
+            Direction::Outbound => "dialled",
+        }
+        .to_owned(),
+        since_ms: unix_ms().saturating_sub(number(info.age.as_millis())),
+        rtt_us: number(info.rtt.as_micros()),
+        loss_ppm: number(lost / u128::from(info.packets_sent.max(1))),
+        sent_bytes: info.bytes_sent,
+        received_bytes: info.bytes_received,
+    }
+}

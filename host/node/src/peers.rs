@@ -1,0 +1,478 @@
+//! Other nodes: the endpoint, who is spoken to, and what is carried. Decides nothing about who is
+//! trusted (`authority`), and nothing about the ledger.
+
+mod authority;
+mod book;
+mod carriage;
+mod control;
+mod credentials;
+mod join;
+mod remote;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use consensus::Carrier;
+use ledger::{CertificateFact, Membership};
+use stoq::{
+    Direction, Endpoint, InboundStream, Maintained, Service, Session, SessionEvent, SessionInfo,
+    Target,
+};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use trust::{IssuedCertificate, Rotation, SecretKey, Standing};
+use types::{Digest, FabricId, NodeId};
+
+use crate::clock::unix_ms;
+use crate::peers::authority::Authority;
+use crate::peers::book::Book;
+use crate::peers::carriage::Carriage;
+use crate::shared::Shared;
+
+pub(crate) use authority::{label, standing};
+pub use credentials::CredentialsError;
+pub use join::{BootstrapError, JoinError};
+pub(crate) use join::{bootstrap, join};
+pub use remote::{RemoteNode, remote};
+
+/// Renewals by hand that may wait; each is one transaction.
+const RENEWALS_MAX: usize = 4;
+/// Pause between attempts at the addresses of a ticket.
+const ENTRANCE_PAUSE: Duration = Duration::from_secs(2);
+/// Longest sleep before the clock is read again: a machine that was suspended wakes late.
+const CLOCK_CHECK: Duration = Duration::from_secs(60);
+
+/// A bound endpoint that nobody listens to yet.
+pub(crate) struct Opened {
+    pub(crate) endpoint: Endpoint,
+    authority: Arc<Authority>,
+    consensus: mpsc::Receiver<InboundStream>,
+    control: mpsc::Receiver<InboundStream>,
+    certificate: IssuedCertificate,
+    certificate_path: PathBuf,
+    book: Book,
+    listening: Option<SocketAddr>,
+    advertised: Vec<SocketAddr>,
+}
+
+/// Where and how an endpoint opens.
+pub(crate) struct Opening<'a> {
+    pub(crate) fabric: FabricId,
+    pub(crate) identity: &'a SecretKey,
+    /// Where others reach this node; it only dials out if none.
+    pub(crate) listen: Option<SocketAddr>,
+    /// What others are told instead of the address it listens at.
+    pub(crate) advertise: &'a [SocketAddr],
+    pub(crate) certificate_path: PathBuf,
+    pub(crate) book_path: PathBuf,
+}
+
+/// Why a node cannot speak to others.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenPeersError {
+    /// No certificate.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    /// No socket.
+    #[error("cannot listen for peers on {0}; choose another address with --stoq")]
+    Bind(#[from] stoq::BindError),
+}
+
+impl Opened {
+    pub(crate) fn open(opening: Opening<'_>) -> Result<Self, OpenPeersError> {
+        let Opening {
+            fabric,
+            identity,
+            listen,
+            advertise,
+            certificate_path,
+            book_path,
+        } = opening;
+        let certificate = credentials::at_start(&certificate_path, identity, &fabric)?;
+        let authority = Arc::new(Authority::new(fabric));
+        let anywhere = SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, 0));
+        let mut config = stoq::Config::new(
+            identity.public(),
+            listen.unwrap_or(anywhere),
+            credentials::shown(&certificate),
+            authority.clone(),
+        );
+        let consensus = config.streams(Service::Consensus, carriage::VERSION..=carriage::VERSION);
+        let control = config.streams(Service::Control, control::VERSION..=control::VERSION);
+        let endpoint = Endpoint::bind(config)?;
+        let listening = listen.and_then(|_| endpoint.local_address().ok());
+        let advertised = match (advertise, listening) {
+            ([], Some(address)) => reached_at(address),
+            (given, _) => given.to_vec(),
+        };
+        Ok(Self {
+            endpoint,
+            authority,
+            consensus,
+            control,
+            certificate,
+            certificate_path,
+            book: Book::open(book_path),
+            listening,
+            advertised,
+        })
+    }
+
+    /// What the ledger is told of the certificate that this node begins with.
+    pub(crate) fn fact(&self) -> CertificateFact {
+        credentials::fact(&self.certificate)
+    }
+
+    /// Remembers where a ticket said that members are.
+    pub(crate) fn enter(&mut self, entrances: &[SocketAddr]) {
+        self.book.enter(entrances);
+    }
+}
+
+/// The addresses of this machine at which a socket bound to `address` is reached, those that reach
+/// farthest first.
+fn reached_at(address: SocketAddr) -> Vec<SocketAddr> {
+    if !address.ip().is_unspecified() {
+        return vec![address];
+    }
+    let Ok(interfaces) = if_addrs::get_if_addrs() else {
+        return Vec::new();
+    };
+    let mut found: Vec<IpAddr> = interfaces
+        .iter()
+        .map(if_addrs::Interface::ip)
+        .filter(|ip| match ip {
+            IpAddr::V4(_) => true,
+            // One that is good on one link only says nothing without the link.
+            IpAddr::V6(ip) => address.is_ipv6() && !ip.is_unicast_link_local(),
+        })
+        .collect();
+    found.sort_by_key(|ip| (ip.is_loopback(), ip.is_ipv6(), *ip));
+    found.dedup();
+    let on_port = |ip| SocketAddr::new(ip, address.port());
+    found.into_iter().map(on_port).collect()
+}
+
+/// A node's relations with others.
+pub(crate) struct Peers {
+    endpoint: Endpoint,
+    carriage: Arc<Carriage>,
+    renewals: mpsc::Sender<oneshot::Sender<Result<Digest, String>>>,
+    certificate: watch::Receiver<Digest>,
+    /// Sessions that are kept, by peer.
+    kept: Mutex<BTreeMap<NodeId, Maintained>>,
+    book: Mutex<Book>,
+    listening: Option<SocketAddr>,
+    advertised: Vec<SocketAddr>,
+}
+
+impl Peers {
+    /// Begins to speak and to listen. The result goes into `shared`.
+    pub(crate) fn start(
+        opened: Opened,
+        shared: &Arc<Shared>,
+        carrier: Carrier,
+        stop: &CancellationToken,
+    ) -> Arc<Self> {
+        let Opened {
+            endpoint,
+            authority,
+            consensus,
+            control,
+            certificate,
+            certificate_path,
+            book,
+            listening,
+            advertised,
+        } = opened;
+        authority.attach(Arc::downgrade(shared));
+        let (renewals, asked) = mpsc::channel(RENEWALS_MAX);
+        let (shown, certificate_shown) = watch::channel(certificate.fingerprint);
+        let carriage = Carriage::start(carrier);
+        let peers = Arc::new(Self {
+            carriage,
+            renewals,
+            certificate: certificate_shown,
+            kept: Mutex::default(),
+            book: Mutex::new(book),
+            listening,
+            advertised,
+            endpoint,
+        });
+        let events = peers.endpoint.events();
+        tokio::spawn(Arc::clone(&peers).watch(events, stop.clone()));
+        tokio::spawn(Arc::clone(&peers).read_messages(consensus));
+        tokio::spawn(control::serve(Arc::clone(shared), control, stop.clone()));
+        let renewal = Renewal {
+            shared: Arc::clone(shared),
+            endpoint: peers.endpoint.clone(),
+            path: certificate_path,
+            certificate,
+            shown,
+        };
+        tokio::spawn(renewal.run(asked, stop.clone()));
+        tokio::spawn(Arc::clone(&peers).keep(stop.clone()));
+        for info in peers.endpoint.sessions() {
+            if let Some(session) = peers.endpoint.session(&info.peer.id) {
+                peers.session_up(&session);
+            }
+        }
+        peers
+    }
+
+    /// The ledger says something new about members, certificates or roles.
+    pub(crate) fn standing_changed(&self, shared: &Shared) {
+        let closed = self.endpoint.recheck();
+        if closed > 0 {
+            tracing::info!("closed {closed} sessions of peers that are not heard any more");
+        }
+        for info in self.endpoint.sessions() {
+            self.carriage.rank(&info.peer.id, is_stranger(&info.peer));
+        }
+        let state = shared.state();
+        let gone = |peer: &NodeId| {
+            let member = state.view.member(peer).ok().flatten();
+            member.is_some_and(|member| member.membership != Membership::Member)
+        };
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let gone: Vec<_> = kept.keys().copied().filter(gone).collect();
+        for peer in gone {
+            kept.remove(&peer);
+            self.book().forget(&peer);
+        }
+    }
+
+    /// Gives this node a new certificate; returns its fingerprint once it is logged and shown.
+    pub(crate) async fn renew(&self) -> Result<Digest, String> {
+        let (done, told) = oneshot::channel();
+        let stopping = || "the node is stopping".to_owned();
+        self.renewals.send(done).await.map_err(|_| stopping())?;
+        told.await.map_err(|_| stopping())?
+    }
+
+    pub(crate) fn certificate(&self) -> Digest {
+        *self.certificate.borrow()
+    }
+
+    pub(crate) fn sessions(&self) -> Vec<SessionInfo> {
+        self.endpoint.sessions()
+    }
+
+    pub(crate) const fn listening(&self) -> Option<SocketAddr> {
+        self.listening
+    }
+
+    pub(crate) fn advertised(&self) -> &[SocketAddr] {
+        &self.advertised
+    }
+
+    /// Ends all sessions.
+    pub(crate) async fn close(&self) {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.endpoint.close("the node is stopping").await;
+    }
+
+    fn book(&self) -> std::sync::MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn watch(
+        self: Arc<Self>,
+        mut events: broadcast::Receiver<SessionEvent>,
+        stop: CancellationToken,
+    ) {
+        loop {
+            let event = tokio::select! {
+                () = stop.cancelled() => return,
+                event = events.recv() => event,
+            };
+            match event {
+                Ok(SessionEvent::Up(session)) => self.session_up(&session),
+                Ok(SessionEvent::Down { peer, reason }) => {
+                    tracing::info!(peer = %peer.short(), "session down: {reason}");
+                    self.carriage.remove(&peer);
+                }
+                Ok(SessionEvent::Refused { remote, reason }) => {
+                    tracing::info!(%remote, "refused a connection: {reason}");
+                }
+                Err(broadcast::error::RecvError::Lagged(missed)) => {
+                    tracing::warn!("missed {missed} events of sessions");
+                    self.resume();
+                }
+                Err(broadcast::error::RecvError::Closed) => return,
+            }
+        }
+    }
+
+    /// Takes the sessions as they are, after events were missed.
+    fn resume(&self) {
+        let live: BTreeSet<_> = self.sessions().iter().map(|info| info.peer.id).collect();
+        for peer in self.carriage.peers() {
+            if !live.contains(&peer) {
+                self.carriage.remove(&peer);
+            }
+        }
+        for session in live.iter().filter_map(|peer| self.endpoint.session(peer)) {
+            self.session_up(&session);
+        }
+    }
+
+    fn session_up(&self, session: &Session) {
+        let peer = session.peer();
+        let info = session.info();
+        tracing::info!(peer = %peer.id.short(), remote = %info.remote, standing = peer.label, "session up");
+        if matches!(standing(&peer), Standing::Operator(_)) {
+            return;
+        }
+        self.carriage.add(session, is_stranger(&peer));
+        if info.direction == Direction::Outbound {
+            self.book().note(peer.id, info.remote);
+            self.keep_session(peer.id);
+        }
+    }
+
+    fn keep_session(&self, peer: NodeId) {
+        let addresses = {
+            let book = self.book();
+            let known = book.peers().find(|(known, _)| **known == peer);
+            known.map_or_else(Vec::new, |(_, addresses)| addresses.clone())
+        };
+        let target = Target {
+            node: Some(peer),
+            addresses,
+        };
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.entry(peer)
+            .or_insert_with(|| self.endpoint.maintain(target));
+    }
+
+    /// Dials the peers that are remembered; while there are none, the addresses of the ticket.
+    async fn keep(self: Arc<Self>, stop: CancellationToken) {
+        let known: Vec<_> = self.book().peers().map(|(peer, _)| *peer).collect();
+        for peer in known {
+            self.keep_session(peer);
+        }
+        let entrances = self.book().entrances().to_vec();
+        if entrances.is_empty() {
+            return;
+        }
+        loop {
+            if self.sessions().is_empty() {
+                let target = Target {
+                    node: None,
+                    addresses: entrances.clone(),
+                };
+                if let Err(error) = self.endpoint.dial(target).await {
+                    tracing::debug!("{error}");
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(ENTRANCE_PAUSE) => {}
+            }
+        }
+    }
+
+    async fn read_messages(self: Arc<Self>, mut streams: mpsc::Receiver<InboundStream>) {
+        while let Some(stream) = streams.recv().await {
+            let carriage = Arc::clone(&self.carriage);
+            tokio::spawn(async move { carriage.read(stream).await });
+        }
+    }
+}
+
+fn is_stranger(peer: &stoq::Peer) -> bool {
+    matches!(standing(peer), Standing::Stranger(_))
+}
+
+/// Logs this node's certificate and renews it, by time or when asked.
+struct Renewal {
+    shared: Arc<Shared>,
+    endpoint: Endpoint,
+    path: PathBuf,
+    certificate: IssuedCertificate,
+    shown: watch::Sender<Digest>,
+}
+
+impl Renewal {
+    async fn run(
+        mut self,
+        mut asked: mpsc::Receiver<oneshot::Sender<Result<Digest, String>>>,
+        stop: CancellationToken,
+    ) {
+        let mut is_logged = false;
+        let mut rotation = self.rotation();
+        rotation.hurry(unix_ms());
+        loop {
+            let wait = Duration::from_millis(rotation.wait_ms(unix_ms())).min(CLOCK_CHECK);
+            let answer = tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(wait) => None,
+                answer = asked.recv() => match answer {
+                    Some(answer) => Some(answer),
+                    None => return,
+                },
+            };
+            if answer.is_none() && rotation.wait_ms(unix_ms()) > 0 {
+                continue;
+            }
+            if !self.is_member() {
+                // Not yet, or no longer: there is nothing to log.
+                rotation.failed(unix_ms());
+                if let Some(answer) = answer {
+                    let _ = answer.send(Err("this node is not a member of its fabric".to_owned()));
+                }
+                continue;
+            }
+            let result = if answer.is_none() && !is_logged {
+                self.log().await
+            } else {
+                self.renew().await
+            };
+            match &result {
+                Ok(_) => {
+                    is_logged = true;
+                    rotation = self.rotation();
+                }
+                Err(error) => {
+                    tracing::warn!("{error}");
+                    rotation.failed(unix_ms());
+                }
+            }
+            if let Some(answer) = answer {
+                // Who asked may be gone.
+                let _ = answer.send(result);
+            }
+        }
+    }
+
+    const fn rotation(&self) -> Rotation {
+        Rotation::of(self.certificate.not_before_ms, self.certificate.not_after_ms)
+    }
+
+    fn is_member(&self) -> bool {
+        let member = self.shared.state().view.member(&self.shared.node);
+        // State that cannot be read ends the node elsewhere.
+        member.is_ok_and(|member| {
+            member.is_some_and(|member| member.membership == Membership::Member)
+        })
+    }
+
+    async fn log(&self) -> Result<Digest, String> {
+        let logged = credentials::log(&self.shared, &self.certificate).await;
+        logged.map_err(|error| format!("this node's certificate is not logged: {error}"))?;
+        Ok(self.certificate.fingerprint)
+    }
+
+    async fn renew(&mut self) -> Result<Digest, String> {
+        let renewed = credentials::renew(&self.shared, &self.endpoint, self.path.clone()).await;
+        self.certificate = renewed.map_err(|error| error.to_string())?;
+        let fingerprint = self.certificate.fingerprint;
+        self.shown.send_replace(fingerprint);
+        tracing::info!(%fingerprint, "this node has a new certificate");
+        Ok(fingerprint)
+    }
+}

@@ -1,0 +1,146 @@
+//! What STOQ asks about peers, answered from the ledger as far as this node has followed it.
+
+use std::sync::{PoisonError, RwLock, Weak};
+
+use ledger::{Membership, Role};
+use stoq::{CertificateDer, Occasion, Peer, PeerAuthority, PeerRefusal, Service, ServiceSet};
+use trust::{LoggedCertificate, MemberFact, Registry, Standing};
+use types::{Digest, FabricId, NodeId, Principal};
+
+use crate::clock::unix_ms;
+use crate::shared::Shared;
+
+/// Judges peers by certificate, ledger and clock. Before the ledger runs, every node of the fabric
+/// is a stranger.
+pub(crate) struct Authority {
+    fabric: FabricId,
+    shared: RwLock<Weak<Shared>>,
+}
+
+/// The code of a refusal that is no judgement about the peer.
+const STOPPING: u32 = 100;
+
+impl Authority {
+    pub(crate) fn new(fabric: FabricId) -> Self {
+        Self {
+            fabric,
+            shared: RwLock::new(Weak::new()),
+        }
+    }
+
+    /// From now on the ledger is asked.
+    pub(crate) fn attach(&self, shared: Weak<Shared>) {
+        *self.shared.write().unwrap_or_else(PoisonError::into_inner) = shared;
+    }
+}
+
+impl PeerAuthority for Authority {
+    fn judge(&self, chain: &[CertificateDer<'_>], _: Occasion) -> Result<Peer, PeerRefusal> {
+        let shared = self.shared.read().unwrap_or_else(PoisonError::into_inner);
+        let facts = Facts {
+            fabric: self.fabric,
+            shared: shared.upgrade(),
+        };
+        drop(shared);
+        let Some(leaf) = chain.first() else {
+            return Err(PeerRefusal {
+                code: STOPPING,
+                text: "no certificate was shown".to_owned(),
+            });
+        };
+        let judged = trust::judge(leaf, &facts, unix_ms());
+        let (_, standing) = judged.map_err(|refusal| PeerRefusal {
+            code: refusal.code().into(),
+            text: refusal.to_string(),
+        })?;
+        Ok(peer(standing))
+    }
+}
+
+/// What a standing opens.
+fn peer(standing: Standing) -> Peer {
+    let label = label(standing);
+    match standing {
+        Standing::Member(node) => Peer::node(node, ServiceSet::ALL, label),
+        // Enough to read the ledger, and to ask to be on it.
+        Standing::Unlogged(node) | Standing::Stranger(node) => {
+            let services = [Service::Consensus, Service::Control];
+            Peer::node(node, services.into_iter().collect(), label)
+        }
+        Standing::Operator(key) => Peer {
+            single: false,
+            ..Peer::node(key, [Service::Control].into_iter().collect(), label)
+        },
+    }
+}
+
+/// A standing in one word.
+pub(crate) const fn label(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Member(_) => "member",
+        Standing::Unlogged(_) => "unlogged",
+        Standing::Stranger(_) => "stranger",
+        Standing::Operator(_) => "operator",
+    }
+}
+
+/// The standing that a peer was let in with, or got since.
+pub(crate) fn standing(peer: &Peer) -> Standing {
+    match peer.label.as_str() {
+        "member" => Standing::Member(peer.id),
+        "unlogged" => Standing::Unlogged(peer.id),
+        "operator" => Standing::Operator(peer.id),
+        _ => Standing::Stranger(peer.id),
+    }
+}
+
+/// The ledger as [`trust::judge`] asks it. What cannot be read ends the node elsewhere; until then
+/// it counts as absent.
+struct Facts {
+    fabric: FabricId,
+    shared: Option<std::sync::Arc<Shared>>,
+}
+
+impl Registry for Facts {
+    fn fabric(&self) -> FabricId {
+        self.fabric
+    }
+
+    fn certificate(&self, fingerprint: &Digest) -> Option<LoggedCertificate> {
+        let state = self.shared.as_ref()?.state();
+        let record = state.view.certificate(fingerprint).ok().flatten()?;
+        Some(LoggedCertificate {
+            node: record.node,
+            revoked: record.revoked.map(|revoked| revoked.reason),
+        })
+    }
+
+    fn member(&self, node: &NodeId) -> MemberFact {
+        let Some(shared) = &self.shared else {
+            return MemberFact::Stranger;
+        };
+        let view = &shared.state().view;
+        let Some(record) = view.member(node).ok().flatten() else {
+            return MemberFact::Stranger;
+        };
+        match record.membership {
+            Membership::Member => {
+                let newest = record.certificates.last();
+                let newest = newest.and_then(|newest| view.certificate(newest).ok().flatten());
+                MemberFact::Member {
+                    newest_from_ms: newest.map_or(0, |record| record.not_before_ms),
+                }
+            }
+            Membership::Left { .. } => MemberFact::Stranger,
+            Membership::Evicted { reason, .. } => MemberFact::Evicted { reason },
+        }
+    }
+
+    fn is_operator(&self, principal: &Principal) -> bool {
+        let Some(shared) = &self.shared else {
+            return false;
+        };
+        let record = shared.state().view.principal(principal).ok().flatten();
+        record.is_some_and(|record| record.role.covers(Role::Viewer))
+    }
+}
