@@ -51,6 +51,7 @@ impl Fabric {
             data_dir: data_dir.clone(),
             http,
             instances: None,
+            ..Config::default()
         })
         .await?;
         let address = node.http_address().ok_or("the node serves no HTTP")?;

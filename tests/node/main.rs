@@ -32,6 +32,7 @@ mod guests;
 )]
 mod harness;
 mod ingress;
+mod joining;
 mod sdk_examples;
 mod stateful;
 mod store_durability;

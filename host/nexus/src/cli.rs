@@ -14,7 +14,9 @@ use crate::contexts::NodeArg;
 use crate::exit::EXIT_CODES;
 use crate::target::{ComponentTarget, RouteArg, address};
 
-pub(crate) use membership::{ContextCommand, FabricCommand, GrantedRole, RoleCommand, StoqCommand, TrustCommand};
+pub(crate) use membership::{
+    ContextCommand, FabricCommand, GrantedRole, RoleCommand, StoqCommand, TrustCommand,
+};
 
 /// Run sandboxed WebAssembly components on a fabric of machines
 #[derive(Debug, Parser)]

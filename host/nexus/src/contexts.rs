@@ -162,13 +162,24 @@ mod tests {
     #[test]
     fn a_node_is_a_context_or_an_address() {
         let id = "ab".repeat(32);
-        let two: NodeArg = format!("{id}@192.0.2.1:7400,[2001:db8::1]:7400").parse().unwrap();
+        let two: NodeArg = format!("{id}@192.0.2.1:7400,[2001:db8::1]:7400")
+            .parse()
+            .unwrap();
         let NodeArg::Address(address) = two else {
             panic!("{two:?}");
         };
         assert_eq!(address.addresses.len(), 2);
-        assert_eq!("prod".parse(), Ok(NodeArg::Context(Name::new("prod").unwrap())));
-        for bad in ["", "@", "ab@192.0.2.1:1", &format!("{id}@192.0.2.1"), "Prod"] {
+        assert_eq!(
+            "prod".parse(),
+            Ok(NodeArg::Context(Name::new("prod").unwrap()))
+        );
+        for bad in [
+            "",
+            "@",
+            "ab@192.0.2.1:1",
+            &format!("{id}@192.0.2.1"),
+            "Prod",
+        ] {
             assert!(bad.parse::<NodeArg>().is_err(), "{bad}");
         }
     }

@@ -30,6 +30,4 @@ pub use config::Config;
 pub use data_dir::DataDir;
 pub use error::StartNodeError;
 pub use node::Node;
-pub use peers::{
-    BootstrapError, CredentialsError, JoinError, OpenPeersError, RemoteNode, remote,
-};
+pub use peers::{BootstrapError, CredentialsError, JoinError, OpenPeersError, RemoteNode, remote};

@@ -323,14 +323,20 @@ async fn fabric_of(
         (Some(identity), _) => identity,
     };
     let fabric = identity.genesis.fabric_id();
-    if let Some(wanted) = ticket.map(|ticket| ticket.fabric).filter(|wanted| *wanted != fabric) {
+    if let Some(wanted) = ticket
+        .map(|ticket| ticket.fabric)
+        .filter(|wanted| *wanted != fabric)
+    {
         return Err(StartNodeError::OtherFabric {
             path: data_dir.path().to_owned(),
             found: fabric,
             wanted,
         });
     }
-    let votes = identity.genesis.validators().contains(&identity.node.public());
+    let votes = identity
+        .genesis
+        .validators()
+        .contains(&identity.node.public());
     if votes && config.stoq.is_none() {
         return Ok((identity, None));
     }

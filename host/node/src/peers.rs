@@ -8,6 +8,7 @@ mod control;
 mod credentials;
 mod join;
 mod remote;
+mod renewal;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -18,18 +19,18 @@ use std::time::Duration;
 use consensus::Carrier;
 use ledger::{CertificateFact, Membership};
 use stoq::{
-    Direction, Endpoint, InboundStream, Maintained, Service, Session, SessionEvent, SessionInfo,
-    Target,
+    CloseReason, Closer, DialError, Direction, Endpoint, InboundStream, Maintained, Service,
+    Session, SessionEvent, SessionInfo, Target,
 };
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
-use trust::{IssuedCertificate, Rotation, SecretKey, Standing};
+use trust::{IssuedCertificate, SecretKey, Standing};
 use types::{Digest, FabricId, NodeId};
 
-use crate::clock::unix_ms;
 use crate::peers::authority::Authority;
 use crate::peers::book::Book;
 use crate::peers::carriage::Carriage;
+use crate::peers::renewal::Renewals;
 use crate::shared::Shared;
 
 pub(crate) use authority::{label, standing};
@@ -38,12 +39,8 @@ pub use join::{BootstrapError, JoinError};
 pub(crate) use join::{bootstrap, join};
 pub use remote::{RemoteNode, remote};
 
-/// Renewals by hand that may wait; each is one transaction.
-const RENEWALS_MAX: usize = 4;
 /// Pause between attempts at the addresses of a ticket.
 const ENTRANCE_PAUSE: Duration = Duration::from_secs(2);
-/// Longest sleep before the clock is read again: a machine that was suspended wakes late.
-const CLOCK_CHECK: Duration = Duration::from_secs(60);
 
 /// A bound endpoint that nobody listens to yet.
 pub(crate) struct Opened {
@@ -160,8 +157,7 @@ fn reached_at(address: SocketAddr) -> Vec<SocketAddr> {
 pub(crate) struct Peers {
     endpoint: Endpoint,
     carriage: Arc<Carriage>,
-    renewals: mpsc::Sender<oneshot::Sender<Result<Digest, String>>>,
-    certificate: watch::Receiver<Digest>,
+    renewals: Renewals,
     /// Sessions that are kept, by peer.
     kept: Mutex<BTreeMap<NodeId, Maintained>>,
     book: Mutex<Book>,
@@ -189,13 +185,12 @@ impl Peers {
             advertised,
         } = opened;
         authority.attach(Arc::downgrade(shared));
-        let (renewals, asked) = mpsc::channel(RENEWALS_MAX);
-        let (shown, certificate_shown) = watch::channel(certificate.fingerprint);
+        let path = certificate_path;
+        let renewals = Renewals::start(shared, endpoint.clone(), path, certificate, stop);
         let carriage = Carriage::start(carrier);
         let peers = Arc::new(Self {
             carriage,
             renewals,
-            certificate: certificate_shown,
             kept: Mutex::default(),
             book: Mutex::new(book),
             listening,
@@ -206,14 +201,6 @@ impl Peers {
         tokio::spawn(Arc::clone(&peers).watch(events, stop.clone()));
         tokio::spawn(Arc::clone(&peers).read_messages(consensus));
         tokio::spawn(control::serve(Arc::clone(shared), control, stop.clone()));
-        let renewal = Renewal {
-            shared: Arc::clone(shared),
-            endpoint: peers.endpoint.clone(),
-            path: certificate_path,
-            certificate,
-            shown,
-        };
-        tokio::spawn(renewal.run(asked, stop.clone()));
         tokio::spawn(Arc::clone(&peers).keep(stop.clone()));
         for info in peers.endpoint.sessions() {
             if let Some(session) = peers.endpoint.session(&info.peer.id) {
@@ -247,14 +234,11 @@ impl Peers {
 
     /// Gives this node a new certificate; returns its fingerprint once it is logged and shown.
     pub(crate) async fn renew(&self) -> Result<Digest, String> {
-        let (done, told) = oneshot::channel();
-        let stopping = || "the node is stopping".to_owned();
-        self.renewals.send(done).await.map_err(|_| stopping())?;
-        told.await.map_err(|_| stopping())?
+        self.renewals.renew().await
     }
 
     pub(crate) fn certificate(&self) -> Digest {
-        *self.certificate.borrow()
+        self.renewals.shown()
     }
 
     pub(crate) fn sessions(&self) -> Vec<SessionInfo> {
@@ -271,7 +255,10 @@ impl Peers {
 
     /// Ends all sessions.
     pub(crate) async fn close(&self) {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.kept
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
         self.endpoint.close("the node is stopping").await;
     }
 
@@ -294,8 +281,10 @@ impl Peers {
                 Ok(SessionEvent::Down { peer, reason }) => {
                     tracing::info!(peer = %peer.short(), "session down: {reason}");
                     self.carriage.remove(&peer);
+                    self.session_ended(&reason);
                 }
                 Ok(SessionEvent::Refused { remote, reason }) => {
+                    self.session_ended(&reason);
                     tracing::info!(%remote, "refused a connection: {reason}");
                 }
                 Err(broadcast::error::RecvError::Lagged(missed)) => {
@@ -356,23 +345,53 @@ impl Peers {
             self.keep_session(peer);
         }
         let entrances = self.book().entrances().to_vec();
-        if entrances.is_empty() {
-            return;
-        }
         loop {
-            if self.sessions().is_empty() {
+            if self.sessions().is_empty() && !entrances.is_empty() {
                 let target = Target {
                     node: None,
                     addresses: entrances.clone(),
                 };
                 if let Err(error) = self.endpoint.dial(target).await {
-                    tracing::debug!("{error}");
+                    tracing::info!("{error}");
+                    self.dial_failed(&error);
                 }
+            }
+            let errors: Vec<_> = {
+                let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+                kept.values().filter_map(Maintained::last_error).collect()
+            };
+            for error in errors {
+                self.dial_failed(&error);
             }
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(ENTRANCE_PAUSE) => {}
             }
+        }
+    }
+
+    /// Peers that refuse this node's certificate, and not the node, are shown another one: the
+    /// identity is good, and no session is left in which a new one could be logged first.
+    fn refused_by_peer(&self, code: u32) {
+        if trust::Refusal::is_about_one_certificate(code) {
+            self.renewals.replace();
+        }
+    }
+
+    fn session_ended(&self, reason: &CloseReason) {
+        if let CloseReason::Refused {
+            by: Closer::Peer,
+            code,
+            ..
+        } = reason
+        {
+            self.refused_by_peer(*code);
+        }
+    }
+
+    fn dial_failed(&self, error: &DialError) {
+        if let DialError::RefusedByPeer { code, .. } = error {
+            self.refused_by_peer(*code);
         }
     }
 
@@ -386,93 +405,4 @@ impl Peers {
 
 fn is_stranger(peer: &stoq::Peer) -> bool {
     matches!(standing(peer), Standing::Stranger(_))
-}
-
-/// Logs this node's certificate and renews it, by time or when asked.
-struct Renewal {
-    shared: Arc<Shared>,
-    endpoint: Endpoint,
-    path: PathBuf,
-    certificate: IssuedCertificate,
-    shown: watch::Sender<Digest>,
-}
-
-impl Renewal {
-    async fn run(
-        mut self,
-        mut asked: mpsc::Receiver<oneshot::Sender<Result<Digest, String>>>,
-        stop: CancellationToken,
-    ) {
-        let mut is_logged = false;
-        let mut rotation = self.rotation();
-        rotation.hurry(unix_ms());
-        loop {
-            let wait = Duration::from_millis(rotation.wait_ms(unix_ms())).min(CLOCK_CHECK);
-            let answer = tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(wait) => None,
-                answer = asked.recv() => match answer {
-                    Some(answer) => Some(answer),
-                    None => return,
-                },
-            };
-            if answer.is_none() && rotation.wait_ms(unix_ms()) > 0 {
-                continue;
-            }
-            if !self.is_member() {
-                // Not yet, or no longer: there is nothing to log.
-                rotation.failed(unix_ms());
-                if let Some(answer) = answer {
-                    let _ = answer.send(Err("this node is not a member of its fabric".to_owned()));
-                }
-                continue;
-            }
-            let result = if answer.is_none() && !is_logged {
-                self.log().await
-            } else {
-                self.renew().await
-            };
-            match &result {
-                Ok(_) => {
-                    is_logged = true;
-                    rotation = self.rotation();
-                }
-                Err(error) => {
-                    tracing::warn!("{error}");
-                    rotation.failed(unix_ms());
-                }
-            }
-            if let Some(answer) = answer {
-                // Who asked may be gone.
-                let _ = answer.send(result);
-            }
-        }
-    }
-
-    const fn rotation(&self) -> Rotation {
-        Rotation::of(self.certificate.not_before_ms, self.certificate.not_after_ms)
-    }
-
-    fn is_member(&self) -> bool {
-        let member = self.shared.state().view.member(&self.shared.node);
-        // State that cannot be read ends the node elsewhere.
-        member.is_ok_and(|member| {
-            member.is_some_and(|member| member.membership == Membership::Member)
-        })
-    }
-
-    async fn log(&self) -> Result<Digest, String> {
-        let logged = credentials::log(&self.shared, &self.certificate).await;
-        logged.map_err(|error| format!("this node's certificate is not logged: {error}"))?;
-        Ok(self.certificate.fingerprint)
-    }
-
-    async fn renew(&mut self) -> Result<Digest, String> {
-        let renewed = credentials::renew(&self.shared, &self.endpoint, self.path.clone()).await;
-        self.certificate = renewed.map_err(|error| error.to_string())?;
-        let fingerprint = self.certificate.fingerprint;
-        self.shown.send_replace(fingerprint);
-        tracing::info!(%fingerprint, "this node has a new certificate");
-        Ok(fingerprint)
-    }
 }

@@ -117,6 +117,14 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Whether a refusal with this code is about the certificate and not about who shows it: another
+    /// certificate of the same identity may be taken.
+    #[must_use]
+    pub const fn is_about_one_certificate(code: u32) -> bool {
+        // Expired, revoked, logged for another, superseded.
+        matches!(code, 3 | 5 | 6 | 9)
+    }
+
     /// The number under which a refusal travels. Never reused.
     #[must_use]
     pub const fn code(&self) -> u16 {

@@ -35,7 +35,9 @@ pub(crate) fn run(global: &Global, command: ContextCommand) -> Outcome {
             contexts.named(&name)?;
             contexts.current = Some(name.clone());
             contexts.store()?;
-            terminal::print(&format!("commands speak to `{name}` unless they are told otherwise"))
+            terminal::print(&format!(
+                "commands speak to `{name}` unless they are told otherwise"
+            ))
         }
         ContextCommand::Rm { name } => {
             let mut contexts = Contexts::load()?;

@@ -7,8 +7,8 @@ use admin::{LogQuery, WorkloadStatus};
 use types::{Millis, Name};
 
 use super::build::build;
-use crate::clock::unix_ms;
 use crate::cli::ProjectArgs;
+use crate::clock::unix_ms;
 use crate::deployment::deploy;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::interrupt::Interrupt;

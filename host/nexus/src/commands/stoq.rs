@@ -20,7 +20,10 @@ fn render(node: NodeId, stoq: &StoqStatus) -> String {
     let mut fields = Fields::default();
     let listening = stoq.listening.as_deref();
     fields.add("Listening", listening.unwrap_or("no: --stoq IP:PORT"));
-    let reached = stoq.addresses.iter().map(|address| format!("{node}@{address}"));
+    let reached = stoq
+        .addresses
+        .iter()
+        .map(|address| format!("{node}@{address}"));
     fields.list("Reached at", reached);
     if let Some(certificate) = stoq.certificate {
         fields.add("Certificate", certificate);

@@ -181,8 +181,9 @@ fn demo_http(wanted: Option<SocketAddr>) -> SocketAddr {
 /// Logs to standard error: lines for people, JSON for collectors.
 fn start_logging() -> Outcome {
     /// Ours in full, everybody else's only if it is bad. The storage engine warns at every ordinary
-    /// start that it begins without a bitmap.
-    const DEFAULT: &str = "warn,commonware_storage=error,nexus=info,hypermesh=info";
+    /// start that it begins without a bitmap, and the resolver calls every ordinary stop an error.
+    const DEFAULT: &str =
+        "warn,commonware_storage=error,commonware_resolver=off,nexus=info,hypermesh=info";
     let wanted = std::env::var("RUST_LOG")
         .ok()
         .filter(|text| !text.is_empty());

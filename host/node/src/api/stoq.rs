@@ -46,9 +46,8 @@ pub(super) async fn rotate(
     };
     let seen = revision.wait_for(|_| known().is_some()).await.is_ok();
     let record = known().filter(|_| seen);
-    let record = record.ok_or_else(|| {
-        Refused::new(ErrorCode::Unavailable, "the node is stopping")
-    })?;
+    let record =
+        record.ok_or_else(|| Refused::new(ErrorCode::Unavailable, "the node is stopping"))?;
     Ok(Json(certificate_status(fingerprint, record, unix_ms())))
 }
 

@@ -40,7 +40,10 @@ impl Book {
     pub(crate) fn open(path: PathBuf) -> Self {
         let content = match fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
-                tracing::warn!("{} is damaged ({error}): peers are forgotten", path.display());
+                tracing::warn!(
+                    "{} is damaged ({error}): peers are forgotten",
+                    path.display()
+                );
                 Content::default()
             }),
             Err(error) => {

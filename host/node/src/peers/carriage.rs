@@ -114,7 +114,10 @@ impl Carriage {
         let peer = stream.session.peer().id;
         if let Err(error) = self.read_messages(peer, stream.recv).await {
             tracing::debug!(peer = %peer.short(), "{error}");
-            if matches!(error, ReadMessagesError::Refused(DeliverError::Blocked | DeliverError::TooLong { .. })) {
+            if matches!(
+                error,
+                ReadMessagesError::Refused(DeliverError::Blocked | DeliverError::TooLong { .. })
+            ) {
                 stream.session.close(&error.to_string());
             }
         }
@@ -163,7 +166,10 @@ enum ReadMessagesError {
 /// Gives each message to its peer's stream until the ledger stops.
 async fn distribute(carriage: Arc<Carriage>, mut outbound: Outbound) {
     while let Some(message) = outbound.next().await {
-        let peers = carriage.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        let peers = carriage
+            .peers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let Some(queues) = peers.get(&message.peer) else {
             continue;
         };
@@ -184,7 +190,10 @@ async fn write(session: Session, mut messages: mpsc::Receiver<Outgoing>) {
     while let Some(message) = messages.recv().await {
         let open = match stream.take() {
             Some(open) => open,
-            None => match session.open(Service::Consensus, OpenOptions::default()).await {
+            None => match session
+                .open(Service::Consensus, OpenOptions::default())
+                .await
+            {
                 Ok((send, _replies)) => send,
                 Err(error) => {
                     tracing::debug!(peer = %peer.short(), "{error}");

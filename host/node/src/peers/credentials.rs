@@ -1,7 +1,6 @@
 //! This node's certificate: made, kept on disk, logged, renewed early. Never knows how it is shown.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 
 use ledger::{CertificateFact, CertificateOperation, Operation};
 use stoq::{CertificateDer, Credentials, PrivateKeyDer};
@@ -76,18 +75,41 @@ pub(crate) fn shown(certificate: &IssuedCertificate) -> Credentials {
 }
 
 /// Makes a certificate, has it logged, keeps it and shows it, in this order: what peers are shown
-/// is always a fact by then, and a crash in between costs one entry on the ledger.
+/// is a fact by then, and a crash in between costs one entry on the ledger.
 pub(crate) async fn renew(
-    shared: &Arc<Shared>,
+    shared: &Shared,
     endpoint: &stoq::Endpoint,
-    path: PathBuf,
+    path: &Path,
 ) -> Result<IssuedCertificate, RenewError> {
-    let issued = IssuedCertificate::issue(shared.signer.key(), &shared.fabric, true, unix_ms());
-    let issued = issued.map_err(CredentialsError::from)?;
+    let issued = issue(shared)?;
     log(shared, &issued).await?;
-    issued.store(&path).map_err(CredentialsError::from)?;
-    endpoint.set_credentials(shown(&issued))?;
+    show(endpoint, path, &issued)?;
     Ok(issued)
+}
+
+/// Makes a certificate, keeps it and shows it. It is not logged.
+pub(crate) fn replace(
+    shared: &Shared,
+    endpoint: &stoq::Endpoint,
+    path: &Path,
+) -> Result<IssuedCertificate, RenewError> {
+    let issued = issue(shared)?;
+    show(endpoint, path, &issued)?;
+    Ok(issued)
+}
+
+fn issue(shared: &Shared) -> Result<IssuedCertificate, CredentialsError> {
+    let issued = IssuedCertificate::issue(shared.signer.key(), &shared.fabric, true, unix_ms());
+    Ok(issued?)
+}
+
+fn show(
+    endpoint: &stoq::Endpoint,
+    path: &Path,
+    certificate: &IssuedCertificate,
+) -> Result<(), RenewError> {
+    certificate.store(path).map_err(CredentialsError::from)?;
+    Ok(endpoint.set_credentials(shown(certificate))?)
 }
 
 /// Has a certificate logged, unless it is.
@@ -99,6 +121,9 @@ pub(crate) async fn log(shared: &Shared, certificate: &IssuedCertificate) -> Res
         return Ok(());
     }
     let issue = CertificateOperation::Issue { certificate: fact };
-    shared.signer.submit(shared, Operation::Certificate(issue)).await?;
+    shared
+        .signer
+        .submit(shared, Operation::Certificate(issue))
+        .await?;
     Ok(())
 }

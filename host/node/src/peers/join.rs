@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use admin::{Client, ClientError};
 use ledger::{
-    Admission, CertificateFact, DecodeGenesisError, Genesis, Membership, MembershipOperation, Operation, join_bytes,
+    Admission, CertificateFact, DecodeGenesisError, Genesis, Membership, MembershipOperation,
+    Operation, join_bytes,
 };
 use stoq::{DialError, Target};
 use trust::{Standing, Ticket};
@@ -66,7 +67,10 @@ pub enum BootstrapError {
 /// id; who answered is checked later, against the ledger.
 pub(crate) async fn bootstrap(opened: &Opened, ticket: &Ticket) -> Result<Genesis, BootstrapError> {
     let now_s = unix_ms() / 1_000;
-    if let Some(seconds) = now_s.checked_sub(u64::from(ticket.expires_at_s)).filter(|s| *s > 0) {
+    if let Some(seconds) = now_s
+        .checked_sub(u64::from(ticket.expires_at_s))
+        .filter(|s| *s > 0)
+    {
         return Err(BootstrapError::Expired { seconds });
     }
     if ticket.addresses.is_empty() {
@@ -81,7 +85,9 @@ pub(crate) async fn bootstrap(opened: &Opened, ticket: &Ticket) -> Result<Genesi
         fabric: ticket.fabric,
         source,
     })?;
-    let bytes = Client::over(Arc::new(SessionDial(session))).genesis().await?;
+    let bytes = Client::over(Arc::new(SessionDial(session)))
+        .genesis()
+        .await?;
     let genesis = Genesis::decode(&bytes)?;
     let (expected, found) = (ticket.fabric, genesis.fabric_id());
     if expected != found {
@@ -142,7 +148,10 @@ pub(crate) async fn join(
         },
         certificate,
     };
-    let signed = shared.signer.submit(shared, Operation::Membership(operation)).await;
+    let signed = shared
+        .signer
+        .submit(shared, Operation::Membership(operation))
+        .await;
     let signed = signed.map_err(|error| match error {
         SignError::Refused(refusal) => JoinError::Refused(refusal.to_string()),
         SignError::Submit(error) => JoinError::Refused(error.to_string()),
@@ -157,9 +166,7 @@ pub(crate) async fn join(
 fn is_member(shared: &Shared) -> bool {
     let member = shared.state().view.member(&shared.node);
     // State that cannot be read ends the node elsewhere.
-    member.is_ok_and(|member| {
-        member.is_some_and(|member| member.membership == Membership::Member)
-    })
+    member.is_ok_and(|member| member.is_some_and(|member| member.membership == Membership::Member))
 }
 
 /// Waits until the ledger is read as far as a peer has proved it to go.
@@ -177,13 +184,15 @@ async fn catch_up(shared: &Shared) -> Result<(), JoinError> {
             let _ = tokio::time::timeout(Duration::from_millis(20), revision.changed()).await;
         }
     };
-    tokio::time::timeout(CATCH_UP_TIME, read).await.map_err(|_| {
-        let status = shared.ledger.status();
-        JoinError::CatchUp {
-            height: status.height,
-            peers: status.peers,
-        }
-    })
+    tokio::time::timeout(CATCH_UP_TIME, read)
+        .await
+        .map_err(|_| {
+            let status = shared.ledger.status();
+            JoinError::CatchUp {
+                height: status.height,
+                peers: status.peers,
+            }
+        })
 }
 
 /// Checks the one that answered against the ledger, which was verified from the fabric id alone.

@@ -54,7 +54,12 @@ impl fmt::Debug for Remote {
 
 impl Dial for Remote {
     fn place(&self) -> String {
-        let addresses: Vec<_> = self.node.addresses.iter().map(ToString::to_string).collect();
+        let addresses: Vec<_> = self
+            .node
+            .addresses
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         format!("{}@{}", self.node.node.short(), addresses.join(","))
     }
 
@@ -107,15 +112,23 @@ impl PeerAuthority for Pinned {
         let leaf = chain.first().map_or(&[][..], |leaf| leaf.as_ref());
         let read = PresentedCertificate::read(leaf).map_err(|error| refused(error.to_string()))?;
         if read.fabric != self.fabric {
-            return Err(refused(format!("it is a node of fabric {}", read.fabric.short())));
+            return Err(refused(format!(
+                "it is a node of fabric {}",
+                read.fabric.short()
+            )));
         }
         if read.subject != Subject::Node(self.node) {
             let found = read.subject.key().short();
-            return Err(refused(format!("{found} answers, not {}", self.node.short())));
+            return Err(refused(format!(
+                "{found} answers, not {}",
+                self.node.short()
+            )));
         }
         let now_ms = unix_ms();
         if !(read.not_before_ms..=read.not_after_ms).contains(&now_ms) {
-            return Err(refused("its certificate is not good now: check the clocks".to_owned()));
+            return Err(refused(
+                "its certificate is not good now: check the clocks".to_owned(),
+            ));
         }
         Ok(Peer::node(self.node, ServiceSet::NONE, "member"))
     }
