@@ -3,6 +3,7 @@
 mod crash;
 mod finality;
 mod follow;
+mod liars;
 mod memory;
 mod refusal;
 mod restart;
