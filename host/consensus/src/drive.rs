@@ -13,6 +13,7 @@ use commonware_consensus::types::Height;
 use commonware_runtime::{Clock, Runner as _, tokio as engine_runtime};
 use futures::FutureExt as _;
 use futures::future::select_all;
+use tokio::sync::mpsc;
 use types::NodeId;
 
 use crate::application::LedgerApplication;
@@ -28,6 +29,7 @@ use crate::links::Channel;
 use crate::network::{Network, PeerSet};
 use crate::observer::Observer;
 use crate::pacing::Unsettled;
+use crate::query::{Query, answer};
 use crate::relay::Relay;
 use crate::start::Job;
 use crate::state::{Databases, Snapshot, read_all, read_head};
@@ -124,6 +126,7 @@ impl Job {
             feed,
             stopped,
             tell,
+            queries,
             ..
         } = self;
         let me = public_key_bytes(me);
@@ -145,7 +148,7 @@ impl Job {
         }
         let names: Vec<_> = actors.iter().map(|(name, _)| *name).collect();
         let ended = select_all(actors.into_iter().map(|(_, handle)| handle));
-        let exchange = exchange.run(&context, &base, &peers);
+        let exchange = exchange.run(&context, &base, &peers, queries);
         let serve = async {
             if shared.role == Role::Validator {
                 let resumed = resume_votes(&context, shared, &observer, me, pace).await;
@@ -226,6 +229,7 @@ impl Exchange {
         context: &impl EngineRuntime,
         base: &Foundation<impl EngineRuntime>,
         peers: &PeerSet,
+        queries: &mut mpsc::Receiver<Query>,
     ) {
         let tips = Tips {
             shared: self.relay.shared.clone(),
@@ -240,6 +244,7 @@ impl Exchange {
             tips.hear(context.child("tips")),
             self.relay.take(),
             self.relay.send(),
+            answer(base, queries),
         );
     }
 }

@@ -52,6 +52,8 @@ mod network;
 mod observer;
 mod pacing;
 mod pool;
+mod proof;
+mod query;
 mod queue;
 mod relay;
 mod settled;
@@ -61,7 +63,7 @@ mod tips;
 
 pub use blame::{Blame, PEER_BLOCKED_FOR};
 pub use config::{Config, SecretKey};
-pub use error::{Closed, ShutdownError, StartError, SubmitError};
+pub use error::{Closed, QueryError, ShutdownError, StartError, SubmitError};
 pub use feed::FINALIZED_BLOCKS_QUEUE_MAX;
 pub use handle::{Finality, FinalizedBlock, HeardTip, Ledger, Role, Status};
 pub use links::{
@@ -71,6 +73,10 @@ pub use links::{
 pub use pool::{
     POOL_BYTES_MAX, POOL_PEER_BYTES_MAX, POOL_PEER_TRANSACTIONS_MAX, POOL_TRANSACTIONS_MAX,
     POOL_WAITERS_MAX, PoolDepth,
+};
+pub use proof::{
+    BlockHeader, FinalizedProof, StateProof, VerifyFinalizedError, VerifyProofError,
+    genesis_digest, read_block, verify_finalized, verify_proof,
 };
 pub use start::start;
 pub use state::Snapshot;

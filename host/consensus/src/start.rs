@@ -17,6 +17,8 @@ use crate::feed::Feed;
 use crate::handle::{FinalizedBlock, Ledger, Role, Rounds, Shared, Tip};
 use crate::links::{Links, links};
 use crate::pool::Pool;
+use crate::proof::verifier;
+use crate::query::{QUERIES_MAX, Query};
 use crate::state::Snapshot;
 use crate::tips::Heard;
 
@@ -60,6 +62,7 @@ pub async fn start(
         closed: watch::Sender::new(None),
     });
     let (feed, stream) = Feed::new(shared.clone());
+    let (queries, asked) = mpsc::channel(QUERIES_MAX);
     let (stop, stopped) = oneshot::channel();
     let (tell, told) = oneshot::channel();
     let path = config.data_dir.clone();
@@ -71,6 +74,7 @@ pub async fn start(
         _links: links,
         shared: shared.clone(),
         feed,
+        queries: asked,
         stopped,
         tell: Some(tell),
     };
@@ -82,7 +86,7 @@ pub async fn start(
             path: path.clone(),
             source,
         })?;
-    let ledger = Ledger::new(shared, stop, thread);
+    let ledger = Ledger::new(shared, queries, stop, thread);
     match told.await {
         Ok(Ok(snapshot)) => Ok((ledger, snapshot, stream)),
         Ok(Err(error)) => {
@@ -109,15 +113,19 @@ fn member(config: &Config) -> Result<Member, StartError> {
             validators: validators.len(),
         });
     };
-    let decode = |key| engine_key(&key).ok_or(StartError::ValidatorKey { key });
-    let leader = decode(leader)?;
+    let key = leader;
+    let leader = engine_key(&key).ok_or(StartError::ValidatorKey { key })?;
     let signer = config.secret_key.signer();
     let me = signer.public_key();
     let keys = Set::from_iter_dedup([leader.clone()]);
     let namespace = vote_namespace(&config.genesis.fabric_id());
-    let (role, scheme) = match Scheme::signer(&namespace, keys.clone(), signer) {
+    let (role, scheme) = match Scheme::signer(&namespace, keys, signer) {
         Some(scheme) => (Role::Validator, scheme),
-        None => (Role::Follower, Scheme::verifier(&namespace, keys)),
+        None => {
+            let scheme = verifier(&config.genesis);
+            let scheme = scheme.map_err(|key| StartError::ValidatorKey { key })?;
+            (Role::Follower, scheme)
+        }
     };
     if role == Role::Follower && config.links.is_none() {
         return Err(StartError::NotAValidator {
@@ -157,6 +165,7 @@ pub(crate) struct Job {
     pub(crate) _links: Links,
     pub(crate) shared: Arc<Shared>,
     pub(crate) feed: Feed,
+    pub(crate) queries: mpsc::Receiver<Query>,
     pub(crate) stopped: oneshot::Receiver<()>,
     /// Taken when the start is over.
     pub(crate) tell: Option<oneshot::Sender<Result<Snapshot, StartError>>>,

@@ -5,6 +5,7 @@ mod finality;
 mod follow;
 mod liars;
 mod memory;
+mod proofs;
 mod refusal;
 mod restart;
 mod support;
