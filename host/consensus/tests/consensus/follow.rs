@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use hypermesh_consensus::{Role, Status};
-use ledger::TransactionOutcome;
+use futures::future::join_all;
+use hypermesh_consensus::{Finality, Role, Status};
+use ledger::{Refusal, TransactionOutcome};
 
 use crate::memory::{Member, Memory};
 use crate::support::{Principal, deployment_key};
@@ -102,6 +103,34 @@ async fn a_transaction_handed_to_a_follower_becomes_final() {
     let mut validator = validator;
     validator.node.follow_to(height).await;
     stop_alike(vec![validator, follower]).await;
+}
+
+/// More than the validator takes of one peer at once, all of one signer: none is refused by its
+/// nonce.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_transactions_of_one_signer_keep_their_order_through_a_follower() {
+    let memory = Memory::new();
+    memory.connect(A, B);
+    let mut validator = Member::start(&memory, A).await;
+    let mut follower = Member::start(&memory, B).await;
+    let operator = Principal::operator(0, 0);
+    let count = hypermesh_consensus::POOL_PEER_TRANSACTIONS_MAX + 100;
+    let signed = (0..count).map(|index| operator.deploy(&format!("shop-{index}")));
+    // Few blocks: neither stream is full before the end.
+    let ends = join_all(signed.map(|transaction| follower.node.submit(transaction))).await;
+    let spent: Vec<_> = ends.iter().filter(|end| is_refused_by_nonce(end)).collect();
+    assert!(spent.is_empty(), "{spent:?}");
+    let height = ends.iter().map(|end| end.height).max().unwrap();
+    validator.node.follow_to(height).await;
+    follower.node.follow_to(height).await;
+    stop_alike(vec![validator, follower]).await;
+}
+
+fn is_refused_by_nonce(end: &Finality) -> bool {
+    matches!(
+        end.outcome,
+        TransactionOutcome::Refused(Refusal::Nonce { .. })
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]
