@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use commonware_consensus::marshal::Identifier;
 use commonware_consensus::types::Height;
-use commonware_runtime::{Clock, Runner as _, tokio as engine_runtime};
+use commonware_runtime::{Clock, Handle, Runner as _, tokio as engine_runtime};
 use futures::FutureExt as _;
 use futures::future::{Either, select, select_all};
 use types::NodeId;
@@ -140,8 +140,6 @@ impl Job {
             let voter = agree(&context, parts, &base, agreement, blocker);
             actors.push(("agreement", voter));
         }
-        let names: Vec<_> = actors.iter().map(|(name, _)| *name).collect();
-        let ended = select_all(actors.into_iter().map(|(_, handle)| handle));
         let exchange = exchange.run(&context, &base, &peers, queries);
         let serve = async {
             let resumed = shared.role == Role::Follower
@@ -162,12 +160,7 @@ impl Job {
         let serve = AssertUnwindSafe(select(serve, exchange)).catch_unwind();
         tokio::select! {
             _ = stopped => End::Closed(Closed::Stopped),
-            (result, index, _) = ended => {
-                let actor = names.get(index).copied().unwrap_or("engine");
-                context.sleep(CAUSE_GRACE).await;
-                let end = result.err().map_or_else(|| "it ended".to_owned(), |e| e.to_string());
-                End::failed(format!("the {actor} actor is gone: {end}"))
-            }
+            end = first_end(&context, actors) => end,
             served = serve => match served {
                 Ok(Either::Left((end, _))) => end,
                 Ok(Either::Right(((), _))) => End::Closed(Closed::Stopped),
@@ -205,6 +198,18 @@ impl Job {
             pace,
         }
     }
+}
+
+/// Waits until one of the actors is gone, and says which and why.
+async fn first_end(clock: &impl Clock, actors: Vec<(&'static str, Handle<()>)>) -> End {
+    let names: Vec<_> = actors.iter().map(|(name, _)| *name).collect();
+    let (result, index, _) = select_all(actors.into_iter().map(|(_, handle)| handle)).await;
+    let actor = names.get(index).copied().unwrap_or("engine");
+    clock.sleep(CAUSE_GRACE).await;
+    let end = result
+        .err()
+        .map_or_else(|| "it ended".to_owned(), |error| error.to_string());
+    End::failed(format!("the {actor} actor is gone: {end}"))
 }
 
 /// Reminds the engine of its votes of before until a round is under way, and says whether one is.

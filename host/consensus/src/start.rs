@@ -7,6 +7,7 @@ use std::sync::Arc;
 use commonware_consensus::simplex::scheme::ed25519::Scheme;
 use commonware_cryptography::{Signer as _, ed25519};
 use commonware_utils::ordered::Set;
+use ledger::Genesis;
 use tokio::sync::{mpsc, oneshot, watch};
 use types::FabricId;
 
@@ -44,23 +45,7 @@ pub async fn start(
     } = member(&config)?;
     // A validator that is alone has nobody to carry messages to.
     let links = config.links.take().unwrap_or_else(|| links().0);
-    let voters = match role {
-        Role::Validator => config.genesis.validators().iter().copied().collect(),
-        Role::Follower => BTreeSet::new(),
-    };
-    // Links are used once: they were made for this start.
-    let _ = links.wires.voters.set(voters);
-    let shared = Arc::new(Shared {
-        fabric: config.genesis.fabric_id(),
-        role,
-        validators: config.genesis.validators().len(),
-        wires: links.wires.clone(),
-        heard: watch::Sender::new(Heard::default()),
-        pool: Pool::default(),
-        tip: watch::Sender::new(Tip::default()),
-        rounds: watch::Sender::new(Rounds::default()),
-        closed: watch::Sender::new(None),
-    });
+    let shared = shared(&config.genesis, role, &links);
     let (feed, stream) = Feed::new(shared.clone());
     let (queries, asked) = mpsc::channel(QUERIES_MAX);
     let (stop, stopped) = oneshot::channel();
@@ -103,6 +88,27 @@ pub async fn start(
             Err(StartError::Engine { path, reason })
         }
     }
+}
+
+/// What the engine's thread and the handles will have in common.
+fn shared(genesis: &Genesis, role: Role, links: &Links) -> Arc<Shared> {
+    let voters = match role {
+        Role::Validator => genesis.validators().iter().copied().collect(),
+        Role::Follower => BTreeSet::new(),
+    };
+    // Links are used once: they were made for this start.
+    let _ = links.wires.voters.set(voters);
+    Arc::new(Shared {
+        fabric: genesis.fabric_id(),
+        role,
+        validators: genesis.validators().len(),
+        wires: links.wires.clone(),
+        heard: watch::Sender::new(Heard::default()),
+        pool: Pool::default(),
+        tip: watch::Sender::new(Tip::default()),
+        rounds: watch::Sender::new(Rounds::default()),
+        closed: watch::Sender::new(None),
+    })
 }
 
 /// What this node is in the fabric of its genesis.
