@@ -223,7 +223,7 @@ impl Tips {
                     }
                     None => pending().await,
                 },
-                () = left => self.forget_those_who_left(),
+                () = left => self.forget_those_who_left(&mut wanted),
                 () = look => {}
             }
             self.compare(&mut wanted).await;
@@ -231,8 +231,11 @@ impl Tips {
         }
     }
 
-    fn forget_those_who_left(&self) {
+    fn forget_those_who_left(&self, wanted: &mut Wanted) {
         let present = self.wires.peers();
+        wanted
+            .open
+            .retain(|(claim, _)| present.contains(&claim.peer));
         self.shared
             .heard
             .send_modify(|heard| heard.tips.retain(|peer, _| present.contains(peer)));
