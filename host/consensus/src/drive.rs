@@ -4,15 +4,15 @@
 use std::any::Any;
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use commonware_consensus::marshal::Identifier;
-use commonware_consensus::simplex::scheme::ed25519::Scheme;
 use commonware_consensus::types::Height;
-use commonware_runtime::{Clock, Runner as _, tokio as engine_runtime};
+use commonware_runtime::{Clock, Handle, Runner as _, tokio as engine_runtime};
 use futures::FutureExt as _;
-use futures::future::select_all;
+use futures::future::{Either, select, select_all};
 use types::NodeId;
 
 use crate::application::LedgerApplication;
@@ -21,17 +21,16 @@ use crate::config::public_key_bytes;
 use crate::data_dir::DataDir;
 use crate::engine::{EngineRuntime, Foundation, Pace, Parts, agree, lay_foundation};
 use crate::error::{Closed, StartError};
+use crate::exchange::Exchange;
 use crate::execution::Executions;
 use crate::feed::Feed;
 use crate::handle::{Role, Shared, Tip};
 use crate::links::Channel;
-use crate::network::{Network, PeerSet};
+use crate::network::Network;
 use crate::observer::Observer;
 use crate::pacing::Unsettled;
-use crate::relay::Relay;
 use crate::start::Job;
 use crate::state::{Databases, Snapshot, read_all, read_head};
-use crate::tips::Tips;
 
 /// Pause before each reminder of votes.
 const REMINDER_PAUSE: Duration = Duration::from_millis(10);
@@ -54,6 +53,12 @@ enum End {
     Stuck,
     /// The stuck round has ended.
     Unblocked,
+}
+
+impl End {
+    const fn failed(reason: String) -> Self {
+        Self::Closed(Closed::Failed { reason })
+    }
 }
 
 impl Job {
@@ -93,9 +98,7 @@ impl Job {
         let run = || runner.start(|context| self.drive(context, dir, pace, patient));
         match catch_unwind(AssertUnwindSafe(run)) {
             Ok(end) => end,
-            Err(panic) => End::Closed(Closed::Failed {
-                reason: panic_text(panic.as_ref()),
-            }),
+            Err(panic) => End::failed(panic_text(panic.as_ref())),
         }
     }
 
@@ -109,14 +112,7 @@ impl Job {
         let parts = self.parts(pace);
         let observer = parts.observer.clone();
         let validators: BTreeSet<_> = self.config.genesis.validators().iter().copied().collect();
-        let exchange = Exchange {
-            scheme: self.scheme.clone(),
-            relay: Relay {
-                shared: self.shared.clone(),
-                wires: self.shared.wires.clone(),
-                validators: validators.clone(),
-            },
-        };
+        let exchange = Exchange::new(&self.shared, &self.scheme, &validators);
         let Self {
             config,
             me,
@@ -124,6 +120,7 @@ impl Job {
             feed,
             stopped,
             tell,
+            queries,
             ..
         } = self;
         let me = public_key_bytes(me);
@@ -143,40 +140,30 @@ impl Job {
             let voter = agree(&context, parts, &base, agreement, blocker);
             actors.push(("agreement", voter));
         }
-        let names: Vec<_> = actors.iter().map(|(name, _)| *name).collect();
-        let ended = select_all(actors.into_iter().map(|(_, handle)| handle));
-        let exchange = exchange.run(&context, &base, &peers);
+        let exchange = exchange.run(&context, &base, &peers, queries);
         let serve = async {
-            if shared.role == Role::Validator {
-                let resumed = resume_votes(&context, shared, &observer, me, pace).await;
-                if pace == Pace::Unblocking {
-                    return if resumed { End::Unblocked } else { End::Stuck };
-                }
-                if !resumed && !patient {
-                    return End::Stuck;
-                }
+            let resumed = shared.role == Role::Follower
+                || resume_votes(&context, shared, &observer, me, pace).await;
+            if pace == Pace::Unblocking {
+                return if resumed { End::Unblocked } else { End::Stuck };
+            }
+            if !resumed && !patient {
+                return End::Stuck;
             }
             let snapshot = snapshot(&base, feed, shared, config.genesis.time_ms()).await;
             // A caller that went away has dropped the handle too, which stops the engine.
             let _ = tell.take().map(|tell| tell.send(Ok(snapshot)));
-            if shared.role == Role::Follower {
-                return std::future::pending().await;
-            }
-            let reason = remember_votes(shared, dir).await.to_string();
-            End::Closed(Closed::Failed { reason })
+            End::failed(remember_votes(shared, dir).await.to_string())
         };
-        let serve = AssertUnwindSafe(serve).catch_unwind();
+        // Neither of the two ends well by itself.
+        let (serve, exchange) = (pin!(serve), pin!(exchange));
+        let serve = AssertUnwindSafe(select(serve, exchange)).catch_unwind();
         tokio::select! {
             _ = stopped => End::Closed(Closed::Stopped),
-            () = exchange => End::Closed(Closed::Stopped),
-            (result, index, _) = ended => {
-                let actor = names.get(index).copied().unwrap_or("engine");
-                context.sleep(CAUSE_GRACE).await;
-                let end = result.err().map_or_else(|| "it ended".to_owned(), |e| e.to_string());
-                End::Closed(Closed::Failed { reason: format!("the {actor} actor is gone: {end}") })
-            }
+            end = first_end(&context, actors) => end,
             served = serve => match served {
-                Ok(end) => end,
+                Ok(Either::Left((end, _))) => end,
+                Ok(Either::Right(((), _))) => End::Closed(Closed::Stopped),
                 Err(panic) => {
                     context.sleep(CAUSE_GRACE).await;
                     resume_unwind(panic)
@@ -213,35 +200,16 @@ impl Job {
     }
 }
 
-/// What goes on between this node and its peers beside the engine's own channels.
-struct Exchange {
-    scheme: Scheme,
-    relay: Relay,
-}
-
-impl Exchange {
-    /// Runs for ever.
-    async fn run(
-        self,
-        context: &impl EngineRuntime,
-        base: &Foundation<impl EngineRuntime>,
-        peers: &PeerSet,
-    ) {
-        let tips = Tips {
-            shared: self.relay.shared.clone(),
-            wires: self.relay.wires.clone(),
-            scheme: self.scheme,
-            marshal: base.marshal.clone(),
-        };
-        futures::join!(
-            peers.follow(),
-            self.relay.wires.blocklist.expire(),
-            tips.announce(),
-            tips.hear(context.child("tips")),
-            self.relay.take(),
-            self.relay.send(),
-        );
-    }
+/// Waits until one of the actors is gone, and says which and why.
+async fn first_end(clock: &impl Clock, actors: Vec<(&'static str, Handle<()>)>) -> End {
+    let names: Vec<_> = actors.iter().map(|(name, _)| *name).collect();
+    let (result, index, _) = select_all(actors.into_iter().map(|(_, handle)| handle)).await;
+    let actor = names.get(index).copied().unwrap_or("engine");
+    clock.sleep(CAUSE_GRACE).await;
+    let end = result
+        .err()
+        .map_or_else(|| "it ended".to_owned(), |error| error.to_string());
+    End::failed(format!("the {actor} actor is gone: {end}"))
 }
 
 /// Reminds the engine of its votes of before until a round is under way, and says whether one is.
@@ -274,8 +242,12 @@ async fn resume_votes(
     false
 }
 
-/// Notes beside the engine that this validator has votes; ends only with an error.
+/// Notes beside the engine that this validator has votes; ends only with an error. A follower
+/// has none.
 async fn remember_votes(shared: &Shared, dir: &DataDir) -> StartError {
+    if shared.role == Role::Follower {
+        return std::future::pending().await;
+    }
     let mut tip = shared.tip.subscribe();
     // The sender is in `shared`.
     let _ = tip.wait_for(|tip| tip.height > 0).await;

@@ -204,6 +204,23 @@ pub enum SubmitError {
     },
 }
 
+/// Why a question about the ledger has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QueryError {
+    /// The ledger closed first.
+    #[error("the ledger cannot be asked: {reason}")]
+    Stopped {
+        /// Why.
+        reason: Closed,
+    },
+    /// What is on disk cannot be read.
+    #[error("the ledger's files cannot be read: {reason}")]
+    Storage {
+        /// What the store said.
+        reason: String,
+    },
+}
+
 /// Why stopping did not end well.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ShutdownError {

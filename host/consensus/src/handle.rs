@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use ledger::{SignedTransaction, StateKey, TransactionOutcome};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use types::FabricId;
 
-use crate::error::{Closed, ShutdownError, SubmitError};
+use crate::error::{Closed, QueryError, ShutdownError, SubmitError};
 use crate::links::Wires;
 use crate::pool::{Pool, PoolDepth};
+use crate::proof::{FinalizedProof, StateProof};
+use crate::query::Query;
 use crate::tips::Heard;
 
 /// A running ledger. Clones share it; when the last one is dropped it stops by itself.
@@ -22,6 +24,7 @@ pub struct Ledger {
 
 struct Inner {
     shared: Arc<Shared>,
+    queries: mpsc::Sender<Query>,
     /// Dropping this stops the engine.
     stop: Mutex<Option<oneshot::Sender<()>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -149,6 +152,7 @@ pub struct Status {
 impl Ledger {
     pub(crate) fn new(
         shared: Arc<Shared>,
+        queries: mpsc::Sender<Query>,
         stop: oneshot::Sender<()>,
         thread: JoinHandle<()>,
     ) -> Self {
@@ -156,6 +160,7 @@ impl Ledger {
         Self {
             inner: Arc::new(Inner {
                 shared,
+                queries,
                 stop,
                 thread,
             }),
@@ -192,6 +197,41 @@ impl Ledger {
                 reason: self.closed().await,
             }),
         }
+    }
+
+    /// The final block at `height` as it is stored, with its certificate; `None` where this node
+    /// has none, or has pruned it. [`crate::verify_finalized`] checks it.
+    ///
+    /// # Errors
+    /// [`QueryError`]
+    pub async fn finalized(&self, height: u64) -> Result<Option<FinalizedProof>, QueryError> {
+        let (told, answer) = oneshot::channel();
+        self.ask(Query::Finalized(height, told), answer).await
+    }
+
+    /// Proof of what `key` holds, or that it holds nothing, in the state of a recent final block;
+    /// `None` before the first one. [`crate::verify_proof`] checks it.
+    ///
+    /// # Errors
+    /// [`QueryError`]
+    pub async fn prove(&self, key: StateKey) -> Result<Option<StateProof>, QueryError> {
+        let (told, answer) = oneshot::channel();
+        self.ask(Query::Prove(key, told), answer).await
+    }
+
+    async fn ask<T>(
+        &self,
+        query: Query,
+        answer: oneshot::Receiver<Result<T, QueryError>>,
+    ) -> Result<T, QueryError> {
+        if self.inner.queries.send(query).await.is_ok()
+            && let Ok(answer) = answer.await
+        {
+            return answer;
+        }
+        Err(QueryError::Stopped {
+            reason: self.closed().await,
+        })
     }
 
     /// The ledger at a glance.

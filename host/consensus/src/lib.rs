@@ -1,9 +1,43 @@
-//! The ledger of one validator: agreement, durable blocks, authenticated state. Knows the pure
-//! rules of `ledger` and nothing of workloads, HTTP or the terminal.
+//! The ledger on one node: agreement, durable blocks, authenticated state. Knows the pure rules of
+//! `ledger` and nothing of workloads, HTTP, the terminal or any transport.
 //!
 //! [`start`] runs the engine (commonware simplex, marshal, stateful over qmdb) on its own thread
 //! and runtime. The node talks to it through [`Ledger`], reads final blocks from the stream and
 //! never sees an engine type.
+//!
+//! # Roles
+//! A node that the genesis names as a validator votes. Any other follows: the same delivery and
+//! state without agreement. It takes final blocks from its peers, checks each certificate against
+//! the validators of the genesis, executes, compares the state root (a final block with another
+//! root stops the ledger), and serves what it has to others, so a newcomer may know followers only.
+//!
+//! # Links
+//! [`links`] makes the seam to other nodes: [`Links`] for [`Config`], and a [`Carrier`] for whoever
+//! moves messages between nodes. Per [`Channel`]:
+//!
+//! | channel | carries | bounds |
+//! |---|---|---|
+//! | votes, certificates, resolver | agreement, between validators only | 8 MiB waiting |
+//! | backfill | questions after final blocks, answers | 64 MiB waiting, 32 questions at once |
+//! | broadcast | candidate blocks of validators | 64 MiB waiting, 16 kept of each validator |
+//! | tip | a peer's last final block: height and certificate | 8 MiB waiting, one kept per peer |
+//! | transactions | one signed transaction each | 16 MiB waiting, 512 in the pool per peer |
+//!
+//! One peer has at most a quarter of a queue. What does not fit is dropped: questions are asked
+//! again after a second, tips are repeated, transactions are sent again with growing pauses until
+//! they are final or expired. Each transaction is passed on once per sending, to the connected
+//! validators or, where there are none, to all peers but the one that it came from.
+//!
+//! A peer that sends what no honest node sends is blocked for [`PEER_BLOCKED_FOR`], and
+//! [`Carrier::blocked`] says why. A tip carries a certificate, so that a lie about it costs one
+//! check of signatures. Silence, loss and floods block nobody.
+//!
+//! Peers keep the last 65,536 blocks. A node that needs older ones cannot catch up from them and
+//! says so in [`Status::lagging`].
+//!
+//! # Proofs
+//! [`Ledger::finalized`] and [`Ledger::prove`] give bytes that [`verify_finalized`] and
+//! [`verify_proof`] check with nothing but the genesis.
 //!
 //! # What is durable when
 //! - Before a vote leaves: the vote, in the journal of votes.
@@ -17,8 +51,8 @@
 //! | path | holds |
 //! |---|---|
 //! | `lock` | nothing; locked while a process uses the directory |
-//! | `identity` | format, fabric, validator, whether it has voted |
-//! | `engine/votes-epoch-0` | the vote journal: never delete it and keep the key |
+//! | `identity` | format, fabric, role and key, whether it has voted |
+//! | `engine/votes-epoch-0` | a validator's vote journal: never delete it and keep the key |
 //! | `engine/blocks-*`, `engine/certificates-*` | final blocks, pruned beyond 65,536 |
 //! | `engine/delivery-*` | candidate blocks, how far blocks are applied |
 //! | `engine/state-*` | the operation log, its Merkle nodes, what was pruned |
@@ -31,10 +65,10 @@
 //! finishes building before it applies what is final.
 //!
 //! # What more validators will add
-//! An implementation of the network traits over STOQ in place of `network`, with a source of state
-//! for joiners (the engine's own serves only operations of one size); an engine per epoch, each
-//! with its own partition of votes; gossip that wakes the leader; timeouts that do not grow with
-//! the heartbeat. Blocks, state, pool and this interface stay.
+//! Votes over the links that are here; an engine per epoch, each with its own partition of votes;
+//! transactions between validators, so that whoever leads is woken; timeouts that do not grow with
+//! the heartbeat; a source of state for nodes that join long after the first block (the engine's
+//! own serves only operations of one size). Blocks, state, pool, links and this interface stay.
 
 mod application;
 mod blame;
@@ -44,6 +78,7 @@ mod data_dir;
 mod drive;
 mod engine;
 mod error;
+mod exchange;
 mod execution;
 mod feed;
 mod handle;
@@ -52,6 +87,8 @@ mod network;
 mod observer;
 mod pacing;
 mod pool;
+mod proof;
+mod query;
 mod queue;
 mod relay;
 mod settled;
@@ -61,7 +98,7 @@ mod tips;
 
 pub use blame::{Blame, PEER_BLOCKED_FOR};
 pub use config::{Config, SecretKey};
-pub use error::{Closed, ShutdownError, StartError, SubmitError};
+pub use error::{Closed, QueryError, ShutdownError, StartError, SubmitError};
 pub use feed::FINALIZED_BLOCKS_QUEUE_MAX;
 pub use handle::{Finality, FinalizedBlock, HeardTip, Ledger, Role, Status};
 pub use links::{
@@ -71,6 +108,10 @@ pub use links::{
 pub use pool::{
     POOL_BYTES_MAX, POOL_PEER_BYTES_MAX, POOL_PEER_TRANSACTIONS_MAX, POOL_TRANSACTIONS_MAX,
     POOL_WAITERS_MAX, PoolDepth,
+};
+pub use proof::{
+    BlockHeader, FinalizedProof, StateProof, VerifyFinalizedError, VerifyProofError,
+    genesis_digest, read_block, verify_finalized, verify_proof,
 };
 pub use start::start;
 pub use state::Snapshot;

@@ -345,6 +345,11 @@ impl Wires {
             .push(peer, length, (channel, bytes, priority), priority)
     }
 
+    /// Whether `peer` is connected and not blocked.
+    pub(crate) fn reaches(&self, peer: &NodeId) -> bool {
+        self.members.borrow().contains(peer) && !self.blocklist.holds(peer)
+    }
+
     /// The connected members that are not blocked.
     pub(crate) fn peers(&self) -> BTreeSet<NodeId> {
         let members = self.members.borrow().clone();
@@ -357,7 +362,20 @@ impl Wires {
 
 #[cfg(test)]
 mod tests {
+    use commonware_consensus::marshal::{max_payload_size, standard::Standard};
+    use commonware_consensus::simplex::scheme::ed25519::Scheme;
+
     use super::*;
+
+    /// What the engine may send must pass, or a fabric with a full block stands still.
+    #[test]
+    fn the_longest_message_of_the_engine_fits() {
+        let engine = max_payload_size::<Standard<crate::block::Block>, Scheme>(100, &());
+        for channel in [Channel::Backfill, Channel::Broadcast] {
+            assert!(engine <= channel.message_bytes_max(), "{engine}");
+            assert!(channel.message_bytes_max() <= channel.queue_bytes_max() / PEER_PART);
+        }
+    }
 
     fn node(byte: u8) -> NodeId {
         NodeId::from_bytes([byte; 32])

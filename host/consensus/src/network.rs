@@ -93,15 +93,15 @@ impl LimitedSender for LinkSender {
     type Checked<'a> = ToPeers<'a>;
 
     fn check(&mut self, recipients: Recipients<PublicKey>) -> Result<ToPeers<'_>, SystemTime> {
-        let mut peers = self.wires.peers();
-        match recipients {
-            Recipients::All => {}
-            Recipients::Some(some) => {
-                let some: BTreeSet<_> = some.iter().map(public_key_bytes).collect();
-                peers.retain(|peer| some.contains(peer));
-            }
-            Recipients::One(one) => peers.retain(|peer| *peer == public_key_bytes(&one)),
-        }
+        let connected = |peers: Vec<PublicKey>| {
+            let peers = peers.iter().map(public_key_bytes);
+            peers.filter(|peer| self.wires.reaches(peer)).collect()
+        };
+        let peers = match recipients {
+            Recipients::All => self.wires.peers(),
+            Recipients::Some(some) => connected(some),
+            Recipients::One(one) => connected(vec![one]),
+        };
         Ok(ToPeers {
             sender: self,
             peers,

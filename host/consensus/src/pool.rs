@@ -34,6 +34,12 @@ const POOL_PEERS_BYTES_MAX: usize = POOL_BYTES_MAX / 4 * 3;
 const RESEND_FIRST: Duration = Duration::from_millis(500);
 /// Longest pause before a transaction is sent again.
 const RESEND_LAST: Duration = Duration::from_secs(10);
+/// Transactions that a follower has on the way at once, the oldest first. It is half of what the
+/// receiver takes of one peer: one that was refused there would arrive after the next of its
+/// signer, which would be refused by its nonce.
+const ON_THE_WAY_TRANSACTIONS_MAX: usize = POOL_PEER_TRANSACTIONS_MAX / 2;
+/// Their bytes.
+const ON_THE_WAY_BYTES_MAX: usize = POOL_PEER_BYTES_MAX / 2;
 /// How long a follower passes on a transaction of a peer: whoever wants it final sends it again.
 const PASS_ON_FOR: Duration = Duration::from_secs(60);
 
@@ -145,8 +151,8 @@ impl Pool {
         true
     }
 
-    /// What is to be sent at `now`, each with the peer that it came from, and when more will be.
-    /// What a peer passed on and nobody here waits for is let go after a while.
+    /// What is to be sent at `now`, the oldest first, each with the peer that it came from; and
+    /// when more will be. What a peer passed on and nobody here waits for is let go after a while.
     pub(crate) fn take_due(
         &self,
         now: Instant,
@@ -161,14 +167,21 @@ impl Pool {
         for order in old.map(|(order, _)| *order).collect::<Vec<_>>() {
             inner.remove(order);
         }
-        let mut due = Vec::new();
-        for waiting in inner.waiting.values_mut().filter(|w| w.due <= now) {
-            let pause = RESEND_FIRST.saturating_mul(1 << waiting.sends.min(16));
-            waiting.due = now + pause.min(RESEND_LAST);
-            waiting.sends = waiting.sends.saturating_add(1);
-            due.push((waiting.transaction.clone(), waiting.origin));
+        let (mut due, mut next, mut bytes) = (Vec::new(), None, 0);
+        let oldest = inner.waiting.values_mut().take(ON_THE_WAY_TRANSACTIONS_MAX);
+        for waiting in oldest {
+            bytes += waiting.transaction.bytes().len();
+            if bytes > ON_THE_WAY_BYTES_MAX {
+                break;
+            }
+            if waiting.due <= now {
+                let pause = RESEND_FIRST.saturating_mul(1 << waiting.sends.min(16));
+                waiting.due = now + pause.min(RESEND_LAST);
+                waiting.sends = waiting.sends.saturating_add(1);
+                due.push((waiting.transaction.clone(), waiting.origin));
+            }
+            next = Some(next.map_or(waiting.due, |next: Instant| next.min(waiting.due)));
         }
-        let next = inner.waiting.values().map(|waiting| waiting.due).min();
         (due, next)
     }
 
@@ -180,7 +193,7 @@ impl Pool {
         }
     }
 
-    /// Returns when a transaction arrived since the last call did.
+    /// Returns when a transaction arrived, or made room by its end, since the last call did.
     pub(crate) async fn wait_for_arrival(&self) {
         self.arrival.notified().await;
     }
@@ -252,6 +265,8 @@ impl Pool {
                 let _ = waiter.send(Err(SubmitError::Expired { expires_at, height }));
             }
         }
+        drop(inner);
+        self.arrival.notify_one();
     }
 
     /// Refuses everything from now on and tells every waiter why. What was in a block may still

@@ -44,6 +44,8 @@ impl Relay {
                     .blocklist
                     .block(peer, Blame::InvalidTransaction(error)),
             }
+            // A signature was checked: others who share this thread have their turn.
+            tokio::task::yield_now().await;
         }
         pending().await
     }

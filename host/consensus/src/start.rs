@@ -7,6 +7,7 @@ use std::sync::Arc;
 use commonware_consensus::simplex::scheme::ed25519::Scheme;
 use commonware_cryptography::{Signer as _, ed25519};
 use commonware_utils::ordered::Set;
+use ledger::Genesis;
 use tokio::sync::{mpsc, oneshot, watch};
 use types::FabricId;
 
@@ -17,6 +18,8 @@ use crate::feed::Feed;
 use crate::handle::{FinalizedBlock, Ledger, Role, Rounds, Shared, Tip};
 use crate::links::{Links, links};
 use crate::pool::Pool;
+use crate::proof::verifier;
+use crate::query::{QUERIES_MAX, Query};
 use crate::state::Snapshot;
 use crate::tips::Heard;
 
@@ -42,24 +45,9 @@ pub async fn start(
     } = member(&config)?;
     // A validator that is alone has nobody to carry messages to.
     let links = config.links.take().unwrap_or_else(|| links().0);
-    let voters = match role {
-        Role::Validator => config.genesis.validators().iter().copied().collect(),
-        Role::Follower => BTreeSet::new(),
-    };
-    // Links are used once: they were made for this start.
-    let _ = links.wires.voters.set(voters);
-    let shared = Arc::new(Shared {
-        fabric: config.genesis.fabric_id(),
-        role,
-        validators: config.genesis.validators().len(),
-        wires: links.wires.clone(),
-        heard: watch::Sender::new(Heard::default()),
-        pool: Pool::default(),
-        tip: watch::Sender::new(Tip::default()),
-        rounds: watch::Sender::new(Rounds::default()),
-        closed: watch::Sender::new(None),
-    });
+    let shared = shared(&config.genesis, role, &links);
     let (feed, stream) = Feed::new(shared.clone());
+    let (queries, asked) = mpsc::channel(QUERIES_MAX);
     let (stop, stopped) = oneshot::channel();
     let (tell, told) = oneshot::channel();
     let path = config.data_dir.clone();
@@ -71,6 +59,7 @@ pub async fn start(
         _links: links,
         shared: shared.clone(),
         feed,
+        queries: asked,
         stopped,
         tell: Some(tell),
     };
@@ -82,7 +71,7 @@ pub async fn start(
             path: path.clone(),
             source,
         })?;
-    let ledger = Ledger::new(shared, stop, thread);
+    let ledger = Ledger::new(shared, queries, stop, thread);
     match told.await {
         Ok(Ok(snapshot)) => Ok((ledger, snapshot, stream)),
         Ok(Err(error)) => {
@@ -101,6 +90,27 @@ pub async fn start(
     }
 }
 
+/// What the engine's thread and the handles will have in common.
+fn shared(genesis: &Genesis, role: Role, links: &Links) -> Arc<Shared> {
+    let voters = match role {
+        Role::Validator => genesis.validators().iter().copied().collect(),
+        Role::Follower => BTreeSet::new(),
+    };
+    // Links are used once: they were made for this start.
+    let _ = links.wires.voters.set(voters);
+    Arc::new(Shared {
+        fabric: genesis.fabric_id(),
+        role,
+        validators: genesis.validators().len(),
+        wires: links.wires.clone(),
+        heard: watch::Sender::new(Heard::default()),
+        pool: Pool::default(),
+        tip: watch::Sender::new(Tip::default()),
+        rounds: watch::Sender::new(Rounds::default()),
+        closed: watch::Sender::new(None),
+    })
+}
+
 /// What this node is in the fabric of its genesis.
 fn member(config: &Config) -> Result<Member, StartError> {
     let validators = config.genesis.validators();
@@ -109,15 +119,19 @@ fn member(config: &Config) -> Result<Member, StartError> {
             validators: validators.len(),
         });
     };
-    let decode = |key| engine_key(&key).ok_or(StartError::ValidatorKey { key });
-    let leader = decode(leader)?;
+    let key = leader;
+    let leader = engine_key(&key).ok_or(StartError::ValidatorKey { key })?;
     let signer = config.secret_key.signer();
     let me = signer.public_key();
     let keys = Set::from_iter_dedup([leader.clone()]);
     let namespace = vote_namespace(&config.genesis.fabric_id());
-    let (role, scheme) = match Scheme::signer(&namespace, keys.clone(), signer) {
+    let (role, scheme) = match Scheme::signer(&namespace, keys, signer) {
         Some(scheme) => (Role::Validator, scheme),
-        None => (Role::Follower, Scheme::verifier(&namespace, keys)),
+        None => {
+            let scheme = verifier(&config.genesis);
+            let scheme = scheme.map_err(|key| StartError::ValidatorKey { key })?;
+            (Role::Follower, scheme)
+        }
     };
     if role == Role::Follower && config.links.is_none() {
         return Err(StartError::NotAValidator {
@@ -157,6 +171,7 @@ pub(crate) struct Job {
     pub(crate) _links: Links,
     pub(crate) shared: Arc<Shared>,
     pub(crate) feed: Feed,
+    pub(crate) queries: mpsc::Receiver<Query>,
     pub(crate) stopped: oneshot::Receiver<()>,
     /// Taken when the start is over.
     pub(crate) tell: Option<oneshot::Sender<Result<Snapshot, StartError>>>,

@@ -30,7 +30,7 @@ use ledger::{StateKey, VALUE_BYTES_MAX};
 pub(crate) type Family = mmr::Family;
 
 /// Bytes of a chunk of the activity bitmap: one digest, which gives the smallest proofs.
-const BITMAP_CHUNK_BYTES: usize = 32;
+pub(crate) const BITMAP_CHUNK_BYTES: usize = 32;
 
 /// The state store.
 pub(crate) type Db<E> = current::ordered::variable::Db<

@@ -216,10 +216,14 @@ impl Tips {
             };
             tokio::select! {
                 announced = self.wires.inbox(Channel::Tip).pop() => match announced {
-                    Some((peer, bytes)) => self.take(peer, bytes, &mut wanted, &mut entropy),
+                    Some((peer, bytes)) => {
+                        self.take(peer, bytes, &mut wanted, &mut entropy);
+                        // A signature was checked: others who share this thread have their turn.
+                        tokio::task::yield_now().await;
+                    }
                     None => pending().await,
                 },
-                () = left => self.forget_those_who_left(),
+                () = left => self.forget_those_who_left(&mut wanted),
                 () = look => {}
             }
             self.compare(&mut wanted).await;
@@ -227,8 +231,11 @@ impl Tips {
         }
     }
 
-    fn forget_those_who_left(&self) {
+    fn forget_those_who_left(&self, wanted: &mut Wanted) {
         let present = self.wires.peers();
+        wanted
+            .open
+            .retain(|(claim, _)| present.contains(&claim.peer));
         self.shared
             .heard
             .send_modify(|heard| heard.tips.retain(|peer, _| present.contains(peer)));
@@ -249,6 +256,10 @@ impl Tips {
         let (epoch, view) = (certificate.epoch(), certificate.view().get());
         // What is known to hold need not be checked again, whoever says it.
         let proven = wanted.newest.as_ref().map(|newest| &newest.certificate) == Some(&certificate);
+        let tip = PeerTip { height, kept_from };
+        if proven && known == Some(tip) {
+            return;
+        }
         let holds = proven
             || epoch == Epoch::zero()
                 && height <= view
@@ -256,11 +267,10 @@ impl Tips {
         if !holds {
             return self.wires.blocklist.block(peer, Blame::FalseTip { height });
         }
-        if known.is_some_and(|known| known.height > height) || !self.wires.peers().contains(&peer) {
+        if known.is_some_and(|known| known.height > height) || !self.wires.reaches(&peer) {
             // An older one that was overtaken, or of a peer that left.
             return;
         }
-        let tip = PeerTip { height, kept_from };
         self.shared.heard.send_modify(|heard| {
             heard.tips.insert(peer, tip);
         });

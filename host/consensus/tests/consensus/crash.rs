@@ -9,13 +9,16 @@ use futures::future::join_all;
 use hypermesh_consensus::{Closed, SubmitError};
 use ledger::TransactionOutcome;
 
+use crate::follow::{A, B};
+use crate::memory::Memory;
 use crate::support::{
-    Dice, GENESIS_MS, GENESIS_MS_VARIABLE, Node, Principal, SEED_VARIABLE, config, deployment,
-    deployment_key, seed,
+    Dice, GENESIS_MS, GENESIS_MS_VARIABLE, Node, Principal, SEED_VARIABLE, config, config_of,
+    deployment, deployment_key, seed,
 };
 
 const DIR_VARIABLE: &str = "HYPERMESH_TEST_CRASH_DIR";
 const KILLS: u32 = 8;
+const FOLLOWER_KILLS: u32 = 4;
 /// Submitters of the child: their transactions share blocks.
 const SUBMITTERS: u8 = 3;
 
@@ -26,7 +29,7 @@ async fn what_was_acknowledged_survives_kills_at_random_instants() {
     let dir = tempfile::tempdir().unwrap();
     let mut acknowledged = Vec::new();
     for kill in 0..KILLS {
-        let child = spawn(dir.path());
+        let child = spawn(dir.path(), "crash::submits_until_killed");
         // From before the start is over to well into the work, also where starts are slow.
         let slow = if acknowledged.is_empty() {
             u64::from(kill) * 500
@@ -51,10 +54,10 @@ async fn what_was_acknowledged_survives_kills_at_random_instants() {
     );
 }
 
-/// Runs [`submits_until_killed`] of this test program in a process of its own.
-fn spawn(dir: &Path) -> Child {
+/// Runs one test of this program in a process of its own.
+fn spawn(dir: &Path, test: &str) -> Child {
     Command::new(std::env::current_exe().expect("this program"))
-        .args(["--exact", "crash::submits_until_killed", "--nocapture"])
+        .args(["--exact", test, "--nocapture"])
         .env(DIR_VARIABLE, dir)
         .env(GENESIS_MS_VARIABLE, GENESIS_MS.to_string())
         .stdout(Stdio::piped())
@@ -110,6 +113,78 @@ async fn submits_until_killed() {
     };
     tokio::select! {
         _ = join_all(signers.into_iter().enumerate().map(submit)) => {}
+        () = follow => {}
+    }
+}
+
+/// What a follower acknowledged is on its own disk, also when nobody can be asked any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_follower_acknowledged_survives_kills() {
+    let seed = seed();
+    let mut dice = Dice(seed);
+    let dir = tempfile::tempdir().unwrap();
+    let mut acknowledged = Vec::new();
+    for kill in 0..FOLLOWER_KILLS {
+        let child = spawn(dir.path(), "crash::submits_to_a_follower_until_killed");
+        let slow = if acknowledged.is_empty() { 2000 } else { 0 };
+        std::thread::sleep(Duration::from_millis(300 + slow + dice.below(900)));
+        acknowledged.extend(kill_and_read(child));
+        let memory = Memory::new();
+        let mut alone = config_of(B, &dir.path().join("follower"));
+        alone.links = Some(memory.join(B));
+        let node = Node::start(alone).await.expect("the follower starts");
+        for name in &acknowledged {
+            let kept = node.state.entries.contains_key(&deployment_key(name));
+            assert!(
+                kept,
+                "`{name}` was acknowledged and is lost; {SEED_VARIABLE}={seed} kill {kill}"
+            );
+        }
+        node.stop().await;
+    }
+    assert!(
+        !acknowledged.is_empty(),
+        "no child got far enough; {SEED_VARIABLE}={seed}"
+    );
+}
+
+/// The child's part: a validator and a follower in one process, killed together.
+#[tokio::test(flavor = "multi_thread")]
+async fn submits_to_a_follower_until_killed() {
+    let Some(dir) = std::env::var_os(DIR_VARIABLE) else {
+        return;
+    };
+    let (dir, memory) = (Path::new(&dir), Memory::new());
+    memory.connect(A, B);
+    let start = |key, name| {
+        let mut config = config_of(key, &dir.join(name));
+        config.links = Some(memory.join(key));
+        Node::start(config)
+    };
+    let mut validator = start(A, "validator").await.expect("the ledger starts");
+    let mut follower = start(B, "follower").await.expect("the ledger starts");
+    // The validator may have more than the follower had heard of before the kill.
+    follower.follow_to(validator.state.height).await;
+    let signer = Principal::of(0, &follower.state);
+    let ledger = follower.ledger.clone();
+    let first = follower.state.height;
+    let submit = async {
+        for count in 0_u64.. {
+            let name = format!("f-{first}-{count}");
+            let end = ledger.submit(signer.deploy(&name)).await.expect("finality");
+            assert_eq!(end.outcome, TransactionOutcome::Applied);
+            let mut output = std::io::stdout().lock();
+            writeln!(output, "acknowledged {name}.").expect("a reader");
+            output.flush().expect("a reader");
+        }
+    };
+    let follow = async {
+        loop {
+            tokio::join!(validator.follow(), follower.follow());
+        }
+    };
+    tokio::select! {
+        () = submit => {}
         () = follow => {}
     }
 }

@@ -2,19 +2,20 @@
 
 use std::time::Duration;
 
-use hypermesh_consensus::{Role, Status};
-use ledger::TransactionOutcome;
+use futures::future::join_all;
+use hypermesh_consensus::{Finality, Role, Status};
+use ledger::{Refusal, TransactionOutcome};
 
 use crate::memory::{Member, Memory};
-use crate::support::{Principal, deployment_key, key_of};
+use crate::support::{Principal, deployment_key};
 
 /// The validator's key, and those of followers.
-const A: u8 = 1;
-const B: u8 = 2;
-const C: u8 = 3;
+pub(crate) const A: u8 = 1;
+pub(crate) const B: u8 = 2;
+pub(crate) const C: u8 = 3;
 
 /// Waits until `holds`, which must happen.
-async fn until(what: &str, member: &Member, holds: impl Fn(&Status) -> bool) {
+pub(crate) async fn until(what: &str, member: &Member, holds: impl Fn(&Status) -> bool) {
     for _ in 0..400 {
         if holds(&member.node.ledger.status()) {
             return;
@@ -24,14 +25,14 @@ async fn until(what: &str, member: &Member, holds: impl Fn(&Status) -> bool) {
     panic!("not {what}: {:?}", member.node.ledger.status());
 }
 
-async fn deploy(on: &Member, operator: &Principal, name: &str) -> u64 {
+pub(crate) async fn deploy(on: &Member, operator: &Principal, name: &str) -> u64 {
     let end = on.node.submit(operator.deploy(name)).await;
     assert_eq!(end.outcome, TransactionOutcome::Applied, "{name}");
     end.height
 }
 
 /// Stops all of them and compares what they lead to.
-async fn stop_alike(members: Vec<Member>) {
+pub(crate) async fn stop_alike(members: Vec<Member>) {
     let mut states = Vec::new();
     for member in members {
         states.push(member.stop().await);
@@ -102,6 +103,34 @@ async fn a_transaction_handed_to_a_follower_becomes_final() {
     let mut validator = validator;
     validator.node.follow_to(height).await;
     stop_alike(vec![validator, follower]).await;
+}
+
+/// More than the validator takes of one peer at once, all of one signer: none is refused by its
+/// nonce.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_transactions_of_one_signer_keep_their_order_through_a_follower() {
+    let memory = Memory::new();
+    memory.connect(A, B);
+    let mut validator = Member::start(&memory, A).await;
+    let mut follower = Member::start(&memory, B).await;
+    let operator = Principal::operator(0, 0);
+    let count = hypermesh_consensus::POOL_PEER_TRANSACTIONS_MAX + 100;
+    let signed = (0..count).map(|index| operator.deploy(&format!("shop-{index}")));
+    // Few blocks: neither stream is full before the end.
+    let ends = join_all(signed.map(|transaction| follower.node.submit(transaction))).await;
+    let spent: Vec<_> = ends.iter().filter(|end| is_refused_by_nonce(end)).collect();
+    assert!(spent.is_empty(), "{spent:?}");
+    let height = ends.iter().map(|end| end.height).max().unwrap();
+    validator.node.follow_to(height).await;
+    follower.node.follow_to(height).await;
+    stop_alike(vec![validator, follower]).await;
+}
+
+fn is_refused_by_nonce(end: &Finality) -> bool {
+    matches!(
+        end.outcome,
+        TransactionOutcome::Refused(Refusal::Nonce { .. })
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -226,26 +255,6 @@ async fn lost_and_late_messages_hold_nothing_up_for_good() {
     for member in &mut members {
         member.node.follow_to(height).await;
     }
-    tracing_note(&memory);
+    assert!(memory.blamed_by(B).is_empty() && memory.blamed_by(C).is_empty());
     stop_alike(members).await;
-}
-
-/// Randomised tests say how to repeat them.
-fn tracing_note(memory: &Memory) {
-    use std::io::Write as _;
-    writeln!(std::io::stdout(), "HYPERMESH_TEST_SEED={}", memory.seed).ok();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_key_of_a_follower_is_known_to_its_peers() {
-    let memory = Memory::new();
-    memory.connect(A, B);
-    let validator = Member::start(&memory, A).await;
-    let follower = Member::start(&memory, B).await;
-    deploy(&follower, &Principal::operator(0, 0), "shop").await;
-    until("heard", &validator, |status| status.heard.is_some()).await;
-    assert!(memory.blamed_by(A).is_empty() && memory.blamed_by(B).is_empty());
-    assert_ne!(key_of(A), key_of(B));
-    validator.node.stop().await;
-    follower.node.stop().await;
 }

@@ -3,7 +3,9 @@
 mod crash;
 mod finality;
 mod follow;
+mod liars;
 mod memory;
+mod proofs;
 mod refusal;
 mod restart;
 mod support;

@@ -2,14 +2,18 @@
 //! altered on the way. Every choice follows from a seed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use hypermesh_consensus::{Blame, Carrier, Inbound, Links, Outgoing, Snapshot, StartError, links};
+use hypermesh_consensus::{
+    Blame, Carrier, DeliverError, Inbound, Links, Outgoing, Snapshot, StartError, links,
+};
+use ledger::Genesis;
 use tokio::sync::watch;
 use types::NodeId;
 
-use crate::support::{Dice, Node, config_of, key_of, seed};
+use crate::support::{Dice, Node, SEED_VARIABLE, config_of, key_of, seed};
 
 /// What becomes of a message.
 type Alter = Box<dyn FnMut(Outgoing) -> Option<Outgoing> + Send>;
@@ -39,6 +43,8 @@ struct Port {
 impl Memory {
     pub(crate) fn new() -> Self {
         let seed = seed();
+        // Shown when a test fails, so that it can be repeated.
+        writeln!(std::io::stdout(), "{SEED_VARIABLE}={seed}").ok();
         let inner = Inner {
             nodes: BTreeMap::new(),
             edges: BTreeSet::new(),
@@ -110,9 +116,24 @@ impl Memory {
         self.lock().altered.insert(key_of(key), Box::new(alter));
     }
 
-    /// Hands `message` in at its receiver as if the node of this key had sent it.
+    /// Hands `message` in at its receiver as if the node of this key had sent it, if the two are
+    /// connected.
     pub(crate) fn forge(&self, from: u8, message: Outgoing) {
         self.lock().hand_in(key_of(from), message);
+    }
+
+    /// The same, whoever is connected, with what the receiver says.
+    pub(crate) fn hand_over(&self, from: u8, message: Outgoing) -> Result<(), DeliverError> {
+        let Outgoing {
+            peer,
+            channel,
+            bytes,
+            ..
+        } = message;
+        let inner = self.lock();
+        inner.nodes[&peer]
+            .inbound
+            .deliver(key_of(from), channel, bytes)
     }
 
     /// Whom the node of this key blames.
@@ -193,6 +214,16 @@ impl Member {
         config.links = Some(memory.join(key));
         let node = Node::start(config).await?;
         Ok(Self { node, dir, key })
+    }
+
+    /// A ledger of another fabric.
+    pub(crate) async fn start_of(memory: &Memory, key: u8, genesis: Genesis) -> Self {
+        let dir = Arc::new(tempfile::tempdir().expect("a directory"));
+        let mut config = config_of(key, dir.path());
+        config.links = Some(memory.join(key));
+        config.genesis = genesis;
+        let node = Node::start(config).await.expect("the ledger starts");
+        Self { node, dir, key }
     }
 
     /// Ends it without asking it to stop, and starts it again.

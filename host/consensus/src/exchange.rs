@@ -1,0 +1,73 @@
+//! What goes on between a node and its peers beside the engine's own channels, and what the node
+//! asks of the engine. Only puts the parts together.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use commonware_consensus::simplex::scheme::ed25519::Scheme;
+use tokio::sync::mpsc;
+use types::NodeId;
+
+use crate::engine::{EngineRuntime, Foundation};
+use crate::handle::Shared;
+use crate::network::PeerSet;
+use crate::query::{Query, answer};
+use crate::relay::Relay;
+use crate::tips::Tips;
+
+/// Everything of one run that is not the engine's.
+pub(crate) struct Exchange {
+    shared: Arc<Shared>,
+    scheme: Scheme,
+    validators: BTreeSet<NodeId>,
+}
+
+impl Exchange {
+    pub(crate) fn new(
+        shared: &Arc<Shared>,
+        scheme: &Scheme,
+        validators: &BTreeSet<NodeId>,
+    ) -> Self {
+        Self {
+            shared: shared.clone(),
+            scheme: scheme.clone(),
+            validators: validators.clone(),
+        }
+    }
+
+    /// Runs for ever.
+    pub(crate) async fn run<E: EngineRuntime>(
+        self,
+        context: &E,
+        base: &Foundation<E>,
+        peers: &PeerSet,
+        queries: &mut mpsc::Receiver<Query>,
+    ) {
+        let Self {
+            shared,
+            scheme,
+            validators,
+        } = self;
+        let wires = shared.wires.clone();
+        let relay = Relay {
+            shared: shared.clone(),
+            wires: wires.clone(),
+            validators,
+        };
+        let tips = Tips {
+            shared,
+            wires: wires.clone(),
+            scheme,
+            marshal: base.marshal.clone(),
+        };
+        futures::join!(
+            peers.follow(),
+            wires.blocklist.expire(),
+            tips.announce(),
+            tips.hear(context.child("tips")),
+            relay.take(),
+            relay.send(),
+            answer(base, queries),
+        );
+    }
+}
