@@ -31,6 +31,7 @@ mod guests;
     reason = "shared with the tests of the command line, which use the rest"
 )]
 mod harness;
+mod hostile_stores;
 mod ingress;
 mod sdk_examples;
 mod stateful;
