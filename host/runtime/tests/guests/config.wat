@@ -22,6 +22,14 @@
     (func (export "get") (param i32 i32) (result i32)
       (call $get (local.get 0) (local.get 1) (i32.const 512))
       (call $shown))
+    ;; Whether a key of so many bytes is set, by both interfaces.
+    (func (export "has-long") (param $bytes i32) (result i32)
+      (drop (memory.grow (i32.div_u (local.get $bytes) (i32.const 65536))))
+      (call $get (i32.const 1024) (local.get $bytes) (i32.const 512))
+      (call $get-draft (i32.const 1024) (local.get $bytes) (i32.const 528))
+      (i32.or
+        (i32.or (i32.load8_u (i32.const 512)) (i32.load8_u (i32.const 516)))
+        (i32.or (i32.load8_u (i32.const 528)) (i32.load8_u (i32.const 532)))))
     (func (export "get-draft") (param i32 i32) (result i32)
       (call $get-draft (local.get 0) (local.get 1) (i32.const 512))
       (call $shown)))
@@ -32,4 +40,6 @@
   (func (export "get") (param "key" string) (result (option string))
     (canon lift (core func $main "get") (memory $memory) (realloc $realloc)))
   (func (export "get-draft") (param "key" string) (result (option string))
-    (canon lift (core func $main "get-draft") (memory $memory) (realloc $realloc))))
+    (canon lift (core func $main "get-draft") (memory $memory) (realloc $realloc)))
+  (func (export "has-long") (param "bytes" u32) (result bool)
+    (canon lift (core func $main "has-long"))))

@@ -16,6 +16,7 @@ mod hostile_blobs;
 mod hostile_config;
 mod hostile_greed;
 mod hostile_logs;
+mod hostile_map;
 mod http;
 mod http_0_3;
 mod http_wire;
