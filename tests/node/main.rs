@@ -34,6 +34,7 @@ mod harness;
 mod hostile_stores;
 mod ingress;
 mod sdk_examples;
+mod secrets_hidden;
 mod stateful;
 mod store_durability;
 mod store_examples;
