@@ -26,7 +26,7 @@ async fn keys_of_any_length_and_kind_are_absent_unless_set() {
     for key in [
         "", "Token", "token ", "token\\u{0}", "LEVEL", "PATH", "HOME", "../config", "*",
     ] {
-        for export in ["get", "get-draft"] {
+        for export in ["get", "get-draft", "get-dated"] {
             let found = guest.invoke(export, &[&format!("\"{key}\"")]).await;
             assert_eq!(found.unwrap(), "none", "{export} {key}");
         }
@@ -44,7 +44,7 @@ async fn keys_of_any_length_and_kind_are_absent_unless_set() {
 #[tokio::test]
 async fn each_component_sees_its_own_values_only() {
     let (one, other) = (start("one", "red").await, start("other", "blue").await);
-    for export in ["get", "get-draft"] {
+    for export in ["get", "get-draft", "get-dated"] {
         for (guest, token, colour) in [(&one, "one", "red"), (&other, "other", "blue")] {
             for (key, value) in [("token", token), ("colour", colour)] {
                 let found = guest.invoke(export, &[&format!("\"{key}\"")]).await;

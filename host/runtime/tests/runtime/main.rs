@@ -23,6 +23,7 @@ mod http_wire;
 mod imports;
 mod inspect;
 mod keyvalue;
+mod keyvalue_draft2;
 mod library;
 mod limits;
 mod outgoing;
