@@ -150,9 +150,8 @@ fn floods_of_keys_buckets_and_batches_end_at_their_bounds() {
     assert_eq!(there("flood", "\"aaaaaagd\""), "ok(true)", "the hundredth");
     assert_eq!(there("flood", "\"aaaaaage\""), "ok(false)");
     assert_eq!(there("many", "\"aaaaaaaa\""), "ok(false)");
-    let many = |export: &str, args: &[&str]| {
-        call(&fabric, "many", export, &[&["\"b\""], args].concat())
-    };
+    let many =
+        |export: &str, args: &[&str]| call(&fabric, "many", export, &[&["\"b\""], args].concat());
     // All or nothing: of a batch above a bound not one key is set.
     let refused = many("set-many", &["1001", "1", "1"]);
     assert!(refused.starts_with("err(other("), "{refused}");
@@ -160,7 +159,11 @@ fn floods_of_keys_buckets_and_batches_end_at_their_bounds() {
     assert!(refused.starts_with("err(other("), "{refused}");
     assert_eq!(there("many", "\"aaaaaaaa\""), "ok(false)");
     assert_eq!(many("set-many", &["1000", "1", "1"]), "ok");
-    assert_eq!(many("set-many", &["1000", "1", "0"]), "ok", "one key, often");
+    assert_eq!(
+        many("set-many", &["1000", "1", "0"]),
+        "ok",
+        "one key, often"
+    );
     assert_eq!(there("many", "\"aaaaadoh\""), "ok(true)", "the last");
     for export in ["get-many", "delete-many"] {
         let refused = many(export, &["1001"]);

@@ -118,7 +118,9 @@ impl Reconciler {
     /// [`DecodeRecordError`] if a newer release wrote it; nothing is changed then.
     pub fn ledger_changed(&mut self, now_ms: u64, view: &View) -> Result<(), DecodeRecordError> {
         let deployments = view.deployments()?;
-        let deployed = deployments.iter().map(|deployed| deployed.spec.name.clone());
+        let deployed = deployments
+            .iter()
+            .map(|deployed| deployed.spec.name.clone());
         let followed = self.replicas.keys().map(|key| key.workload.clone());
         let all = deployed.chain(followed).collect();
         self.workloads_changed(now_ms, view, &all)

@@ -144,7 +144,11 @@ mod tests {
             ("a.example", "/stays", "c"),
         ]);
         let workloads = ["a", "b", "d"].map(|name| Name::new(name).unwrap());
-        let routes = [("*", "/", "a"), ("*", "/moves", "d"), ("d.example", "/", "d")];
+        let routes = [
+            ("*", "/", "a"),
+            ("*", "/moves", "d"),
+            ("d.example", "/", "d"),
+        ];
         let routes = routes.map(|(host, path, component)| {
             let name = Name::new(component).unwrap();
             let target = Target {

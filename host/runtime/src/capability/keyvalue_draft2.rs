@@ -78,7 +78,11 @@ fn hash(value: Option<&Vec<u8>>) -> Option<Hash> {
 impl Cas {
     /// Gives the key its value if it still has the one that was seen; else the handle sees the one
     /// that it has now, and comes back.
-    fn swap(mut self, store: &dyn KeyValueStore, value: Vec<u8>) -> Result<Option<Self>, StoreError> {
+    fn swap(
+        mut self,
+        store: &dyn KeyValueStore,
+        value: Vec<u8>,
+    ) -> Result<Option<Self>, StoreError> {
         let found = store.get(&self.bucket, &self.key)?;
         let now = hash(found.as_ref());
         if now == self.seen && store.swap(&self.bucket, &self.key, found, value)? {

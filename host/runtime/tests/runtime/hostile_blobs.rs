@@ -31,7 +31,10 @@ async fn call(guest: &Started, export: &str, args: &[&str]) -> String {
 async fn a_quota_reached_in_mid_stream_ends_the_stream_and_leaves_no_half_object() {
     let store = Blobs::new(QUOTA);
     let guest = start(&runtime(), &store).await;
-    let answer: i32 = call(&guest, "put", &["\"big\"", "100"]).await.parse().unwrap();
+    let answer: i32 = call(&guest, "put", &["\"big\"", "100"])
+        .await
+        .parse()
+        .unwrap();
     let written = -1 - answer;
     assert!((16..100).contains(&written), "{answer}: not finished");
     assert_eq!(call(&guest, "has", &["\"big\""]).await, "false");

@@ -24,7 +24,15 @@ async fn start(secret: &str, setting: &str) -> Started {
 async fn keys_of_any_length_and_kind_are_absent_unless_set() {
     let guest = start("a secret", "red").await;
     for key in [
-        "", "Token", "token ", "token\\u{0}", "LEVEL", "PATH", "HOME", "../config", "*",
+        "",
+        "Token",
+        "token ",
+        "token\\u{0}",
+        "LEVEL",
+        "PATH",
+        "HOME",
+        "../config",
+        "*",
     ] {
         for export in ["get", "get-draft", "get-dated"] {
             let found = guest.invoke(export, &[&format!("\"{key}\"")]).await;

@@ -65,7 +65,10 @@ async fn pages_go_on_after_the_last_key_of_the_page_before() {
         ("none", "ok({keys: [\"a\", \"b\"], cursor: some(\"b\")})"),
         ("some(\"b\")", "ok({keys: [\"c\"]})"),
         ("some(\"z\")", "ok({keys: []})"),
-        ("some(\"\")", "ok({keys: [\"a\", \"b\"], cursor: some(\"b\")})"),
+        (
+            "some(\"\")",
+            "ok({keys: [\"a\", \"b\"], cursor: some(\"b\")})",
+        ),
     ] {
         assert_eq!(call(&guest, "list", &[cursor]).await, page, "{cursor}");
     }
