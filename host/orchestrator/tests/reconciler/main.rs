@@ -89,7 +89,7 @@ impl World {
             time_ms: self.height,
         };
         let done = ledger::execute(&self.genesis, &self.state, &context, transactions).unwrap();
-        let changed = done.changes.iter().filter_map(|(key, _)| key.workload());
+        let changed = done.changes.keys().filter_map(StateKey::workload);
         let changed: BTreeSet<Name> = changed.collect();
         for (key, value) in done.changes {
             match value {
