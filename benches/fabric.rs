@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use admin::{Acceptance, ArtifactUse, Client, WorkloadState};
+use admin::{Acceptance, ArtifactUse, Client, InvokeRequest, WorkloadState};
 use ledger::{Operation, Transaction};
 use node::{Config, Node};
 use trust::SecretKey;
@@ -111,6 +111,24 @@ impl Fabric {
         } else {
             Err(format!("{name} is {}: {:?}", status.state, status.reason).into())
         }
+    }
+
+    /// Calls an export of a workload; its result as text.
+    ///
+    /// # Errors
+    /// If the node does not take the call or it fails.
+    pub async fn invoke(
+        &self,
+        workload: &Name,
+        export: &str,
+        arguments: Vec<String>,
+    ) -> Result<String, Failure> {
+        let request = InvokeRequest {
+            component: None,
+            export: export.to_owned(),
+            arguments,
+        };
+        Ok(self.client.invoke(workload, &request).await?.result)
     }
 
     /// Submits and waits until the workload has settled.

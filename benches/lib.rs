@@ -72,6 +72,15 @@ pub fn command_component(run: &str) -> Vec<u8> {
     assemble(FRAME, &[(";;{run}", run)])
 }
 
+/// A guest from its text, with the allocator that guests of tests share put in.
+///
+/// # Panics
+/// If the text does not assemble.
+#[must_use]
+pub fn guest_component(text: &str) -> Vec<u8> {
+    assemble(text, &[])
+}
+
 fn assemble(frame: &str, parts: &[(&str, &str)]) -> Vec<u8> {
     let all = parts.iter().chain(&SHARED);
     let text = all.fold(frame.to_owned(), |text, (mark, part)| {

@@ -101,8 +101,9 @@ fn a_published_file_service_keeps_files_over_a_restart_of_the_node() {
     fabric.stop();
 }
 
-/// It asks a host on the internet before it counts. The grant here names another host, so the test
-/// depends on no network: the guest runs up to its request and answers with the denial.
+/// It asks a host on the internet before it counts, by a name that is part of its code. The grant
+/// here names another host, so the test depends on no network: the guest runs up to its request and
+/// answers with the denial.
 #[test]
 fn a_published_counter_runs_up_to_the_request_that_is_denied() {
     let fabric = Fabric::start();
@@ -131,6 +132,29 @@ fn a_published_javascript_service_is_refused_with_the_line_that_grants_it() {
     };
     let refused = fabric.nexus(&["deploy", &manifest]).failed(5);
     assert!(refused.contains("capabilities.http_outgoing"), "{refused}");
+    fabric.stop();
+}
+
+/// A JavaScript engine and its program, 18 MB: with the grant that it was refused for, and the limits
+/// that everything has, it serves.
+#[test]
+fn a_published_javascript_service_runs_unchanged() {
+    let fabric = Fabric::start();
+    let rest = "[[component.route]]\npath = \"/\"\n\
+        [component.capabilities]\nhttp_outgoing = [\"a.invalid\"]\n";
+    let Some(manifest) = foreign(&fabric, WASH, "component.wasm", rest) else {
+        return;
+    };
+    fabric.nexus(&["deploy", &manifest]).ok();
+    for _ in 0..3 {
+        assert_eq!(
+            fabric.get("/"),
+            (200, "{\"msg\":\"Hello world!\"}".to_owned())
+        );
+    }
+    assert_eq!(fabric.get("/nowhere"), (404, "404 Not Found".to_owned()));
+    let logs = fabric.nexus(&["logs", "app"]).ok();
+    assert!(logs.contains("<-- GET /nowhere"), "{logs}");
     fabric.stop();
 }
 

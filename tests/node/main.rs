@@ -31,9 +31,11 @@ mod guests;
     reason = "shared with the tests of the command line, which use the rest"
 )]
 mod harness;
+mod hostile_stores;
 mod ingress;
 mod joining;
 mod sdk_examples;
+mod secrets_hidden;
 mod stateful;
 mod store_durability;
 mod store_examples;

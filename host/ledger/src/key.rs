@@ -43,6 +43,17 @@ impl StateKey {
         self.0.starts_with(b"member/") || self.0.starts_with(b"certificate/")
     }
 
+    /// The workload that this entry is of, if it is a deployment or a placement.
+    #[must_use]
+    pub fn workload(&self) -> Option<Name> {
+        let text = std::str::from_utf8(&self.0).ok()?;
+        let mut parts = text.split('/');
+        match parts.next()? {
+            "deployment" | "placement" => Name::new(parts.next()?).ok(),
+            _ => None,
+        }
+    }
+
     fn text(text: String) -> Self {
         debug_assert!((1..=Self::BYTES_MAX).contains(&text.len()), "{text}");
         Self(text.into_bytes())

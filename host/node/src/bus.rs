@@ -71,14 +71,18 @@ struct Queued {
 }
 
 impl Bus {
-    /// Sets who subscribes to what; queues of others are dropped with what is in them.
+    /// Sets who of some workloads subscribes to what; queues of their other components are dropped
+    /// with what is in them.
     pub(crate) fn subscribe(
         &self,
         shared: &Arc<Shared>,
+        workloads: &BTreeSet<Name>,
         wanted: BTreeMap<Subscriber, BTreeSet<Topic>>,
     ) {
         let mut queues = self.queues.write().unwrap_or_else(PoisonError::into_inner);
-        queues.retain(|subscriber, _| wanted.contains_key(subscriber));
+        queues.retain(|subscriber, _| {
+            !workloads.contains(&subscriber.0) || wanted.contains_key(subscriber)
+        });
         for (subscriber, topics) in wanted {
             if let Some(queue) = queues.get_mut(&subscriber) {
                 queue.topics = topics;

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use types::{Digest, NodeId, Route, Topic};
+use types::{Digest, Name, NodeId, Route, Topic};
 
 use crate::bus::Subscriber;
 use crate::instance::{Instance, InstanceEvent};
@@ -26,6 +26,10 @@ const EVENTS_MAX: usize = 1_024;
 /// just being made.
 const UNUSED_ARTIFACT_AGE: Duration = Duration::from_secs(15 * 60);
 
+/// Pause between two looks for unused artifacts: each lists a folder and every deployment, and none
+/// is urgent.
+const SWEEP_PAUSE: Duration = Duration::from_secs(60);
+
 /// Follows one ledger.
 pub(crate) struct Follower {
     shared: Arc<Shared>,
@@ -34,6 +38,11 @@ pub(crate) struct Follower {
     sender: mpsc::Sender<InstanceEvent>,
     instances: HashMap<(ReplicaKey, u64), Handle>,
     stop: CancellationToken,
+    /// Whether something of workloads that are gone may be left.
+    untidy: bool,
+    /// When unused artifacts were last removed, and are to be next.
+    swept: Option<Instant>,
+    sweep_at: Option<Instant>,
 }
 
 /// What is told to one instance.
@@ -57,15 +66,20 @@ impl Follower {
             sender,
             instances: HashMap::new(),
             stop,
+            // A node that was killed may have left something.
+            untidy: true,
+            swept: None,
+            sweep_at: None,
         }
     }
 
     /// Follows until told to stop, then stops every instance.
     pub(crate) async fn follow(mut self) {
-        self.reconcile(true);
+        self.begin();
         loop {
             let timeout = self.shared.reconciler().next_timeout_ms();
             let due = timeout.map(|at| self.shared.started + Duration::from_millis(at));
+            let due = due.map(Instant::from_std);
             let stop = self.stop.clone();
             tokio::select! {
                 () = stop.cancelled() => break,
@@ -77,10 +91,23 @@ impl Follower {
                     }
                 },
                 Some(event) = self.events.recv() => self.take_event(event),
-                () = sleep_until(due) => self.reconcile(false),
+                () = sleep_until(due) => self.reconcile(None),
+                () = sleep_until(self.sweep_at) => self.sweep(),
             }
         }
         self.stop_instances().await;
+    }
+
+    /// Takes the state that the node starts with.
+    fn begin(&mut self) {
+        let deployments = self.shared.state().view.deployments();
+        match deployments {
+            Ok(deployments) => {
+                let names = deployments.iter().map(|entry| entry.spec.name.clone());
+                self.reconcile(Some(names.collect()));
+            }
+            Err(error) => self.not_understood(&error),
+        }
     }
 
     fn take_block(&mut self, block: FinalizedBlock) {
@@ -92,8 +119,11 @@ impl Follower {
             ..
         } = block;
         tracing::debug!(height, transactions = transactions.len(), "final block");
-        let changed = !changes.is_empty();
         let standing_changed = changes.iter().any(|(key, _)| key.is_about_standing());
+        let changed: BTreeSet<Name> = changes
+            .iter()
+            .filter_map(|(key, _)| key.workload())
+            .collect();
         {
             let mut state = self
                 .shared
@@ -105,7 +135,7 @@ impl Follower {
         if let (true, Some(peers)) = (standing_changed, self.shared.peers.get()) {
             peers.standing_changed(&self.shared);
         }
-        self.reconcile(changed);
+        self.reconcile(Some(changed));
     }
 
     fn take_event(&mut self, event: InstanceEvent) {
@@ -122,16 +152,23 @@ impl Follower {
         self.shared
             .reconciler()
             .instance_changed(now_ms, &key, generation, event);
-        self.reconcile(false);
+        self.reconcile(None);
     }
 
-    /// Lets the reconciler look again and carries out what it asks for.
-    fn reconcile(&mut self, ledger_changed: bool) {
+    /// An older release must not act on what it cannot read.
+    fn not_understood(&self, error: &DecodeRecordError) {
+        self.shared
+            .fail(format!("the ledger's state is not understood: {error}"));
+    }
+
+    /// Lets the reconciler look again, at what the ledger changed if it did, and carries out what
+    /// it asks for.
+    fn reconcile(&mut self, changed: Option<BTreeSet<Name>>) {
         let now_ms = self.shared.now_ms();
-        if ledger_changed && let Err(error) = self.look_at_ledger(now_ms) {
-            // An older release must not act on what it cannot read.
-            self.shared
-                .fail(format!("the ledger's state is not understood: {error}"));
+        if let Some(changed) = changed
+            && let Err(error) = self.look_at_ledger(now_ms, &changed)
+        {
+            self.not_understood(&error);
         }
         self.shared.reconciler().time_passed(now_ms);
         loop {
@@ -144,18 +181,46 @@ impl Follower {
         self.shared.changed();
     }
 
-    fn look_at_ledger(&self, now_ms: u64) -> Result<(), DecodeRecordError> {
+    /// Takes what a block changed of some workloads. What it did not touch costs nothing here.
+    fn look_at_ledger(
+        &mut self,
+        now_ms: u64,
+        changed: &BTreeSet<Name>,
+    ) -> Result<(), DecodeRecordError> {
         let shared = &self.shared;
         let mut state = shared.state.write().unwrap_or_else(PoisonError::into_inner);
-        state.routes = Arc::new(routes(&state.view)?);
-        shared.reconciler().ledger_changed(now_ms, &state.view)?;
-        let deployments = state.view.deployments()?;
-        let placements = state.view.placements()?;
+        let (mut taken, mut wanted, mut gone) = (Vec::new(), BTreeMap::new(), false);
+        for workload in changed {
+            let Some(deployment) = state.view.deployment(workload)? else {
+                gone = true;
+                continue;
+            };
+            taken.extend(routes(&deployment));
+            let placements = state.view.placements_of(workload)?;
+            wanted.extend(subscriptions(shared.node, &deployment, &placements));
+        }
+        Arc::make_mut(&mut state.routes).replace(changed, taken);
+        shared
+            .reconciler()
+            .workloads_changed(now_ms, &state.view, changed)?;
         drop(state);
-        shared.bus.subscribe(
-            shared,
-            subscriptions(shared.node, &deployments, &placements),
-        );
+        shared.bus.subscribe(shared, changed, wanted);
+        if gone || self.untidy {
+            // Once more with the next block: what was removed may have been about to write.
+            self.untidy = gone;
+            self.tidy()?;
+        }
+        if !changed.is_empty() || self.swept.is_none() {
+            let soonest = self.swept.map_or_else(Instant::now, |at| at + SWEEP_PAUSE);
+            self.sweep_at.get_or_insert(soonest);
+        }
+        Ok(())
+    }
+
+    /// Forgets what belongs to no deployment.
+    fn tidy(&mut self) -> Result<(), DecodeRecordError> {
+        let shared = &self.shared;
+        let deployments = shared.state().view.deployments()?;
         let names: BTreeSet<_> = deployments
             .iter()
             .map(|deployment| deployment.spec.name.clone())
@@ -165,6 +230,7 @@ impl Follower {
             tracing::warn!("checkpoints of removed workloads stay on disk: {error}");
         }
         if shared.stores.retain(&names) {
+            self.untidy = true;
             let stores = Arc::clone(&shared.stores);
             tokio::task::spawn_blocking(move || stores.remove_marked());
         }
@@ -175,6 +241,17 @@ impl Follower {
             }
             live
         });
+        Ok(())
+    }
+
+    /// Removes artifacts that no deployment names.
+    fn sweep(&mut self) {
+        self.swept = Some(Instant::now());
+        self.sweep_at = None;
+        // State that is not understood ends the node, and costs no artifact here.
+        let Ok(deployments) = self.shared.state().view.deployments() else {
+            return;
+        };
         let live: BTreeSet<Digest> = deployments
             .iter()
             .flat_map(|deployment| &deployment.spec.components)
@@ -183,13 +260,12 @@ impl Follower {
                 files.chain(std::iter::once(spec.artifact))
             })
             .collect();
-        let artifacts = shared.artifacts.clone();
+        let artifacts = self.shared.artifacts.clone();
         tokio::task::spawn_blocking(move || {
             if let Err(error) = artifacts.sweep(&live, UNUSED_ARTIFACT_AGE) {
                 tracing::warn!("unused artifacts stay on disk: {error}");
             }
         });
-        Ok(())
     }
 
     fn carry_out(&mut self, effect: Effect) {
@@ -255,51 +331,51 @@ impl Follower {
     }
 }
 
-/// The routes of everything that is deployed, stopped deployments included: their routes are
-/// taken, and answer that nothing runs.
-pub(crate) fn routes(view: &View) -> Result<RouteTable, DecodeRecordError> {
-    let mut routes = Vec::new();
-    for deployment in view.deployments()? {
-        for component in &deployment.spec.components {
-            let target = Target {
-                workload: deployment.spec.name.clone(),
-                component: component.name.clone(),
-            };
-            let to_target = |route: &Route| (route.clone(), target.clone());
-            routes.extend(component.routes.iter().map(to_target));
-        }
-    }
-    Ok(RouteTable::new(routes))
+/// The routes of everything that is deployed.
+pub(crate) fn all_routes(view: &View) -> Result<RouteTable, DecodeRecordError> {
+    let deployments = view.deployments()?;
+    let all = deployments.iter().flat_map(|deployment| routes(deployment));
+    Ok(RouteTable::new(all))
 }
 
-/// What the components that are placed here subscribe to.
+/// The routes of a deployment, also of a stopped one: they are taken, and answer that nothing runs.
+fn routes(deployment: &DeploymentRecord) -> impl Iterator<Item = (Route, Target)> {
+    let components = deployment.spec.components.iter();
+    components.flat_map(|component| {
+        let target = Target {
+            workload: deployment.spec.name.clone(),
+            component: component.name.clone(),
+        };
+        let routes = component.routes.iter();
+        routes.map(move |route| (route.clone(), target.clone()))
+    })
+}
+
+/// What the components of a deployment that are placed here subscribe to.
 fn subscriptions(
     node: NodeId,
-    deployments: &[Arc<DeploymentRecord>],
+    deployment: &DeploymentRecord,
     placements: &[Placement],
 ) -> BTreeMap<Subscriber, BTreeSet<Topic>> {
     let placed: BTreeSet<_> = placements
         .iter()
         .filter(|placement| placement.node == node)
-        .map(|placement| (&placement.workload, &placement.component))
+        .map(|placement| &placement.component)
         .collect();
-    let mut wanted = BTreeMap::new();
-    for deployment in deployments {
-        let workload = &deployment.spec.name;
-        for component in &deployment.spec.components {
-            let subscribes = !component.subscriptions.is_empty();
-            if subscribes && placed.contains(&(workload, &component.name)) {
-                let topics = component.subscriptions.iter().cloned().collect();
-                wanted.insert((workload.clone(), component.name.clone()), topics);
-            }
-        }
-    }
-    wanted
+    let workload = &deployment.spec.name;
+    let components = deployment.spec.components.iter();
+    let subscribing = components
+        .filter(|spec| !spec.subscriptions.is_empty() && placed.contains(&spec.name))
+        .map(|spec| {
+            let topics = spec.subscriptions.iter().cloned().collect();
+            ((workload.clone(), spec.name.clone()), topics)
+        });
+    subscribing.collect()
 }
 
-async fn sleep_until(due: Option<std::time::Instant>) {
+async fn sleep_until(due: Option<Instant>) {
     match due {
-        Some(due) => tokio::time::sleep_until(Instant::from_std(due)).await,
+        Some(due) => tokio::time::sleep_until(due).await,
         None => std::future::pending().await,
     }
 }

@@ -24,7 +24,7 @@ use crate::compiled::code_cache;
 use crate::config::Config;
 use crate::data_dir::{DataDir, Identity};
 use crate::error::StartNodeError;
-use crate::follower::{Follower, routes};
+use crate::follower::{Follower, all_routes};
 use crate::logbook::Logbooks;
 use crate::machine::Machine;
 use crate::peers::{Opened, Opening, Peers, bootstrap, join};
@@ -358,7 +358,7 @@ fn runtime(instances_max: u32, code: CodeCache) -> Result<Runtime, StartNodeErro
 fn followed(snapshot: Snapshot) -> FollowedState {
     let view = View::new(snapshot.height, snapshot.time_ms, snapshot.entries);
     // State that is not understood ends the node as soon as the follower looks at it.
-    let routes = Arc::new(routes(&view).unwrap_or_default());
+    let routes = Arc::new(all_routes(&view).unwrap_or_default());
     FollowedState { view, routes }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use ledger::{DecodeRecordError, DeploymentRecord, DesiredState, Placement, View};
+use ledger::{DecodeRecordError, DesiredState, Placement, View};
 use types::{ComponentSpec, Name, NodeId};
 
 use crate::lifecycle::{Lifecycle, Step};
@@ -93,6 +93,8 @@ pub struct Reconciler {
     dying: BTreeMap<ReplicaKey, BTreeSet<u64>>,
     /// Wanted next under a key whose former instance is still stopping.
     successors: BTreeMap<ReplicaKey, Wanted>,
+    /// Every replica that waits for its next start, and some that no longer do.
+    waiting: BTreeSet<ReplicaKey>,
     effects: VecDeque<Effect>,
 }
 
@@ -105,19 +107,43 @@ impl Reconciler {
             replicas: BTreeMap::new(),
             dying: BTreeMap::new(),
             successors: BTreeMap::new(),
+            waiting: BTreeSet::new(),
             effects: VecDeque::new(),
         }
     }
 
-    /// Takes the state after a final block.
+    /// Takes the whole state after a final block.
     ///
     /// # Errors
     /// [`DecodeRecordError`] if a newer release wrote it; nothing is changed then.
     pub fn ledger_changed(&mut self, now_ms: u64, view: &View) -> Result<(), DecodeRecordError> {
-        let wanted = self.wanted(view)?;
-        let gone: Vec<_> = self
-            .replicas
-            .keys()
+        let deployments = view.deployments()?;
+        let deployed = deployments
+            .iter()
+            .map(|deployed| deployed.spec.name.clone());
+        let followed = self.replicas.keys().map(|key| key.workload.clone());
+        let all = deployed.chain(followed).collect();
+        self.workloads_changed(now_ms, view, &all)
+    }
+
+    /// Takes what a final block changed: the state of these workloads, deployed or not. All others
+    /// are as they were, and cost nothing.
+    ///
+    /// # Errors
+    /// [`DecodeRecordError`] if a newer release wrote it; nothing is changed then.
+    pub fn workloads_changed(
+        &mut self,
+        now_ms: u64,
+        view: &View,
+        workloads: &BTreeSet<Name>,
+    ) -> Result<(), DecodeRecordError> {
+        let mut wanted = BTreeMap::new();
+        for workload in workloads {
+            self.wanted(view, workload, &mut wanted)?;
+        }
+        let gone: Vec<_> = workloads
+            .iter()
+            .flat_map(|workload| self.followed(workload))
             .filter(|key| !wanted.contains_key(*key))
             .cloned()
             .collect();
@@ -163,7 +189,12 @@ impl Reconciler {
             Event::Paused => self.reported(now_ms, key, Step::Paused),
             Event::Resumed => self.reported(now_ms, key, Step::Resumed),
             // An end that is reported twice changes nothing.
-            Event::Ended { failure } => drop(replica.ended(now_ms, failure)),
+            Event::Ended { failure } => {
+                drop(replica.ended(now_ms, failure));
+                if matches!(replica.state(), Lifecycle::Waiting { .. }) {
+                    self.waiting.insert(key.clone());
+                }
+            }
             // Nobody asked for it: not an end that an instance reports.
             Event::Stopped => {}
         }
@@ -171,20 +202,26 @@ impl Reconciler {
 
     /// Starts what has waited long enough.
     pub fn time_passed(&mut self, now_ms: u64) {
-        for (key, replica) in &mut self.replicas {
+        let (replicas, effects) = (&mut self.replicas, &mut self.effects);
+        self.waiting.retain(|key| {
+            let Some(replica) = replicas.get_mut(key) else {
+                return false;
+            };
             let due = replica.restarts_at_ms().is_some_and(|at| at <= now_ms);
             if due && replica.start(now_ms).is_ok() {
-                self.effects.push_back(start(key, replica));
+                effects.push_back(start(key, replica));
             }
-        }
+            // One that is paused waits until it is resumed.
+            matches!(replica.state(), Lifecycle::Waiting { .. })
+        });
     }
 
     /// When [`Self::time_passed`] has something to do next.
     #[must_use]
     pub fn next_timeout_ms(&self) -> Option<u64> {
-        self.replicas
-            .values()
-            .filter_map(Replica::restarts_at_ms)
+        self.waiting
+            .iter()
+            .filter_map(|key| self.replicas.get(key)?.restarts_at_ms())
             .min()
     }
 
@@ -206,49 +243,61 @@ impl Reconciler {
             .map(|(key, replica)| (key, replica.observed()))
     }
 
-    fn wanted(&self, view: &View) -> Result<BTreeMap<ReplicaKey, Wanted>, DecodeRecordError> {
-        let deployments = view.deployments()?;
-        let deployed: BTreeMap<&Name, &DeploymentRecord> = deployments
-            .iter()
-            .map(|deployment| (&deployment.spec.name, &**deployment))
-            .collect();
-        let here = view
-            .placements()?
-            .into_iter()
-            .filter(|placed| placed.node == self.node);
-        Ok(here
-            .filter_map(|placed| {
-                let deployment = *deployed.get(&placed.workload)?;
-                let mut components = deployment.spec.components.iter();
-                let spec = components.find(|spec| spec.name == placed.component)?;
-                let Placement {
-                    workload,
-                    component,
-                    index,
-                    generation,
-                    ..
-                } = placed;
-                let key = ReplicaKey {
-                    workload,
-                    component,
-                    index,
-                };
-                // Most are as they were: what is known of them need not be copied again.
-                let known = self.replicas.get(&key);
-                let known = known.filter(|replica| replica.generation == generation);
-                let spec = known.map_or_else(
-                    || Arc::new(spec.clone()),
-                    |replica| Arc::clone(&replica.spec),
-                );
-                let paused = deployment.desired == DesiredState::Paused;
-                let wanted = Wanted {
-                    generation,
-                    spec,
-                    paused,
-                };
-                Some((key, wanted))
-            })
-            .collect())
+    /// The replicas of one workload that are followed.
+    fn followed(&self, workload: &Name) -> impl Iterator<Item = &ReplicaKey> {
+        let first = ReplicaKey {
+            workload: workload.clone(),
+            component: Name::least(),
+            index: 0,
+        };
+        let keys = self.replicas.range(first..).map(|(key, _)| key);
+        keys.take_while(move |key| key.workload == *workload)
+    }
+
+    /// Adds what the ledger places here of one workload.
+    fn wanted(
+        &self,
+        view: &View,
+        workload: &Name,
+        wanted: &mut BTreeMap<ReplicaKey, Wanted>,
+    ) -> Result<(), DecodeRecordError> {
+        let Some(deployment) = view.deployment(workload)? else {
+            return Ok(());
+        };
+        let placements = view.placements_of(workload)?.into_iter();
+        for placed in placements.filter(|placed| placed.node == self.node) {
+            let mut components = deployment.spec.components.iter();
+            let Some(spec) = components.find(|spec| spec.name == placed.component) else {
+                continue;
+            };
+            let Placement {
+                workload,
+                component,
+                index,
+                generation,
+                ..
+            } = placed;
+            let key = ReplicaKey {
+                workload,
+                component,
+                index,
+            };
+            // Most are as they were: what is known of them need not be copied again.
+            let known = self.replicas.get(&key);
+            let known = known.filter(|replica| replica.generation == generation);
+            let spec = known.map_or_else(
+                || Arc::new(spec.clone()),
+                |replica| Arc::clone(&replica.spec),
+            );
+            let paused = deployment.desired == DesiredState::Paused;
+            let next = Wanted {
+                generation,
+                spec,
+                paused,
+            };
+            wanted.insert(key, next);
+        }
+        Ok(())
     }
 
     fn want(&mut self, now_ms: u64, key: ReplicaKey, wanted: Wanted) {

@@ -1,7 +1,7 @@
 //! Which component answers a request: exact host before `*`, then the longest path prefix.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use types::{Name, Route};
 
@@ -18,6 +18,8 @@ pub struct Target {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RouteTable {
     hosts: BTreeMap<String, BTreeMap<String, Target>>,
+    /// What each workload has in it.
+    of_workloads: BTreeMap<Name, Vec<Route>>,
 }
 
 impl RouteTable {
@@ -26,10 +28,42 @@ impl RouteTable {
     pub fn new(routes: impl IntoIterator<Item = (Route, Target)>) -> Self {
         let mut table = Self::default();
         for (route, target) in routes {
-            let paths = table.hosts.entry(route.host().to_owned()).or_default();
-            paths.insert(route.path().to_owned(), target);
+            table.insert(route, target);
         }
         table
+    }
+
+    /// Puts the routes that some workloads have now in place of those that they had. A route may
+    /// go from one of them to another.
+    pub fn replace(
+        &mut self,
+        workloads: &BTreeSet<Name>,
+        routes: impl IntoIterator<Item = (Route, Target)>,
+    ) {
+        for workload in workloads {
+            for route in self.of_workloads.remove(workload).unwrap_or_default() {
+                self.remove(&route);
+            }
+        }
+        for (route, target) in routes {
+            self.insert(route, target);
+        }
+    }
+
+    fn insert(&mut self, route: Route, target: Target) {
+        let paths = self.hosts.entry(route.host().to_owned()).or_default();
+        let held = self.of_workloads.entry(target.workload.clone());
+        paths.insert(route.path().to_owned(), target);
+        held.or_default().push(route);
+    }
+
+    fn remove(&mut self, route: &Route) {
+        if let Some(paths) = self.hosts.get_mut(route.host()) {
+            paths.remove(route.path());
+            if paths.is_empty() {
+                self.hosts.remove(route.host());
+            }
+        }
     }
 
     /// The component for a request to `host` (without port) and `path` (without query).
@@ -99,6 +133,41 @@ mod tests {
         assert_eq!(find("A.Example.", "/api/v2/z").as_deref(), Some("v2"));
         assert_eq!(find("a.example", "/api/v1").as_deref(), Some("api"));
         assert_eq!(find("a.example", "*").as_deref(), Some("any"));
+    }
+
+    #[test]
+    fn a_table_that_is_changed_is_the_table_that_is_made_anew() {
+        let mut changed = table(&[
+            ("*", "/", "a"),
+            ("*", "/moves", "a"),
+            ("a.example", "/", "b"),
+            ("a.example", "/stays", "c"),
+        ]);
+        let workloads = ["a", "b", "d"].map(|name| Name::new(name).unwrap());
+        let routes = [
+            ("*", "/", "a"),
+            ("*", "/moves", "d"),
+            ("d.example", "/", "d"),
+        ];
+        let routes = routes.map(|(host, path, component)| {
+            let name = Name::new(component).unwrap();
+            let target = Target {
+                workload: name.clone(),
+                component: name,
+            };
+            (Route::new(host, path).unwrap(), target)
+        });
+        changed.replace(&workloads.into(), routes);
+        let anew = table(&[
+            ("*", "/", "a"),
+            ("*", "/moves", "d"),
+            ("a.example", "/stays", "c"),
+            ("d.example", "/", "d"),
+        ]);
+        assert_eq!(changed, anew);
+        let all = ["a", "c", "d"].map(|name| Name::new(name).unwrap());
+        changed.replace(&all.into(), []);
+        assert_eq!(changed, RouteTable::default());
     }
 
     #[test]

@@ -149,6 +149,10 @@ pub const STORE_CALLS_AT_ONCE_MAX: usize = 16;
 /// descriptor, which the node's process has thousands of.
 pub const OPEN_CONTENTS_MAX: usize = 64;
 
+/// Longest key of a swap that a guest prepares: it may hold one per resource, and no store has
+/// longer keys.
+pub const CAS_KEY_BYTES_MAX: usize = 1_024;
+
 /// Most bytes of a content between a guest and the disk.
 pub const BLOB_PIECE_BYTES_MAX: usize = 64 << 10;
 

@@ -46,6 +46,12 @@ impl Name {
         }
     }
 
+    /// The name that sorts before every other.
+    #[must_use]
+    pub fn least() -> Self {
+        Self("0".to_owned())
+    }
+
     /// The nearest name to a file stem or title, if any letter or digit is in it.
     ///
     /// # Errors

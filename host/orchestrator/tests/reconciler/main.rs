@@ -89,6 +89,8 @@ impl World {
             time_ms: self.height,
         };
         let done = ledger::execute(&self.genesis, &self.state, &context, transactions).unwrap();
+        let changed = done.changes.keys().filter_map(StateKey::workload);
+        let changed: BTreeSet<Name> = changed.collect();
         for (key, value) in done.changes {
             match value {
                 Some(value) => self.state.insert(key, value),
@@ -96,8 +98,14 @@ impl World {
             };
         }
         let view = View::new(self.height, self.height, self.state.clone());
+        self.reconciler
+            .workloads_changed(self.now_ms, &view, &changed)
+            .unwrap();
+        let asked: Vec<Effect> = std::iter::from_fn(|| self.reconciler.poll_effect()).collect();
+        // Whoever looks at everything finds that nothing was missed.
         self.reconciler.ledger_changed(self.now_ms, &view).unwrap();
-        self.obey();
+        assert_eq!(self.reconciler.poll_effect(), None);
+        self.carry_out(asked);
     }
 
     fn run(&mut self, operation: Operation) {
@@ -128,7 +136,12 @@ impl World {
     }
 
     fn obey(&mut self) {
-        while let Some(effect) = self.reconciler.poll_effect() {
+        let asked: Vec<Effect> = std::iter::from_fn(|| self.reconciler.poll_effect()).collect();
+        self.carry_out(asked);
+    }
+
+    fn carry_out(&mut self, asked: Vec<Effect>) {
+        for effect in asked {
             match effect {
                 Effect::Start {
                     key,

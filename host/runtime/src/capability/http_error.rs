@@ -40,23 +40,25 @@ fn code(error: &Error) -> ErrorCode {
         Error::ConnectionReadTimeout => ErrorCode::ConnectionReadTimeout,
         Error::ConnectionTerminated => ErrorCode::ConnectionTerminated,
         Error::HttpResponseIncomplete => ErrorCode::HttpResponseIncomplete,
-        Error::Hyper(error) => hyper_code(error),
+        Error::Hyper(error) => code(&named(error)),
         Error::HttpProtocolError => ErrorCode::HttpProtocolError,
         other => ErrorCode::InternalError(Some(other.to_string())),
     }
 }
 
-fn hyper_code(error: &hyper::Error) -> ErrorCode {
+/// What a connection's error means for the body that it ended; never [`Error::Hyper`], of which
+/// guests of WASI 0.3 are told no more than that the protocol was broken.
+pub(super) fn named(error: &hyper::Error) -> Error {
     let cause = error
         .source()
         .and_then(|cause| cause.downcast_ref::<io::Error>());
     match cause.map(io::Error::kind) {
-        Some(io::ErrorKind::UnexpectedEof) => ErrorCode::HttpResponseIncomplete,
+        Some(io::ErrorKind::UnexpectedEof) => Error::HttpResponseIncomplete,
         Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => {
-            ErrorCode::ConnectionTerminated
+            Error::ConnectionTerminated
         }
-        _ if error.is_incomplete_message() => ErrorCode::HttpResponseIncomplete,
-        _ if error.is_timeout() => ErrorCode::ConnectionReadTimeout,
-        _ => ErrorCode::HttpProtocolError,
+        _ if error.is_incomplete_message() => Error::HttpResponseIncomplete,
+        _ if error.is_timeout() => Error::ConnectionReadTimeout,
+        _ => Error::HttpProtocolError,
     }
 }

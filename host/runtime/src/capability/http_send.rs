@@ -24,6 +24,7 @@ use wasmtime_wasi_http::io::TokioIo;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
 use super::http::Sent;
+use super::http_error::named;
 use crate::bounds::{CONNECT_TIME_MAX, RESPONSE_TIME_MAX};
 
 /// Where a request goes. IPv6 hosts have their brackets.
@@ -180,7 +181,7 @@ impl Body for TimedBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
             self.is_waiting = false;
-            return Poll::Ready(frame.map(|frame| frame.map_err(Error::from)));
+            return Poll::Ready(frame.map(|frame| frame.map_err(|error| named(&error))));
         }
         if !self.is_waiting {
             self.is_waiting = true;

@@ -42,7 +42,7 @@ mod bindings {
 /// An open bucket: its name is all there is to it.
 #[expect(unreachable_pub, reason = "the bindings re-export it")]
 pub struct Bucket {
-    name: String,
+    pub(super) name: String,
 }
 
 fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
@@ -61,7 +61,8 @@ fn answer<T>(result: Result<T, StoreError>) -> Answer<T> {
 }
 
 impl Host {
-    fn bucket(&mut self, bucket: &Resource<Bucket>) -> wasmtime::Result<String> {
+    /// The name of an open bucket.
+    pub(super) fn bucket(&mut self, bucket: &Resource<Bucket>) -> wasmtime::Result<String> {
         Ok(self.table().get(bucket)?.name.clone())
     }
 }

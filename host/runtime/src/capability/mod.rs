@@ -11,6 +11,7 @@ mod http_error;
 mod http_send;
 mod io;
 mod keyvalue;
+mod keyvalue_draft2;
 mod logging;
 pub(crate) mod messaging;
 mod random;
@@ -61,10 +62,12 @@ const PACKAGES: &[Package] = &[
     clocks::PACKAGE,
     config::PACKAGE,
     config::DRAFT,
+    config::DATED_DRAFT,
     filesystem::PACKAGE,
     http::PACKAGE,
     io::PACKAGE,
     keyvalue::PACKAGE,
+    keyvalue_draft2::PACKAGE,
     logging::PACKAGE,
     messaging::PACKAGE,
     random::PACKAGE,

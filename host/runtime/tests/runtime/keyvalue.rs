@@ -12,11 +12,11 @@ use types::{ByteSize, Capability};
 
 use crate::harness::{Started, guest, runtime, try_start, try_start_with};
 
-const QUOTA: ByteSize = ByteSize::bytes(100);
+pub(crate) const QUOTA: ByteSize = ByteSize::bytes(100);
 
 /// Buckets in memory; each key is in the one bucket that its name says.
 #[derive(Debug, Default)]
-struct Buckets(Mutex<BTreeMap<(String, String), Vec<u8>>>);
+pub(crate) struct Buckets(Mutex<BTreeMap<(String, String), Vec<u8>>>);
 
 impl Buckets {
     fn used(values: &BTreeMap<(String, String), Vec<u8>>) -> u64 {
@@ -50,8 +50,18 @@ impl KeyValueStore for Buckets {
         Ok(self.get(bucket, key)?.is_some())
     }
 
-    fn keys(&self, _: &str, _: &KeysFrom) -> Result<NamePage, StoreError> {
-        Err(StoreError::Failed)
+    /// Pages of two, by name.
+    fn keys(&self, bucket: &str, from: &KeysFrom) -> Result<NamePage, StoreError> {
+        let KeysFrom::After(after) = from else {
+            return self.keys(bucket, &KeysFrom::After(String::new()));
+        };
+        let values = self.0.lock().unwrap();
+        let found = values.keys().filter(|(held, _)| held == bucket);
+        let mut names: Vec<_> = found.map(|(_, key)| key.clone()).collect();
+        names.retain(|key| key > after);
+        let more = names.len() > 2;
+        names.truncate(2);
+        Ok(NamePage { names, more })
     }
 
     fn set(&self, bucket: &str, entries: Vec<(String, Vec<u8>)>) -> Result<(), StoreError> {
@@ -91,8 +101,18 @@ impl KeyValueStore for Buckets {
         Ok(sum)
     }
 
-    fn swap(&self, _: &str, _: &str, _: Option<Vec<u8>>, _: Vec<u8>) -> Result<bool, StoreError> {
-        Err(StoreError::Failed)
+    fn swap(
+        &self,
+        bucket: &str,
+        key: &str,
+        expected: Option<Vec<u8>>,
+        value: Vec<u8>,
+    ) -> Result<bool, StoreError> {
+        if self.get(bucket, key)? != expected {
+            return Ok(false);
+        }
+        self.set(bucket, vec![(key.to_owned(), value)])?;
+        Ok(true)
     }
 }
 
@@ -220,7 +240,7 @@ async fn messages_reach_the_log_with_level_and_context() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn settings_and_secrets_are_seen_through_both_interfaces() {
+async fn settings_and_secrets_are_seen_through_each_interface() {
     let secret = Secret::new("from a secret".to_owned());
     let services = Services {
         secrets: BTreeMap::from([("token".to_owned(), secret)]),
@@ -233,7 +253,7 @@ async fn settings_and_secrets_are_seen_through_both_interfaces() {
     let started = try_start_with(&runtime(), guest("config"), Vec::new(), services, change)
         .await
         .unwrap();
-    for export in ["get", "get-draft"] {
+    for export in ["get", "get-draft", "get-dated"] {
         for (key, shown) in [
             ("\"token\"", "some(\"from a secret\")"),
             ("\"colour\"", "some(\"from the manifest\")"),

@@ -4,6 +4,7 @@
 
 mod background;
 mod backtrace;
+mod blobs_in_memory;
 mod code_cache;
 mod command;
 mod compile;
@@ -11,12 +12,18 @@ mod deterministic;
 mod files;
 mod harness;
 mod hostile;
+mod hostile_blobs;
+mod hostile_config;
+mod hostile_greed;
+mod hostile_logs;
+mod hostile_map;
 mod http;
 mod http_0_3;
 mod http_wire;
 mod imports;
 mod inspect;
 mod keyvalue;
+mod keyvalue_draft2;
 mod library;
 mod limits;
 mod outgoing;

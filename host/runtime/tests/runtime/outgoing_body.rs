@@ -22,20 +22,24 @@ const INCOMPLETE: &str = "-2025";
 const SHORT_NS: &str = "50000000";
 const NONE: &str = "0";
 
-async fn guest(address: SocketAddr) -> Started {
+/// The same guest for both versions of WASI.
+const GUESTS: [&str; 2] = ["outgoing-body", "outgoing-body-0.3"];
+
+async fn guest(name: &str, address: SocketAddr) -> Started {
     let allow = vec![address.to_string().parse().unwrap()];
-    start(&runtime(), "outgoing-body", |spec| {
+    start(&runtime(), name, |spec| {
         spec.capabilities = vec![Capability::HttpOutgoing { allow }];
     })
     .await
 }
 
-/// Reads one request up to the end of its chunked body; what it was.
+/// Reads one request up to the end of its chunked body, if it has one; what it was.
 async fn request(stream: &mut TcpStream) -> String {
     let mut request = Vec::new();
     let end = |request: &[u8]| {
         let body = request.windows(3).position(|at| at == b"\n0\r");
-        body.is_some() && request.ends_with(b"\r\n\r\n")
+        let has_body = !request.starts_with(b"GET ");
+        (!has_body || body.is_some()) && request.ends_with(b"\r\n\r\n")
     };
     while !end(&request) {
         let mut buffer = [0; 4096];
@@ -80,73 +84,78 @@ async fn fetch_within(
         .unwrap()
 }
 
+/// The server's part of one exchange with trailers; the request that it saw.
+async fn trailing(listener: TcpListener) -> String {
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let seen = request(&mut stream).await;
+    let answer = "HTTP/1.1 200 OK\r\ntrailer: x-received\r\ntransfer-encoding: chunked\r\n\r\n\
+                  4\r\npong\r\n0\r\nx-received: indeed\r\n\r\n";
+    stream.write_all(answer.as_bytes()).await.unwrap();
+    seen
+}
+
 #[tokio::test]
 async fn trailers_go_out_and_come_back() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let server = tokio::spawn(async move {
-        let (mut stream, _) = listener.accept().await.unwrap();
-        let seen = request(&mut stream).await;
-        let answer = "HTTP/1.1 200 OK\r\ntrailer: x-received\r\ntransfer-encoding: chunked\r\n\r\n\
-                      4\r\npong\r\n0\r\nx-received: indeed\r\n\r\n";
-        stream.write_all(answer.as_bytes()).await.unwrap();
-        seen
-    });
-    let guest = guest(address).await;
-    let authority = format!("{:?}", address.to_string());
-    let trailer = guest.invoke("trailer", &[&authority]).await.unwrap();
-    assert_eq!(trailer, "\"indeed\"");
-    let seen = server.await.unwrap();
-    assert!(seen.starts_with("POST / HTTP/1.1\r\n"), "{seen}");
-    assert!(seen.contains("\r\ntrailer: x-sent\r\n"), "{seen}");
-    assert!(
-        seen.ends_with("\r\n4\r\nping\r\n0\r\nx-sent: yes\r\n\r\n"),
-        "{seen}"
-    );
-    assert_eq!(guest.seen.denials(), Vec::<Denial>::new());
+    for name in GUESTS {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(trailing(listener));
+        let guest = guest(name, address).await;
+        let authority = format!("{:?}", address.to_string());
+        let trailer = guest.invoke("trailer", &[&authority]).await.unwrap();
+        assert_eq!(trailer, "\"indeed\"");
+        let seen = server.await.unwrap();
+        assert!(seen.starts_with("POST / HTTP/1.1\r\n"), "{seen}");
+        assert!(seen.contains("\r\ntrailer: x-sent\r\n"), "{seen}");
+        assert!(
+            seen.ends_with("\r\n4\r\nping\r\n0\r\nx-sent: yes\r\n\r\n"),
+            "{seen}"
+        );
+        assert_eq!(guest.seen.denials(), Vec::<Denial>::new());
+    }
+}
+
+/// How a fetch ends against a server that stalls after this answer, for each guest.
+async fn ends(answer: Option<&'static str>, https: &str, times: [&str; 3], expected: &str) {
+    for name in GUESTS {
+        let (address, _hold) = stalling(answer).await;
+        let guest = guest(name, address).await;
+        let end = fetch_within(&guest, address, https, times).await;
+        assert_eq!(end, expected, "{name}");
+    }
 }
 
 #[tokio::test]
 async fn a_handshake_that_stalls_ends_by_the_connect_timeout() {
-    let (address, _hold) = stalling(None).await;
-    let guest = guest(address).await;
-    let end = fetch_within(&guest, address, "true", [SHORT_NS, NONE, NONE]).await;
-    assert_eq!(end, CONNECTION_TIMEOUT);
+    ends(None, "true", [SHORT_NS, NONE, NONE], CONNECTION_TIMEOUT).await;
 }
 
 #[tokio::test]
 async fn a_server_that_does_not_answer_ends_by_the_first_byte_timeout() {
-    let (address, _hold) = stalling(Some("")).await;
-    let guest = guest(address).await;
-    let end = fetch_within(&guest, address, "false", [NONE, SHORT_NS, NONE]).await;
-    assert_eq!(end, NO_FIRST_BYTE);
+    ends(Some(""), "false", [NONE, SHORT_NS, NONE], NO_FIRST_BYTE).await;
 }
 
 #[tokio::test]
 async fn a_body_that_stalls_ends_by_the_between_bytes_timeout() {
     let half = "HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\npong";
-    let (address, _hold) = stalling(Some(half)).await;
-    let guest = guest(address).await;
-    let end = fetch_within(&guest, address, "false", [NONE, NONE, SHORT_NS]).await;
-    assert_eq!(end, NO_NEXT_BYTES);
+    ends(Some(half), "false", [NONE, NONE, SHORT_NS], NO_NEXT_BYTES).await;
 }
 
 #[tokio::test]
 async fn a_body_that_is_cut_off_is_incomplete() {
     let half = "HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\npong";
-    let (address, hold) = stalling(Some(half)).await;
-    drop(hold);
-    let guest = guest(address).await;
-    let end = fetch_within(&guest, address, "false", [NONE; 3]).await;
-    assert_eq!(end, INCOMPLETE);
+    for name in GUESTS {
+        let (address, hold) = stalling(Some(half)).await;
+        drop(hold);
+        let guest = guest(name, address).await;
+        let end = fetch_within(&guest, address, "false", [NONE; 3]).await;
+        assert_eq!(end, INCOMPLETE, "{name}");
+    }
 }
 
 #[tokio::test]
 async fn a_response_in_time_is_read_whole() {
     let whole = "HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\npongpong";
-    let (address, _hold) = stalling(Some(whole)).await;
-    let guest = guest(address).await;
     let minute = "60000000000";
-    let end = fetch_within(&guest, address, "false", [minute; 3]).await;
-    assert_eq!(end, "8");
+    ends(Some(whole), "false", [minute; 3], "8").await;
 }

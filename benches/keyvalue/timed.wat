@@ -1,0 +1,81 @@
+;; Sets or gets keys, and says how many nanoseconds each call took as the guest saw it.
+(component
+  (import "wasi:clocks/monotonic-clock@0.2.12" (instance $clock
+    (export "now" (func (result u64)))))
+  (import "wasi:keyvalue/store@0.2.0-draft" (instance $store
+    (export "bucket" (type $bucket (sub resource)))
+    (type $error' (variant (case "no-such-store") (case "access-denied") (case "other" string)))
+    (export "error" (type $error (eq $error')))
+    (export "open" (func (param "identifier" string) (result (result (own $bucket) (error $error)))))
+    (export "[method]bucket.get" (func (param "self" (borrow $bucket)) (param "key" string)
+      (result (result (option (list u8)) (error $error)))))
+    (export "[method]bucket.set" (func (param "self" (borrow $bucket)) (param "key" string)
+      (param "value" (list u8)) (result (result (error $error)))))))
+;;{libc}
+  (core func $now (canon lower (func $clock "now")))
+  (core func $open (canon lower (func $store "open") (memory $memory) (realloc $realloc)))
+  (core func $get
+    (canon lower (func $store "[method]bucket.get") (memory $memory) (realloc $realloc)))
+  (core func $set
+    (canon lower (func $store "[method]bucket.set") (memory $memory) (realloc $realloc)))
+  (core module $main
+    (import "libc" "memory" (memory 2))
+    (import "libc" "heap" (global $heap (mut i32)))
+    (import "libc" "realloc" (func $realloc (param i32 i32 i32 i32) (result i32)))
+    (import "host" "now" (func $now (result i64)))
+    (import "host" "open" (func $open (param i32 i32 i32)))
+    (import "host" "get" (func $get (param i32 i32 i32 i32)))
+    (import "host" "set" (func $set (param i32 i32 i32 i32 i32 i32)))
+    (data (i32.const 1024) "timed")
+    ;; Five letters that say a number.
+    (func $letters (param $at i32) (param $number i32)
+      (local $left i32)
+      (local.set $left (i32.const 5))
+      (loop $more
+        (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+        (i32.store8 (i32.add (local.get $at) (local.get $left))
+          (i32.add (i32.const 97) (i32.and (local.get $number) (i32.const 15))))
+        (local.set $number (i32.shr_u (local.get $number) (i32.const 4)))
+        (br_if $more (local.get $left))))
+    (func $timed (param $write i32) (param $count i32) (param $bytes i32) (result i32)
+      (local $bucket i32) (local $times i32) (local $value i32) (local $done i32)
+      (local $heap i32) (local $begun i64)
+      (call $open (i32.const 1024) (i32.const 5) (i32.const 512))
+      (if (i32.load8_u (i32.const 512)) (then unreachable))
+      (local.set $bucket (i32.load (i32.const 516)))
+      (local.set $times (call $realloc (i32.const 0) (i32.const 0) (i32.const 8)
+        (i32.mul (local.get $count) (i32.const 8))))
+      (local.set $value
+        (call $realloc (i32.const 0) (i32.const 0) (i32.const 8) (local.get $bytes)))
+      (local.set $heap (global.get $heap))
+      (loop $more
+        (call $letters (i32.const 1040) (local.get $done))
+        (local.set $begun (call $now))
+        (if (local.get $write)
+          (then (call $set (local.get $bucket) (i32.const 1040) (i32.const 5)
+            (local.get $value) (local.get $bytes) (i32.const 512)))
+          (else (call $get (local.get $bucket) (i32.const 1040) (i32.const 5)
+            (i32.const 512))))
+        (i64.store
+          (i32.add (local.get $times) (i32.mul (local.get $done) (i32.const 8)))
+          (i64.sub (call $now) (local.get $begun)))
+        (if (i32.load8_u (i32.const 512)) (then unreachable))
+        (global.set $heap (local.get $heap))
+        (local.set $done (i32.add (local.get $done) (i32.const 1)))
+        (br_if $more (i32.lt_u (local.get $done) (local.get $count))))
+      (i32.store (i32.const 512) (local.get $times))
+      (i32.store (i32.const 516) (local.get $count))
+      (i32.const 512))
+    (func (export "set") (param i32 i32) (result i32)
+      (call $timed (i32.const 1) (local.get 0) (local.get 1)))
+    (func (export "get") (param i32) (result i32)
+      (call $timed (i32.const 0) (local.get 0) (i32.const 0))))
+  (core instance $main (instantiate $main
+    (with "libc" (instance $libc))
+    (with "host" (instance
+      (export "now" (func $now)) (export "open" (func $open)) (export "get" (func $get))
+      (export "set" (func $set))))))
+  (func (export "set") (param "count" u32) (param "bytes" u32) (result (list u64))
+    (canon lift (core func $main "set") (memory $memory)))
+  (func (export "get") (param "count" u32) (result (list u64))
+    (canon lift (core func $main "get") (memory $memory))))
