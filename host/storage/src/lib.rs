@@ -13,6 +13,8 @@ mod keyvalue;
 mod keyvalue_rows;
 mod outboard;
 mod partial;
+mod shard_manifest;
+mod shards;
 mod space;
 mod store_bounds;
 mod store_errors;
@@ -32,6 +34,10 @@ pub use groups::{GROUP_BYTES, GroupSet, group_count, groups_covering};
 pub use keyvalue::{KeyPage, KeyPosition, KeyValues};
 pub use outboard::{BadSliceError, FILLED_BYTES_MAX, SLICE_BYTES_MAX, SLICE_GROUPS_MAX, slices_of};
 pub use partial::{Partial, SizeProof};
+pub use shard_manifest::{
+    DecodeManifestError, SHARD_PIECE_BYTES, SHARDS, SHARDS_NEEDED, ShardManifest,
+};
+pub use shards::{MakeShardsError, RebuildError, Shards};
 pub use store_bounds::*;
 pub use store_errors::{BlobError, KeyValueError};
 pub use stores::Stores;

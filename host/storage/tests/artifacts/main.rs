@@ -11,6 +11,7 @@
 mod crash;
 mod partial;
 mod quota;
+mod shards;
 mod slices;
 
 use std::ops::Range;
