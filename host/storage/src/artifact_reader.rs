@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, BufReader};
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use types::Digest;
 
@@ -196,11 +196,17 @@ impl Artifacts {
     /// None if the content is not what the digest names.
     fn pairs(&self, digest: &Digest, bytes: u64, anew: bool) -> Result<Option<File>, StorageError> {
         let path = self.space.path(digest, Part::Pairs);
-        if !anew {
-            match File::open(&path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                opened => return opened.map(Some).map_err(failed("open", &path)),
-            }
+        let there = || match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            opened => opened.map(Some).map_err(failed("open", &path)),
+        };
+        if !anew && let Some(file) = there()? {
+            return Ok(Some(file));
+        }
+        // Whoever wants slices of one artifact at the same time wants the same pairs.
+        let _one = self.building.lock().unwrap_or_else(PoisonError::into_inner);
+        if !anew && let Some(file) = there()? {
+            return Ok(Some(file));
         }
         let reserved = outboard_bytes(bytes);
         self.space.reserve(reserved)?;

@@ -25,6 +25,8 @@ pub struct Artifacts {
     pub(crate) space: Arc<Space>,
     /// The partial artifacts that somebody has open.
     pub(crate) fillings: Arc<Mutex<HashMap<Digest, Weak<Filling>>>>,
+    /// Held while hash pairs of a whole artifact are computed.
+    pub(crate) building: Arc<Mutex<()>>,
 }
 
 /// An artifact that is being written. Dropped before [`Upload::finish`], it leaves nothing.
@@ -59,6 +61,7 @@ impl Artifacts {
         Ok(Self {
             space: Arc::new(Space::open(folder, bytes_max)?),
             fillings: Arc::default(),
+            building: Arc::default(),
         })
     }
 
