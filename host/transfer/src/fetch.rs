@@ -218,13 +218,16 @@ impl Fetch {
         for (id, ask) in &mut self.asks {
             let owed = !ask.left.is_empty();
             ask.left.remove(groups);
+            if Some(*id) == from {
+                ask.coming.remove(groups);
+            }
             if owed && ask.left.is_empty() {
                 settled.push(*id);
             }
         }
         for id in settled {
-            self.asks.remove(&id);
-            if Some(id) != from {
+            let ask = self.asks.remove(&id);
+            if ask.is_some_and(|ask| !ask.coming.is_empty()) {
                 // What it still sends is of no use to anybody.
                 self.effects.push_back(Effect::Cancel { ask: id });
             }
@@ -239,6 +242,9 @@ impl Fetch {
         };
         ask.heard_at = self.now;
         let back = ask.left.intersection(groups);
+        for range in groups.ranges() {
+            ask.coming.remove(range);
+        }
         back.ranges()
             .iter()
             .for_each(|range| ask.left.remove(range));
@@ -504,6 +510,7 @@ impl Fetch {
         let record = Ask {
             peer,
             purpose,
+            coming: groups.clone(),
             left: groups,
             asked_at: self.now,
             heard_at: self.now,

@@ -85,6 +85,8 @@ pub(crate) struct Ask {
     pub(crate) purpose: Purpose,
     /// What it still owes.
     pub(crate) left: GroupSet,
+    /// What its stream will still bring, even if it came from elsewhere meanwhile.
+    pub(crate) coming: GroupSet,
     pub(crate) asked_at: Duration,
     /// When something came last.
     pub(crate) heard_at: Duration,
