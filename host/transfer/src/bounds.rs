@@ -40,3 +40,7 @@ pub const REQUEST_PATIENCE: Duration = Duration::from_secs(10);
 /// What a server waits for room for one slice on a stream: a reader that is slower than 10 kB/s costs
 /// others their turn.
 pub const SLICE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Streams of one peer that are answered at once: twice what a fetch has in flight. Their slices are
+/// 17 MB of memory.
+pub const STREAMS_PER_PEER_MAX: usize = 32;

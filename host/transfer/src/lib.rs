@@ -8,6 +8,7 @@ mod fetch;
 mod fetch_peers;
 mod fetch_types;
 mod frames;
+mod over_stoq;
 mod serve;
 mod wire;
 
@@ -16,5 +17,6 @@ pub use driver::{FetchArtifactError, FetchReport, Observer, Sources, fetch};
 pub use fetch::Fetch;
 pub use fetch_types::{AskId, Effect, Event, NoSourceError, Pace, Patience, PeerFailure, Start};
 pub use frames::{ReadFrameError, read_frame, write_frame};
+pub use over_stoq::{ARTIFACT_VERSION, Sessions, serve_sessions};
 pub use serve::{ServeError, Served, Server};
 pub use wire::{DecodeError, GroupSpan, Have, Message, Refusal, Request, SliceHead, Wanted};

@@ -122,6 +122,17 @@ impl Server {
         }
         send_slices(&mut writer, source, &there).await
     }
+
+    /// Refuses what is asked on one stream, whatever it is.
+    ///
+    /// # Errors
+    /// [`ServeError`] if not even that can be said.
+    pub async fn refuse(
+        mut writer: impl AsyncWrite + Unpin,
+        refusal: Refusal,
+    ) -> Result<Served, ServeError> {
+        refuse(&mut writer, refusal).await
+    }
 }
 
 /// Sends the slices of `groups`; while one is sent, the next one is read.

@@ -1,0 +1,108 @@
+//! The fixed bounds of every endpoint and session, each with its reason. None can be set.
+
+use std::time::Duration;
+
+/// Most live sessions of one endpoint. An idle one costs tens of kilobytes; what is planned for
+/// is a hundred thousand.
+pub const SESSIONS_MAX: usize = 100_000;
+
+/// Handshakes that are under way at once, from the first packet to the hello. Each costs a
+/// signature and a key exchange, so more would only make all of them late.
+pub const HANDSHAKES_MAX: usize = 256;
+
+/// From this many handshakes on, newcomers prove their address first: one round trip more, and
+/// forged source addresses cost nothing any more.
+pub const HANDSHAKES_UNPROVEN_MAX: usize = 64;
+
+/// Bytes that wait for one connection that is not accepted yet: two packets of a client hello
+/// with a post-quantum key share, and early data.
+pub const INCOMING_BYTES_MAX: u64 = 64 << 10;
+
+/// Bytes that wait for all connections that are not accepted yet.
+pub const INCOMING_BYTES_TOTAL: u64 = 8 << 20;
+
+/// Time for one handshake with hello, on either end: four round trips to the far side of the
+/// earth, with one lost packet.
+pub const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
+
+/// Pause before the next address of a target is tried beside the ones before (RFC 8305).
+pub const DIAL_STAGGER: Duration = Duration::from_millis(250);
+
+/// Addresses of one target that are tried: more are a mistake or an attack on others.
+pub const DIAL_ADDRESSES_MAX: usize = 16;
+
+/// How long a refused connection is kept so that the other end can read why.
+pub const REFUSAL_LINGER: Duration = Duration::from_millis(500);
+
+/// Silence after which a session is dead. NATs forget a mapping after 30 s or more.
+pub const IDLE_TIME: Duration = Duration::from_secs(30);
+
+/// Pause between packets of an idle session: three may be lost before it is dead, and NATs keep
+/// their mapping.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(9);
+
+/// How long a connection that lost to another of the same two nodes still serves its streams.
+pub const RETIRED_TIME: Duration = Duration::from_secs(5);
+
+/// How long a dial that lost to a connection in the other direction waits for that one.
+pub const SURVIVOR_TIME: Duration = Duration::from_secs(2);
+
+/// Streams of one peer at once, of all services. QUIC keeps a place for each, used or not.
+pub const STREAMS_PER_PEER_MAX: u32 = 320;
+
+/// Time for the header of a stream after the stream began. It comes with the first bytes.
+pub const HEADER_TIME: Duration = Duration::from_secs(5);
+
+/// Longest wait for a stream when the peer allows no more at the moment.
+pub const OPEN_TIME: Duration = Duration::from_secs(30);
+
+/// Inbound streams that wait for the one who serves them, per service. Then peers are told that
+/// the service is busy.
+pub const INBOUND_STREAMS_MAX: usize = 1_024;
+
+/// Inbound datagrams that wait for the one who serves them, per service. Then the newest is lost.
+pub const INBOUND_DATAGRAMS_MAX: usize = 1_024;
+
+/// Bytes of datagrams of one session that wait to be sent or taken.
+pub const DATAGRAM_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes of one stream that the peer may send before they are read.
+pub const STREAM_WINDOW_BYTES: u32 = 8 << 20;
+
+/// Bytes of all streams of one peer that are held before they are read.
+pub const SESSION_WINDOW_BYTES: u32 = 32 << 20;
+
+/// Bytes of all streams to one peer that are held until the peer has them.
+pub const SEND_WINDOW_BYTES: u64 = 32 << 20;
+
+/// Largest stream header or reply: a few numbers and a short text.
+pub const HEADER_BYTES_MAX: usize = 512;
+
+/// Largest frame about the session itself: the largest is a certificate chain.
+pub const CONTROL_BYTES_MAX: usize = 24 << 10;
+
+/// Certificates in a chain, and their bytes: a node shows one of about a kilobyte.
+pub const CHAIN_CERTIFICATES_MAX: usize = 4;
+/// Bytes of all certificates of a chain.
+pub const CHAIN_BYTES_MAX: usize = 16 << 10;
+
+/// Longest text of a refusal.
+pub const REFUSAL_TEXT_BYTES_MAX: usize = 256;
+
+/// New certificates that a peer may show within [`RENEWALS_TIME`]: one a day is usual, and each
+/// costs a signature check.
+pub const RENEWALS_MAX: u32 = 16;
+/// The time for which [`RENEWALS_MAX`] counts.
+pub const RENEWALS_TIME: Duration = Duration::from_secs(600);
+
+/// Events that wait for a slow listener; then it misses the oldest and is told so.
+pub const EVENTS_MAX: usize = 1_024;
+
+/// First pause of a reconnection, and the largest.
+pub const BACKOFF_FIRST: Duration = Duration::from_millis(250);
+/// Longest pause: a node that comes back is found within half a minute.
+pub const BACKOFF_LAST: Duration = Duration::from_secs(30);
+
+/// Buffers of the UDP socket. With the default of 208 KiB a burst of one round trip is lost
+/// within the machine; 4 MiB lose none.
+pub const SOCKET_BUFFER_BYTES: usize = 4 << 20;

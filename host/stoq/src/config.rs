@@ -1,0 +1,92 @@
+//! What an endpoint needs to begin.
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use types::NodeId;
+
+use crate::authority::PeerAuthority;
+use crate::bounds::{INBOUND_DATAGRAMS_MAX, INBOUND_STREAMS_MAX};
+use crate::credentials::{Credentials, CredentialsError};
+use crate::inbound::{InboundDatagram, InboundStream};
+use crate::proto::Service;
+
+/// An endpoint to be: who it is, where it listens, whom it asks, what it serves.
+pub struct Config {
+    pub(crate) node: NodeId,
+    pub(crate) bind: SocketAddr,
+    pub(crate) credentials: Credentials,
+    pub(crate) authority: Arc<dyn PeerAuthority>,
+    pub(crate) services: [Served; Service::ALL.len()],
+}
+
+/// Where inbound streams and datagrams of one service go.
+#[derive(Debug, Default)]
+pub(crate) struct Served {
+    pub(crate) streams: Option<(RangeInclusive<u16>, mpsc::Sender<InboundStream>)>,
+    pub(crate) datagrams: Option<mpsc::Sender<InboundDatagram>>,
+}
+
+/// An endpoint that could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The address cannot be bound, for instance because another program has it.
+    #[error("UDP {address}: {source}")]
+    Socket {
+        /// Where it should have listened.
+        address: SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The certificate or its key cannot be used.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    /// TLS refuses its settings.
+    #[error("TLS: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+impl Config {
+    /// An endpoint of `node` at `bind` that serves nothing yet. `[::]:PORT` listens for IPv4 too.
+    #[must_use]
+    pub fn new(
+        node: NodeId,
+        bind: SocketAddr,
+        credentials: Credentials,
+        authority: Arc<dyn PeerAuthority>,
+    ) -> Self {
+        Self {
+            node,
+            bind,
+            credentials,
+            authority,
+            services: Default::default(),
+        }
+    }
+
+    /// Serves streams of `service` in these versions of its own protocol; they arrive here.
+    #[must_use = "a service whose receiver is dropped refuses every stream"]
+    pub fn streams(
+        &mut self,
+        service: Service,
+        versions: RangeInclusive<u16>,
+    ) -> mpsc::Receiver<InboundStream> {
+        let (sender, receiver) = mpsc::channel(INBOUND_STREAMS_MAX);
+        if let Some(served) = self.services.get_mut(service.index()) {
+            served.streams = Some((versions, sender));
+        }
+        receiver
+    }
+
+    /// Takes datagrams of `service`; they arrive here.
+    #[must_use = "datagrams are lost when their receiver is dropped"]
+    pub fn datagrams(&mut self, service: Service) -> mpsc::Receiver<InboundDatagram> {
+        let (sender, receiver) = mpsc::channel(INBOUND_DATAGRAMS_MAX);
+        if let Some(served) = self.services.get_mut(service.index()) {
+            served.datagrams = Some(sender);
+        }
+        receiver
+    }
+}

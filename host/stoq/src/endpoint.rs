@@ -1,0 +1,358 @@
+//! The endpoint: one socket, its sessions, and what is asked of all of them together.
+
+use std::collections::HashMap;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use quinn::{Connection, TokioRuntime};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::CertificateDer;
+use tokio::sync::{Semaphore, broadcast};
+use tokio_util::sync::CancellationToken;
+use types::NodeId;
+
+use crate::authority::{Occasion, PeerAuthority};
+use crate::bounds::{
+    EVENTS_MAX, HANDSHAKES_MAX, INCOMING_BYTES_MAX, INCOMING_BYTES_TOTAL, RETIRED_TIME,
+};
+use crate::close::{CloseReason, Closer};
+use crate::config::{BindError, Config, Served};
+use crate::credentials::{self, Credentials, CredentialsError, Shown};
+use crate::dial::{DialError, Target, dial};
+use crate::event::SessionEvent;
+use crate::link::{Established, Link, Standing, lock};
+use crate::listen::{listen, serve};
+use crate::maintain::Maintained;
+use crate::proto::{ControlFrame, Service, bounded_text};
+use crate::session::{Session, SessionInfo, info};
+use crate::table::{Seat, Table};
+use crate::{socket, tls, transport};
+
+/// One end of STOQ: dials and is dialled on one UDP port. Clones are the same endpoint; when the
+/// last is dropped, its sessions end.
+#[derive(Clone)]
+pub struct Endpoint {
+    shared: Arc<Shared>,
+    _guard: Arc<Guard>,
+}
+
+/// What all parts of an endpoint share.
+pub(crate) struct Shared {
+    pub(crate) node: NodeId,
+    pub(crate) quinn: quinn::Endpoint,
+    pub(crate) client: quinn::ClientConfig,
+    pub(crate) provider: Arc<CryptoProvider>,
+    pub(crate) authority: Arc<dyn PeerAuthority>,
+    pub(crate) services: [Served; Service::ALL.len()],
+    pub(crate) table: Mutex<Table>,
+    /// One turn per node that is being dialled.
+    pub(crate) dialling: Mutex<HashMap<NodeId, Arc<tokio::sync::Mutex<()>>>>,
+    pub(crate) handshakes: Arc<Semaphore>,
+    pub(crate) incarnation: u64,
+    pub(crate) stop: CancellationToken,
+    shown: Arc<Shown>,
+    rechecks: AtomicU64,
+    events: broadcast::Sender<SessionEvent>,
+    attempts: AtomicU64,
+    links: AtomicU64,
+}
+
+/// Ends everything when the last handle is gone.
+struct Guard(Arc<Shared>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.close("the endpoint was dropped");
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Endpoint")
+            .field("node", &self.node)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.shared.fmt(f)
+    }
+}
+
+impl Endpoint {
+    /// Binds the socket and begins to take connections. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// [`BindError`].
+    pub fn bind(config: Config) -> Result<Self, BindError> {
+        let address = config.bind;
+        let in_socket = |source| BindError::Socket { address, source };
+        let provider = tls::provider();
+        let certified = credentials::load(config.credentials, &provider)?;
+        let shown = Arc::new(Shown::new(certified));
+        let transport = transport::transport();
+        let mut server =
+            quinn::ServerConfig::with_crypto(Arc::new(tls::server(&provider, &shown)?));
+        server
+            .transport_config(transport.clone())
+            .max_incoming(HANDSHAKES_MAX)
+            .incoming_buffer_size(INCOMING_BYTES_MAX)
+            .incoming_buffer_size_total(INCOMING_BYTES_TOTAL);
+        let mut client = quinn::ClientConfig::new(Arc::new(tls::client(&provider, &shown)?));
+        client.transport_config(transport);
+        let quinn = quinn::Endpoint::new(
+            transport::endpoint(),
+            Some(server),
+            socket::bind(address).map_err(in_socket)?,
+            Arc::new(TokioRuntime),
+        )
+        .map_err(in_socket)?;
+        let shared = Arc::new(Shared {
+            node: config.node,
+            quinn,
+            client,
+            authority: config.authority,
+            services: config.services,
+            table: Mutex::default(),
+            dialling: Mutex::default(),
+            handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)),
+            incarnation: u64::from_le_bytes(random(&provider)),
+            provider,
+            stop: CancellationToken::new(),
+            shown,
+            rechecks: AtomicU64::new(0),
+            events: broadcast::Sender::new(EVENTS_MAX),
+            attempts: AtomicU64::new(0),
+            links: AtomicU64::new(0),
+        });
+        tokio::spawn(listen(shared.clone()));
+        Ok(Self {
+            _guard: Arc::new(Guard(shared.clone())),
+            shared,
+        })
+    }
+
+    /// The identity that it speaks for.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        self.shared.node
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// What the system says, for instance after the socket is gone.
+    pub fn local_address(&self) -> std::io::Result<SocketAddr> {
+        self.shared.quinn.local_addr()
+    }
+
+    /// The session with `target`: the live one if there is one, else dialled. It returns when
+    /// both ends have taken each other.
+    ///
+    /// # Errors
+    /// [`DialError`].
+    pub async fn dial(&self, target: Target) -> Result<Session, DialError> {
+        dial(&self.shared, target).await
+    }
+
+    /// Keeps a session with `target` until the result is dropped.
+    #[must_use = "the session is kept for as long as this lives"]
+    pub fn maintain(&self, target: Target) -> Maintained {
+        Maintained::start(self.shared.clone(), target)
+    }
+
+    /// The live session with a node, if there is one.
+    #[must_use]
+    pub fn session(&self, node: &NodeId) -> Option<Session> {
+        self.shared.session(node)
+    }
+
+    /// What is known about every session.
+    #[must_use]
+    pub fn sessions(&self) -> Vec<SessionInfo> {
+        let links = lock(&self.shared.table).all();
+        links.iter().map(|link| info(link)).collect()
+    }
+
+    /// News of sessions from now on.
+    #[must_use]
+    pub fn events(&self) -> broadcast::Receiver<SessionEvent> {
+        self.shared.events.subscribe()
+    }
+
+    /// Asks the authority again about every session and closes those that it refuses; how many
+    /// those are.
+    #[allow(
+        clippy::must_use_candidate,
+        reason = "the closing is what counts, not the count"
+    )]
+    pub fn recheck(&self) -> usize {
+        self.shared.rechecks.fetch_add(1, Ordering::SeqCst);
+        let links = lock(&self.shared.table).all();
+        let stands = |link: &&Arc<Link>| self.shared.recheck(link);
+        links.len() - links.iter().filter(stands).count()
+    }
+
+    /// Shows other credentials from now on: in new handshakes, and to the peers of all sessions
+    /// within them. No stream is disturbed.
+    ///
+    /// # Errors
+    /// [`CredentialsError`]; the old ones stay.
+    pub fn set_credentials(&self, credentials: Credentials) -> Result<(), CredentialsError> {
+        let certified = credentials::load(credentials, &self.shared.provider)?;
+        self.shared.shown.replace(certified.clone());
+        for link in lock(&self.shared.table).all() {
+            let (shared, certified) = (self.shared.clone(), certified.clone());
+            tokio::spawn(async move {
+                let from_dialler = link.claim.dialler == shared.node;
+                let told = match link.exporter() {
+                    Ok(exporter) => {
+                        credentials::prove(&certified, &shared.provider, &exporter, from_dialler)
+                            .map_err(CloseReason::protocol)
+                    }
+                    Err(reason) => Err(reason),
+                };
+                match told {
+                    // If the session ends meanwhile, nobody is left to be told.
+                    Ok(frame) => drop(link.tell(&ControlFrame::Credentials(frame)).await),
+                    Err(reason) => link.end(reason),
+                }
+            });
+        }
+        Ok(())
+    }
+
+    /// Goes on with another socket, on another address: sessions live on, and peers follow.
+    ///
+    /// # Errors
+    /// What the system says about the socket; the old one stays.
+    pub fn rebind(&self, socket: UdpSocket) -> std::io::Result<()> {
+        self.shared.quinn.rebind(socket)
+    }
+
+    /// Ends all sessions, telling peers `text`, and waits until they know or cannot be reached.
+    pub async fn close(&self, text: &str) {
+        self.shared.close(text);
+        self.shared.quinn.wait_idle().await;
+    }
+}
+
+impl Shared {
+    /// The live session of a node.
+    pub(crate) fn session(&self, node: &NodeId) -> Option<Session> {
+        let link = lock(&self.table).of_node(node)?;
+        link.is_live().then_some(Session(link))
+    }
+
+    /// Asks the authority about a connection's peer. TLS has checked possession of the key, now
+    /// or, in a resumed handshake, in the one before.
+    pub(crate) fn judge(
+        &self,
+        connection: &Connection,
+        occasion: Occasion,
+    ) -> Result<Standing, CloseReason> {
+        let chain = connection
+            .peer_identity()
+            .and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok())
+            .ok_or_else(|| CloseReason::protocol("the peer shows no certificate"))?;
+        self.standing((*chain).into(), occasion)
+    }
+
+    /// Asks the authority about a chain whose key the peer holds.
+    pub(crate) fn standing(
+        &self,
+        chain: Arc<[CertificateDer<'static>]>,
+        occasion: Occasion,
+    ) -> Result<Standing, CloseReason> {
+        let rechecks = self.rechecks.load(Ordering::SeqCst);
+        let peer = self
+            .authority
+            .judge(&chain, occasion)
+            .map_err(|refusal| CloseReason::refused(&refusal))?;
+        Ok(Standing {
+            peer: Arc::new(peer),
+            chain,
+            rechecks,
+        })
+    }
+
+    /// Asks again about a session's peer and ends it if it is refused; whether it stands.
+    fn recheck(&self, link: &Link) -> bool {
+        let judged = self.standing(link.standing().chain, Occasion::Rechecked);
+        let refused = judged.and_then(|standing| link.stands(standing));
+        refused.map_err(|reason| link.end(reason)).is_ok()
+    }
+
+    /// Makes a session of a connection that both ends want, unless another survives it.
+    pub(crate) fn seat(
+        self: &Arc<Self>,
+        established: Established,
+        control: quinn::RecvStream,
+    ) -> Result<Arc<Link>, CloseReason> {
+        let number = self.links.fetch_add(1, Ordering::Relaxed);
+        let link = Link::new(number, established, self);
+        let seat = lock(&self.table).seat(&link, self.node);
+        match seat {
+            Seat::Full => return Err(CloseReason::Full { by: Closer::Us }),
+            Seat::Lost => return Err(CloseReason::Replaced),
+            Seat::First => self.tell(SessionEvent::Up(Session(link.clone()))),
+            Seat::Displaced(old) => retire(old, &link),
+        }
+        // A recheck between the judgement and the seat did not see this session.
+        if link.standing().rechecks != self.rechecks.load(Ordering::SeqCst) {
+            self.recheck(&link);
+        }
+        tokio::spawn(serve(self.clone(), link.clone(), control));
+        Ok(link)
+    }
+
+    pub(crate) fn tell(&self, event: SessionEvent) {
+        // Nobody has to listen.
+        let _ = self.events.send(event);
+    }
+
+    pub(crate) fn next_attempt(&self) -> u64 {
+        self.attempts.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn jitter(&self) -> u16 {
+        u16::from_le_bytes(random(&self.provider))
+    }
+
+    fn close(&self, text: &str) {
+        let text = bounded_text(text);
+        self.stop.cancel();
+        let by = Closer::Us;
+        for link in lock(&self.table).all() {
+            let text = text.clone();
+            link.end(CloseReason::Shutdown { by, text });
+        }
+        let reason = CloseReason::Shutdown { by, text };
+        let (code, text) = reason.to_wire();
+        self.quinn.close(code, text.as_bytes());
+    }
+}
+
+/// Lets `old` serve the streams that it has for a while. If the peer was started again there is
+/// nobody at its other end.
+fn retire(old: Arc<Link>, new: &Link) {
+    old.retire();
+    let restarted = old.claim.peer_incarnation != new.claim.peer_incarnation;
+    tokio::spawn(async move {
+        if !restarted {
+            tokio::time::sleep(RETIRED_TIME).await;
+        }
+        old.end(CloseReason::Replaced);
+    });
+}
+
+/// Random bytes; all zero if the system has none, which only costs their spread.
+fn random<const N: usize>(provider: &CryptoProvider) -> [u8; N] {
+    let mut bytes = [0; N];
+    if provider.secure_random.fill(&mut bytes).is_err() {
+        bytes = [0; N];
+    }
+    bytes
+}

@@ -1,0 +1,41 @@
+//! STOQ, the protocol between nodes: sessions, streams, services and tiers on QUIC. Knows neither
+//! the ledger nor workloads, nor what certificates mean or frames carry: who is a peer is asked of
+//! a [`PeerAuthority`].
+
+mod authority;
+pub mod bounds;
+mod close;
+mod config;
+mod control;
+mod credentials;
+mod dial;
+mod endpoint;
+mod event;
+mod inbound;
+mod link;
+mod listen;
+mod maintain;
+pub mod proto;
+mod read;
+mod session;
+mod socket;
+mod table;
+mod tls;
+mod transport;
+mod write;
+
+pub use authority::{Occasion, Peer, PeerAuthority, PeerRefusal};
+pub use close::{CloseReason, Closer};
+pub use config::{BindError, Config};
+pub use credentials::{Credentials, CredentialsError};
+pub use dial::{DialError, FailedAttempt, Target};
+pub use endpoint::Endpoint;
+pub use event::SessionEvent;
+pub use inbound::{InboundDatagram, InboundStream};
+pub use maintain::Maintained;
+pub use proto::{RefusalCode, Service, ServiceSet, StreamHeader, StreamRefusal, TraceId};
+pub use read::{ReadError, RecvStream};
+pub use session::{Direction, OpenError, OpenOptions, SendDatagramError, Session, SessionInfo};
+pub use write::{SendStream, WriteError};
+
+pub use rustls::pki_types::{CertificateDer, PrivateKeyDer};

@@ -1,0 +1,155 @@
+//! Takes connections that come in, up to the hello, and serves every session until it ends.
+
+use std::sync::Arc;
+
+use quinn::{Connection, Incoming};
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::authority::Occasion;
+use crate::bounds::{HANDSHAKE_TIME, HANDSHAKES_MAX, HANDSHAKES_UNPROVEN_MAX};
+use crate::close::{CloseReason, Closer};
+use crate::control;
+use crate::credentials;
+use crate::endpoint::Shared;
+use crate::event::SessionEvent;
+use crate::inbound::{take_datagram, take_stream};
+use crate::link::{Established, Link, lock};
+use crate::proto::{Claim, ControlFrame, CredentialsFrame, Hello};
+use crate::socket::plain;
+
+/// Takes connections until the endpoint closes.
+pub(crate) async fn listen(shared: Arc<Shared>) {
+    while let Some(incoming) = shared.quinn.accept().await {
+        let Ok(place) = shared.handshakes.clone().try_acquire_owned() else {
+            incoming.refuse();
+            continue;
+        };
+        let under_way = HANDSHAKES_MAX - shared.handshakes.available_permits();
+        if under_way > HANDSHAKES_UNPROVEN_MAX && !incoming.remote_address_validated() {
+            // It comes back with proof of its address; refusing is the alternative.
+            let _ = incoming.retry();
+            continue;
+        }
+        tokio::spawn(take(shared.clone(), incoming, place));
+    }
+}
+
+async fn take(shared: Arc<Shared>, incoming: Incoming, place: OwnedSemaphorePermit) {
+    let remote = plain(incoming.remote_address());
+    let Ok(connecting) = incoming.accept() else {
+        return;
+    };
+    let greeted = async {
+        let connection = connecting
+            .await
+            .map_err(|error| CloseReason::from_error(&error))?;
+        let greeted = greet(&shared, &connection).await;
+        if let Err(reason) = &greeted {
+            let (code, text) = reason.to_wire();
+            connection.close(code, text.as_bytes());
+        }
+        greeted
+    };
+    let greeted = tokio::time::timeout(HANDSHAKE_TIME, greeted).await;
+    drop(place);
+    let reason = match greeted {
+        Ok(Ok(())) => return,
+        Ok(Err(reason)) => reason,
+        Err(_) => CloseReason::Lost {
+            text: "the handshake took too long".to_owned(),
+        },
+    };
+    shared.tell(SessionEvent::Refused { remote, reason });
+}
+
+/// Makes a session of an inbound connection.
+async fn greet(shared: &Arc<Shared>, connection: &Connection) -> Result<(), CloseReason> {
+    let standing = shared.judge(connection, Occasion::Accepted)?;
+    let (send, mut recv) = connection
+        .accept_bi()
+        .await
+        .map_err(|error| CloseReason::from_error(&error))?;
+    let frame = control::read(&mut recv).await;
+    let theirs = match frame.map_err(|error| error.reason())? {
+        ControlFrame::Hello(hello) => hello,
+        ControlFrame::Refusal { code, text } => {
+            let by = Closer::Peer;
+            return Err(CloseReason::Refused { by, code, text });
+        }
+        ControlFrame::Credentials(_) => return Err(CloseReason::protocol("no hello")),
+    };
+    let ours = Hello::new(shared.incarnation, 0);
+    ours.negotiate(&theirs).map_err(CloseReason::protocol)?;
+    let established = Established {
+        connection: connection.clone(),
+        claim: Claim {
+            dialler: standing.peer.id,
+            attempt: theirs.attempt,
+            peer_incarnation: theirs.incarnation,
+        },
+        standing,
+        control: send,
+    };
+    let link = shared.seat(established, recv)?;
+    link.tell(&ControlFrame::Hello(ours)).await
+}
+
+/// Serves a session until it ends.
+pub(crate) async fn serve(shared: Arc<Shared>, link: Arc<Link>, control: quinn::RecvStream) {
+    let reason = {
+        let mut news = std::pin::pin!(follow(&shared, &link, control));
+        let mut news_over = false;
+        loop {
+            tokio::select! {
+                streams = link.connection.accept_bi() => match streams {
+                    Ok(streams) => take_stream(&shared, &link, streams),
+                    Err(_) => break link.ended().await,
+                },
+                datagram = link.connection.read_datagram() => match datagram {
+                    Ok(datagram) => take_datagram(&shared, &link, datagram),
+                    Err(_) => break link.ended().await,
+                },
+                reason = &mut news, if !news_over => {
+                    news_over = true;
+                    link.end(reason);
+                }
+            }
+        }
+    };
+    let was_session = lock(&shared.table).leave(&link);
+    if was_session {
+        let peer = link.standing().peer.id;
+        shared.tell(SessionEvent::Down { peer, reason });
+    }
+}
+
+/// Reads what the peer says about the session; returns why it must end.
+async fn follow(shared: &Shared, link: &Link, mut control: quinn::RecvStream) -> CloseReason {
+    loop {
+        let frame = match control::read(&mut control).await {
+            Ok(frame) => frame,
+            Err(error) => return error.reason(),
+        };
+        let done = match frame {
+            ControlFrame::Credentials(frame) => renew(shared, link, frame),
+            ControlFrame::Hello(_) | ControlFrame::Refusal { .. } => {
+                Err(CloseReason::protocol("a session has one hello"))
+            }
+        };
+        if let Err(reason) = done {
+            return reason;
+        }
+    }
+}
+
+/// The peer shows a new certificate.
+fn renew(shared: &Shared, link: &Link, frame: CredentialsFrame) -> Result<(), CloseReason> {
+    if !lock(&link.renewals).spend(link.since.elapsed()) {
+        return Err(CloseReason::protocol("too many new certificates"));
+    }
+    let exporter = link.exporter()?;
+    let from_dialler = link.claim.dialler != shared.node;
+    let chain = credentials::verify(frame, &shared.provider, &exporter, from_dialler)
+        .map_err(CloseReason::protocol)?;
+    link.stands(shared.standing(chain.into(), Occasion::Renewed)?)
+}

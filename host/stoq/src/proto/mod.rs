@@ -1,0 +1,21 @@
+//! The protocol itself, as values and pure functions: no sockets, no clocks, no chance.
+
+mod admission;
+mod backoff;
+mod control;
+mod frame;
+mod header;
+mod hello;
+mod service;
+mod survivor;
+
+pub use admission::{Admission, streams_max};
+pub use backoff::Backoff;
+pub use control::{ControlFrame, CredentialsFrame, RenewalBudget, credentials_message};
+pub use frame::{FrameError, PREFIX_BYTES, Versioned, body_bytes, decode, encode};
+pub use header::{
+    HeaderError, RefusalCode, StreamHeader, StreamRefusal, StreamReply, TraceId, bounded_text,
+};
+pub use hello::{Agreed, FEATURES, Hello, NegotiateError, PROTOCOL};
+pub use service::{Service, ServiceSet};
+pub use survivor::{Claim, survives};

@@ -1,0 +1,83 @@
+//! Which of two connections between the same two nodes survives. Both ends come to the same
+//! answer from what both know, without a word about it.
+
+use types::NodeId;
+
+/// What decides about a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim {
+    /// Who dialled.
+    pub dialler: NodeId,
+    /// The dialler's count of dials.
+    pub attempt: u64,
+    /// The peer's incarnation, as seen from this end.
+    pub peer_incarnation: u64,
+}
+
+/// Whether `new` takes the place of `existing`, of the nodes `own` and `peer`.
+///
+/// - The peer was started again: the existing connection is dead, though nobody said so yet.
+/// - Both were dialled by the same node: the later dial survives, since its dialler knows both.
+/// - They cross: the one that the node with the smaller id dialled survives.
+#[must_use]
+pub fn survives(existing: &Claim, new: &Claim, own: NodeId, peer: NodeId) -> bool {
+    if existing.peer_incarnation != new.peer_incarnation {
+        return true;
+    }
+    if existing.dialler == new.dialler {
+        return new.attempt > existing.attempt;
+    }
+    new.dialler == own.min(peer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: NodeId = NodeId::from_bytes([1; 32]);
+    const B: NodeId = NodeId::from_bytes([2; 32]);
+
+    fn claim(dialler: NodeId, attempt: u64) -> Claim {
+        Claim {
+            dialler,
+            attempt,
+            peer_incarnation: 7,
+        }
+    }
+
+    #[test]
+    fn both_ends_keep_the_same_connection_in_either_order() {
+        let pairs = [
+            (claim(A, 4), claim(B, 9)),
+            (claim(A, 4), claim(A, 5)),
+            (claim(B, 4), claim(B, 5)),
+        ];
+        for (first, second) in pairs {
+            let kept = |own, peer, existing: Claim, new: Claim| {
+                if survives(&existing, &new, own, peer) {
+                    new
+                } else {
+                    existing
+                }
+            };
+            let answers = [
+                kept(A, B, first, second),
+                kept(A, B, second, first),
+                kept(B, A, first, second),
+                kept(B, A, second, first),
+            ];
+            assert!(
+                answers.iter().all(|kept| *kept == answers[0]),
+                "{answers:?}"
+            );
+        }
+        assert!(survives(&claim(B, 1), &claim(A, 1), A, B));
+    }
+
+    #[test]
+    fn a_peer_that_was_started_again_replaces_its_old_connection() {
+        let mut new = claim(B, 1);
+        new.peer_incarnation = 8;
+        assert!(survives(&claim(A, 4), &new, A, B));
+    }
+}

@@ -1,0 +1,34 @@
+//! QUIC's settings, each from a bound.
+
+use std::sync::Arc;
+
+use quinn::{EndpointConfig, IdleTimeout, TransportConfig, VarInt};
+
+use crate::bounds::{
+    DATAGRAM_BYTES_MAX, IDLE_TIME, KEEP_ALIVE, SEND_WINDOW_BYTES, SESSION_WINDOW_BYTES,
+    STREAM_WINDOW_BYTES, STREAMS_PER_PEER_MAX,
+};
+
+/// What both ends of a connection use.
+pub(crate) fn transport() -> Arc<TransportConfig> {
+    let mut config = TransportConfig::default();
+    // One more, which is about the session itself.
+    let streams = VarInt::from_u32(STREAMS_PER_PEER_MAX + 1);
+    let idle_ms = u32::try_from(IDLE_TIME.as_millis()).unwrap_or(u32::MAX);
+    config
+        .max_concurrent_bidi_streams(streams)
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
+        .receive_window(VarInt::from_u32(SESSION_WINDOW_BYTES))
+        .send_window(SEND_WINDOW_BYTES)
+        .datagram_receive_buffer_size(Some(DATAGRAM_BYTES_MAX))
+        .datagram_send_buffer_size(DATAGRAM_BYTES_MAX)
+        .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(idle_ms))))
+        .keep_alive_interval(Some(KEEP_ALIVE));
+    Arc::new(config)
+}
+
+/// What concerns all connections.
+pub(crate) fn endpoint() -> EndpointConfig {
+    EndpointConfig::default()
+}

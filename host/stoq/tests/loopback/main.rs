@@ -1,0 +1,13 @@
+//! Endpoints against each other over loopback, with certificates and an authority of their own.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test stops at the first surprise, helpers of tests included"
+)]
+
+mod dialling;
+mod harness;
+mod standing;
+mod streams;
