@@ -11,24 +11,33 @@ mod nodes;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use hypermesh_transfer::{
     FetchReport, Message, Observer, Pace, Patience, PeerFailure, Refusal, STREAMS_PER_PEER_MAX,
     Sessions, fetch, read_frame,
 };
 use stoq::{OpenOptions, Service};
+use tokio::sync::oneshot;
 use types::NodeId;
 
 use crate::nodes::{Node, World, id, liar, within};
 
 const BYTES: usize = 32 << 20;
 
-struct Silent;
+/// Says when the first tenth is here.
+#[derive(Default)]
+struct Watch(Option<oneshot::Sender<()>>);
 
-impl Observer for Silent {
+impl Observer for Watch {
     fn dropped(&mut self, _: NodeId, _: &PeerFailure) {}
-    fn progressed(&mut self, _: u64, _: u64) {}
+
+    fn progressed(&mut self, bytes: u64, of_bytes: u64) {
+        if bytes >= of_bytes / 10
+            && let Some(told) = self.0.take()
+        {
+            let _ = told.send(());
+        }
+    }
 }
 
 /// Bytes that differ from group to group.
@@ -39,21 +48,25 @@ fn content() -> Vec<u8> {
 }
 
 /// Fetches what `peers` have into `node`.
-async fn fetched(node: &Node, digest: types::Digest, peers: &[&Node]) -> FetchReport {
+async fn fetched(
+    node: &Node,
+    digest: types::Digest,
+    peers: &[&Node],
+    mut watch: Watch,
+) -> FetchReport {
     for peer in peers {
         within(node.endpoint.dial(peer.target())).await.unwrap();
     }
     let sessions = Arc::new(Sessions::new(node.endpoint.clone(), |_| Pace::default()));
     let ids: Vec<NodeId> = peers.iter().map(|peer| peer.id).collect();
     let patience = Patience::default();
-    let mut silent = Silent;
     let fetching = fetch(
         &node.artifacts,
         digest,
         &ids,
         &sessions,
         patience,
-        &mut silent,
+        &mut watch,
     );
     within(fetching).await.unwrap()
 }
@@ -63,7 +76,7 @@ async fn an_artifact_comes_from_one_peer() {
     let world = Arc::new(World::default());
     let (to, from) = (Node::start(&world, 0), Node::start(&world, 1));
     let digest = from.artifacts.store(&content()).unwrap();
-    let report = fetched(&to, digest, &[&from]).await;
+    let report = fetched(&to, digest, &[&from], Watch::default()).await;
     assert_eq!(report.bytes_from.values().sum::<u64>(), BYTES as u64);
     assert_eq!(to.artifacts.read(&digest).unwrap(), content());
 }
@@ -79,7 +92,13 @@ async fn of_three_peers_one_lies_and_is_dropped() {
         digest = Some(node.artifacts.store(&content()).unwrap());
     }
     let digest = digest.unwrap();
-    let report = fetched(&to, digest, &[&honest[0], &liar, &honest[1]]).await;
+    let report = fetched(
+        &to,
+        digest,
+        &[&honest[0], &liar, &honest[1]],
+        Watch::default(),
+    )
+    .await;
     assert_eq!(to.artifacts.read(&digest).unwrap(), content());
     assert_eq!(report.dropped.len(), 1, "{:?}", report.dropped);
     let (dropped, failure) = &report.dropped[0];
@@ -104,8 +123,9 @@ async fn a_peer_that_goes_away_leaves_it_to_the_other() {
     goes.artifacts.store(&content()).unwrap();
     let leaving = goes.endpoint.clone();
     let peers = [&stays, &goes];
-    let (report, ()) = tokio::join!(fetched(&to, digest, &peers), async {
-        tokio::time::sleep(Duration::from_millis(50)).await;
+    let (begun, partly) = oneshot::channel();
+    let (report, ()) = tokio::join!(fetched(&to, digest, &peers, Watch(Some(begun))), async {
+        within(partly).await.unwrap();
         leaving.close("gone").await;
     });
     assert!(report.bytes_from.contains_key(&id(1)));
