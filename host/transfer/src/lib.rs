@@ -5,7 +5,6 @@ mod asking;
 mod bounds;
 mod driver;
 mod fetch;
-mod fetch_peers;
 mod fetch_types;
 mod frames;
 mod over_stoq;

@@ -10,28 +10,28 @@ use crate::fetch_types::{Pace, PeerFailure};
 
 /// One peer.
 #[derive(Debug)]
-pub(crate) struct Peer {
-    pub(crate) pace: Pace,
+pub(super) struct Peer {
+    pub(super) pace: Pace,
     /// The size that it claims.
-    pub(crate) claimed: Option<u64>,
+    pub(super) claimed: Option<u64>,
     /// What it has as far as is known; none: it was not heard yet and may have everything.
-    pub(crate) has: Option<GroupSet>,
+    pub(super) has: Option<GroupSet>,
     /// Times in a row that it failed to answer.
-    pub(crate) strikes: u32,
+    pub(super) strikes: u32,
     /// Times in a row that it was busy.
-    pub(crate) busy: u32,
+    pub(super) busy: u32,
     /// Times in a row that it was asked in vain whether it got more.
-    pub(crate) polls: u32,
+    pub(super) polls: u32,
     /// Whether the pause before the next such question is over.
-    pub(crate) poll_next: bool,
+    pub(super) poll_next: bool,
     /// It is not asked before.
-    pub(crate) not_before: Option<Duration>,
+    pub(super) not_before: Option<Duration>,
     /// Why it is asked no more.
-    pub(crate) failure: Option<PeerFailure>,
+    pub(super) failure: Option<PeerFailure>,
 }
 
 impl Peer {
-    pub(crate) const fn new(pace: Pace) -> Self {
+    pub(super) const fn new(pace: Pace) -> Self {
         Self {
             pace,
             claimed: None,
@@ -46,22 +46,22 @@ impl Peer {
     }
 
     /// Whether it may be asked now.
-    pub(crate) const fn is_ready(&self) -> bool {
+    pub(super) const fn is_ready(&self) -> bool {
         self.failure.is_none() && self.not_before.is_none()
     }
 
-    pub(crate) fn asks_max(&self) -> usize {
+    pub(super) fn asks_max(&self) -> usize {
         let asks = self.pace.asks.get().min(ASKS_PER_PEER_MAX);
         usize::try_from(asks).unwrap_or(1)
     }
 
     /// What it has of an artifact of `total` groups.
-    pub(crate) fn has_of(&mut self, total: u64) -> &mut GroupSet {
+    pub(super) fn has_of(&mut self, total: u64) -> &mut GroupSet {
         self.has.get_or_insert_with(|| GroupSet::from(0..total))
     }
 
     /// It answered something of use.
-    pub(crate) const fn delivered(&mut self) {
+    pub(super) const fn delivered(&mut self) {
         self.strikes = 0;
         self.busy = 0;
     }
@@ -69,7 +69,7 @@ impl Peer {
 
 /// What a request is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Purpose {
+pub(super) enum Purpose {
     /// The last group and with it the size.
     Size,
     /// Groups.
@@ -80,14 +80,14 @@ pub(crate) enum Purpose {
 
 /// One request in flight.
 #[derive(Debug)]
-pub(crate) struct Ask {
-    pub(crate) peer: NodeId,
-    pub(crate) purpose: Purpose,
+pub(super) struct Ask {
+    pub(super) peer: NodeId,
+    pub(super) purpose: Purpose,
     /// What it still owes.
-    pub(crate) left: GroupSet,
+    pub(super) left: GroupSet,
     /// What its stream will still bring, even if it came from elsewhere meanwhile.
-    pub(crate) coming: GroupSet,
-    pub(crate) asked_at: Duration,
+    pub(super) coming: GroupSet,
+    pub(super) asked_at: Duration,
     /// When something came last.
-    pub(crate) heard_at: Duration,
+    pub(super) heard_at: Duration,
 }
