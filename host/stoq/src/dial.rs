@@ -15,7 +15,8 @@ use crate::bounds::{
 use crate::close::{CloseReason, Closer};
 use crate::control;
 use crate::endpoint::Shared;
-use crate::link::{Established, Standing, lock};
+use crate::link::{Established, Link, Standing, lock};
+use crate::listen::serve;
 use crate::proto::{Claim, ControlFrame, Hello};
 use crate::session::Session;
 use crate::tls::server_name;
@@ -123,13 +124,27 @@ pub(crate) async fn dial(shared: &Arc<Shared>, target: Target) -> Result<Session
     dialled
 }
 
+/// Connects; if a ticket was refused, which may be older than the peers' certificates, then once
+/// more in full.
 async fn connect(shared: &Arc<Shared>, target: Target) -> Result<Session, DialError> {
+    let name = server_name(target.node.as_ref());
+    let had_ticket = shared.kept.has(&name);
+    match connect_once(shared, target.clone()).await {
+        Err(DialError::RefusedByPeer { .. } | DialError::PeerRefused { .. }) if had_ticket => {
+            shared.kept.forget_one(&name);
+            connect_once(shared, target).await
+        }
+        other => other,
+    }
+}
+
+async fn connect_once(shared: &Arc<Shared>, target: Target) -> Result<Session, DialError> {
     let node = target.node;
     let (connection, standing) = reach(shared, target).await?;
     let peer = standing.peer.id;
     let established = tokio::time::timeout(HANDSHAKE_TIME, greet(shared, &connection, standing));
     let reason = match established.await {
-        Ok(Ok(session)) => return Ok(session),
+        Ok(Ok(link)) => return Ok(Session(link)),
         Ok(Err(reason)) => reason,
         Err(_) => CloseReason::protocol("no hello came in time"),
     };
@@ -211,21 +226,31 @@ async fn attempt(
         .connect_with(shared.client.clone(), address, &name)
         .map_err(|error| unreachable(&error))?;
     let connection = connecting.await.map_err(|error| unreachable(&error))?;
-    let standing = match shared.judge(&connection, Occasion::Dialled) {
+    let standing = expect(shared, &connection, expected).map_err(Attempt::Refused)?;
+    Ok((connection, standing))
+}
+
+/// Who answered, if it is who was dialled and may be.
+pub(crate) fn expect(
+    shared: &Shared,
+    connection: &Connection,
+    expected: Option<NodeId>,
+) -> Result<Standing, DialError> {
+    let standing = match shared.judge(connection, Occasion::Dialled) {
         Ok(standing) => standing,
         Err(reason) => {
-            tokio::spawn(decline(connection, reason.clone()));
-            return Err(Attempt::Refused(reason.into()));
+            tokio::spawn(decline(connection.clone(), reason.clone()));
+            return Err(reason.into());
         }
     };
     let found = standing.peer.id;
     if let Some(expected) = expected.filter(|expected| *expected != found) {
-        return Err(Attempt::Refused(DialError::WrongNode { expected, found }));
+        return Err(DialError::WrongNode { expected, found });
     }
     if found == shared.node {
-        return Err(Attempt::Refused(DialError::Oneself));
+        return Err(DialError::Oneself);
     }
-    Ok((connection, standing))
+    Ok(standing)
 }
 
 /// Tells the peer why it is not wanted, and leaves.
@@ -246,24 +271,40 @@ async fn decline(connection: Connection, reason: CloseReason) {
 }
 
 /// Makes a session of an outbound connection.
-async fn greet(
+pub(crate) async fn greet(
     shared: &Arc<Shared>,
     connection: &Connection,
     standing: Standing,
-) -> Result<Session, CloseReason> {
-    let (mut send, mut recv) = connection
+) -> Result<Arc<Link>, CloseReason> {
+    let (mut send, recv) = connection
         .open_bi()
         .await
         .map_err(|error| CloseReason::from_error(&error))?;
     let ours = Hello::new(shared.incarnation, shared.next_attempt());
     control::write(&mut send, &ControlFrame::Hello(ours.clone())).await?;
+    finish_hello(
+        shared.clone(),
+        connection.clone(),
+        standing,
+        (ours, send, recv),
+    )
+    .await
+}
+
+/// Hears the peer's hello, after ours went out.
+pub(crate) async fn finish_hello(
+    shared: Arc<Shared>,
+    connection: Connection,
+    standing: Standing,
+    (ours, send, mut recv): (Hello, quinn::SendStream, quinn::RecvStream),
+) -> Result<Arc<Link>, CloseReason> {
     let frame = control::read(&mut recv).await;
     let ControlFrame::Hello(theirs) = frame.map_err(|error| error.reason())? else {
         return Err(CloseReason::protocol("no hello"));
     };
     ours.negotiate(&theirs).map_err(CloseReason::protocol)?;
-    let established = Established {
-        connection: connection.clone(),
+    let link = shared.link(Established {
+        connection,
         standing,
         control: send,
         claim: Claim {
@@ -271,6 +312,8 @@ async fn greet(
             attempt: ours.attempt,
             peer_incarnation: theirs.incarnation,
         },
-    };
-    shared.seat(established, recv).map(Session)
+    });
+    shared.seat(&link)?;
+    tokio::spawn(serve(shared, link.clone(), recv));
+    Ok(link)
 }

@@ -85,6 +85,10 @@ async fn bring(
         )),
     };
     let admitted = header.and_then(|header| {
+        if recv.is_0rtt() && !header.idempotent {
+            let text = "this could be a replay: mark it idempotent or ask within a session";
+            return Err(refusal(RefusalCode::Replayable, &text));
+        }
         let place = admit(&shared, &link, &header)?;
         Ok((header, place))
     });
@@ -154,10 +158,11 @@ async fn deliver(
     let _ = send.set_priority(service.priority());
     let deadline = header.deadline.map(|left| Instant::now() + left);
     let accepted = StreamReply::Accepted.to_frame().unwrap_or_default();
+    let lane = link.lane.clone();
     permit.send(InboundStream {
         session: Session(link),
         header,
-        send: SendStream::new(send, &accepted, deadline, Some(place.clone())),
+        send: SendStream::new(send, &accepted, deadline, lane, Some(place.clone())),
         recv: RecvStream::of_request(recv, deadline, place),
     });
 }
@@ -182,7 +187,8 @@ async fn refuse(refusal: &StreamRefusal, mut send: quinn::SendStream, mut recv: 
 
 /// Brings a datagram to its service, or counts it as lost.
 pub(crate) fn take_datagram(shared: &Shared, link: &Arc<Link>, mut datagram: Bytes) {
-    if !deliver_datagram(shared, link, &mut datagram) {
+    // A datagram does not say whether it may come twice.
+    if !link.is_confirmed() || !deliver_datagram(shared, link, &mut datagram) {
         link.datagrams_lost.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -51,9 +51,12 @@ impl Table {
         seat
     }
 
-    /// Forgets `link`; whether its peer has no session any more.
+    /// Forgets `link`; whether that ended a session of its peer.
     pub(crate) fn leave(&mut self, link: &Link) -> bool {
-        self.links.remove(&link.number);
+        if self.links.remove(&link.number).is_none() {
+            // It never had a seat.
+            return false;
+        }
         let peer = link.standing().peer;
         if !peer.single {
             return true;

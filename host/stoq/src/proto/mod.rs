@@ -6,8 +6,10 @@ mod control;
 mod frame;
 mod header;
 mod hello;
+mod pace;
 mod service;
 mod survivor;
+mod tier;
 
 pub use admission::{Admission, streams_max};
 pub use backoff::Backoff;
@@ -17,5 +19,7 @@ pub use header::{
     HeaderError, RefusalCode, StreamHeader, StreamRefusal, StreamReply, TraceId, bounded_text,
 };
 pub use hello::{Agreed, FEATURES, Hello, NegotiateError, PROTOCOL};
+pub use pace::{Bucket, Grant};
 pub use service::{Service, ServiceSet};
 pub use survivor::{Claim, survives};
+pub use tier::{Control, Reading, Tier, TierEstimator, TierSettings};

@@ -9,5 +9,8 @@
 
 mod dialling;
 mod harness;
+mod relay;
+mod resuming;
 mod standing;
 mod streams;
+mod survival;
