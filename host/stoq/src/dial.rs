@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::Connection;
+use tokio::sync::OwnedMutexGuard;
 use tokio::task::JoinSet;
 use types::NodeId;
 
@@ -17,7 +18,7 @@ use crate::control;
 use crate::endpoint::Shared;
 use crate::link::{Established, Link, Standing, lock};
 use crate::listen::serve;
-use crate::proto::{Claim, ControlFrame, Hello};
+use crate::proto::{self, ControlFrame, Dialler, Hello};
 use crate::session::Session;
 use crate::tls::server_name;
 
@@ -113,15 +114,44 @@ pub(crate) async fn dial(shared: &Arc<Shared>, target: Target) -> Result<Session
     if let Some(session) = shared.session(&node) {
         return Ok(session);
     }
-    // Whoever asks for the same node at the same time waits and finds the session.
-    let turn = lock(&shared.dialling).entry(node).or_default().clone();
-    let _turn = turn.lock().await;
+    let _turn = Turn::take(shared, node).await;
     if let Some(session) = shared.session(&node) {
         return Ok(session);
     }
-    let dialled = connect(shared, target).await;
-    lock(&shared.dialling).remove(&node);
-    dialled
+    connect(shared, target).await
+}
+
+/// The right to dial a node: whoever wants the same node meanwhile waits, and finds the session.
+pub(crate) struct Turn {
+    shared: Arc<Shared>,
+    node: NodeId,
+    _guard: OwnedMutexGuard<()>,
+}
+
+impl Turn {
+    pub(crate) async fn take(shared: &Arc<Shared>, node: NodeId) -> Self {
+        let turn = lock(&shared.dialling).entry(node).or_default().clone();
+        let shared = shared.clone();
+        let _guard = turn.lock_owned().await;
+        Self {
+            shared,
+            node,
+            _guard,
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut dialling = lock(&self.shared.dialling);
+        // The table and this turn: nobody waits.
+        if dialling
+            .get(&self.node)
+            .is_some_and(|turn| Arc::strong_count(turn) <= 2)
+        {
+            dialling.remove(&self.node);
+        }
+    }
 }
 
 /// Connects; if a ticket was refused, which may be older than the peers' certificates, then once
@@ -173,7 +203,10 @@ async fn survivor(shared: &Arc<Shared>, node: NodeId) -> Option<Session> {
 }
 
 /// Connects to the first address where the right peer answers.
-async fn reach(shared: &Arc<Shared>, target: Target) -> Result<(Connection, Standing), DialError> {
+pub(crate) async fn reach(
+    shared: &Arc<Shared>,
+    target: Target,
+) -> Result<(Connection, Standing), DialError> {
     let mut dials = JoinSet::new();
     let mut addresses = target.addresses;
     addresses.truncate(DIAL_ADDRESSES_MAX);
@@ -271,7 +304,7 @@ async fn decline(connection: Connection, reason: CloseReason) {
 }
 
 /// Makes a session of an outbound connection.
-pub(crate) async fn greet(
+async fn greet(
     shared: &Arc<Shared>,
     connection: &Connection,
     standing: Standing,
@@ -299,19 +332,14 @@ pub(crate) async fn finish_hello(
     (ours, send, mut recv): (Hello, quinn::SendStream, quinn::RecvStream),
 ) -> Result<Arc<Link>, CloseReason> {
     let frame = control::read(&mut recv).await;
-    let ControlFrame::Hello(theirs) = frame.map_err(|error| error.reason())? else {
-        return Err(CloseReason::protocol("no hello"));
-    };
-    ours.negotiate(&theirs).map_err(CloseReason::protocol)?;
+    let theirs = frame.map_err(|error| error.reason())?;
+    let (_, claim) =
+        proto::greet(&ours, theirs, Dialler::Us(shared.node)).map_err(CloseReason::ungreeted)?;
     let link = shared.link(Established {
         connection,
         standing,
         control: send,
-        claim: Claim {
-            dialler: shared.node,
-            attempt: ours.attempt,
-            peer_incarnation: theirs.incarnation,
-        },
+        claim,
     });
     shared.seat(&link)?;
     tokio::spawn(serve(shared, link.clone(), recv));

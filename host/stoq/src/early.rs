@@ -9,9 +9,10 @@ use tokio::time::Instant;
 use crate::bounds::{EARLY_BYTES_MAX, HANDSHAKE_TIME};
 use crate::close::CloseReason;
 use crate::control;
-use crate::dial::{DialError, Target, dial, expect, finish_hello, greet};
+use crate::dial::{DialError, Target, Turn, dial, expect, finish_hello, reach};
 use crate::endpoint::Shared;
 use crate::lane::Lane;
+use crate::link::Standing;
 use crate::proto::{ControlFrame, Hello, Service};
 use crate::read::{ReadError, RecvStream};
 use crate::session::{OpenError, OpenOptions, Session, header};
@@ -57,115 +58,151 @@ pub enum AskError {
     Read(#[from] ReadError),
 }
 
-/// Asks over the session with `target`, or with its first packets.
+/// Asks over the session with `target`; if there is none, along with what makes one.
 pub(crate) async fn ask(
     shared: &Arc<Shared>,
     target: Target,
     question: Question<'_>,
 ) -> Result<Answer, AskError> {
-    let may_be_early = question.options.idempotent && question.request.len() <= EARLY_BYTES_MAX;
-    if may_be_early && let Some(answer) = try_early(shared, &target, question).await {
-        return answer;
+    let turn = match target.node {
+        None => None,
+        Some(node) => {
+            if let Some(session) = shared.session(&node) {
+                return over(&session, question).await;
+            }
+            let turn = Turn::take(shared, node).await;
+            if let Some(session) = shared.session(&node) {
+                return over(&session, question).await;
+            }
+            Some(turn)
+        }
+    };
+    let early = try_early(shared, &target, question).await;
+    let begun = match early {
+        Some(begun) => begun?,
+        None => {
+            let (connection, standing) = reach(shared, target.clone()).await?;
+            let sent = send(shared, &connection, question).await?;
+            Begun {
+                connection,
+                standing,
+                sent,
+                was_early: false,
+            }
+        }
+    };
+    let was_early = begun.was_early;
+    let mut recv = begun.sent.recv;
+    let hello = finish_hello(
+        shared.clone(),
+        begun.connection,
+        begun.standing,
+        begun.sent.control,
+    );
+    // The answer does not wait until both ends have the session; the next to ask do.
+    let session = tokio::spawn(async move {
+        let heard = hello.await;
+        drop(turn);
+        heard
+    });
+    match recv.read_to_end(question.answer_bytes_max).await {
+        Ok(bytes) => Ok(Answer { bytes, was_early }),
+        Err(ReadError::SessionEnded(reason)) => {
+            let reason = session.await.ok().and_then(Result::err).unwrap_or(reason);
+            let again = match &reason {
+                // Nothing was served. A ticket may be older than a certificate: without one, the
+                // full handshake decides.
+                CloseReason::Refused { .. } => {
+                    shared.kept.forget_one(&server_name(target.node.as_ref()));
+                    true
+                }
+                // It may have been served.
+                CloseReason::Replaced => question.options.idempotent,
+                _ => false,
+            };
+            if !again {
+                return Err(DialError::from(reason).into());
+            }
+            let session = dial(shared, target).await?;
+            over(&session, question).await
+        }
+        Err(error) => Err(error.into()),
     }
-    let session = dial(shared, target).await?;
-    over(&session, question).await
 }
 
 async fn over(session: &Session, question: Question<'_>) -> Result<Answer, AskError> {
     let (mut send, mut recv) = session.open(question.service, question.options).await?;
-    let bytes = exchange(&mut send, &mut recv, question).await?;
+    send.write_all(question.request).await?;
+    send.finish().await?;
+    let bytes = recv.read_to_end(question.answer_bytes_max).await?;
     let was_early = false;
     Ok(Answer { bytes, was_early })
 }
 
-async fn exchange(
-    send: &mut SendStream,
-    recv: &mut RecvStream,
-    question: Question<'_>,
-) -> Result<Vec<u8>, AskError> {
-    send.write_all(question.request).await?;
-    send.finish().await?;
-    Ok(recv.read_to_end(question.answer_bytes_max).await?)
+/// A request that went out before there was a session.
+struct Begun {
+    connection: Connection,
+    standing: Standing,
+    sent: Sent,
+    was_early: bool,
 }
 
-/// Asks with the first packets; `None` if there is a session, no ticket, or nobody there.
+/// Asks with the first packets of a handshake; `None` if the request may not travel so, there is
+/// no ticket, or the peer did not take it.
 async fn try_early(
     shared: &Arc<Shared>,
     target: &Target,
     question: Question<'_>,
-) -> Option<Result<Answer, AskError>> {
-    let node = target.node?;
-    let name = server_name(Some(&node));
-    if shared.session(&node).is_some() || !shared.kept.has(&name) {
+) -> Option<Result<Begun, AskError>> {
+    if !question.options.idempotent || question.request.len() > EARLY_BYTES_MAX {
         return None;
     }
+    let name = server_name(Some(&target.node?));
     let address = *target.addresses.first()?;
+    if !shared.kept.has(&name) {
+        return None;
+    }
     let connecting = shared
         .quinn
         .connect_with(shared.client.clone(), address, &name)
         .ok()?;
     let (connection, accepted) = connecting.into_0rtt().ok()?;
-    let early = async {
-        let sent = send_early(shared, &connection, question).await;
-        if !accepted.await {
-            return None;
-        }
-        Some(sent)
+    let sent = async {
+        let sent = send(shared, &connection, question).await;
+        accepted.await.then_some(sent)
     };
-    let Ok(early) = tokio::time::timeout(HANDSHAKE_TIME, early).await else {
+    let sent = tokio::time::timeout(HANDSHAKE_TIME, sent).await.ok()?;
+    let Ok(standing) = expect(shared, &connection, target.node) else {
+        // The ticket may be older than the peer's certificate: the full handshake decides.
+        shared.kept.forget_one(&name);
         return None;
     };
-    let standing = match expect(shared, &connection, Some(node)) {
-        Ok(standing) => standing,
-        // The ticket may be older than the peer's certificate: the full handshake decides.
-        Err(_) => {
-            shared.kept.forget_one(&name);
-            return None;
-        }
+    let (sent, was_early) = match sent {
+        Some(sent) => (sent, true),
+        // Not taken; but this connection is as good as another.
+        None => (send(shared, &connection, question).await, false),
     };
-    let Some(early) = early else {
-        // Not taken: this connection is as good as any other.
-        let session = match greet(shared, &connection, standing).await {
-            Ok(link) => Session(link),
-            Err(reason) => return Some(Err(DialError::from(reason).into())),
-        };
-        return Some(over(&session, question).await);
-    };
-    let mut early = match early {
-        Ok(early) => early,
-        Err(error) => return Some(Err(error)),
-    };
-    let hello = finish_hello(shared.clone(), connection, standing, early.control);
-    // The answer does not wait until both ends have the session.
-    let session = tokio::spawn(hello);
-    let answered = early.recv.read_to_end(question.answer_bytes_max).await;
-    if let Err(ReadError::SessionEnded(_)) = answered
-        && let Ok(Err(reason)) = session.await
-    {
-        // The peer took the ticket and then refused: the full handshake decides.
-        shared.kept.forget_one(&name);
-        return (!matches!(reason, CloseReason::Refused { .. }))
-            .then(|| Err(DialError::from(reason).into()));
-    }
-    Some(answered.map_err(AskError::from).map(|bytes| Answer {
-        bytes,
-        was_early: true,
+    Some(sent.map(|sent| Begun {
+        connection,
+        standing,
+        sent,
+        was_early,
     }))
 }
 
-struct Early {
+/// What went out, and where answers come in.
+struct Sent {
     control: (Hello, quinn::SendStream, quinn::RecvStream),
     recv: RecvStream,
 }
 
-/// The hello and the request, before the peer has said a word.
-async fn send_early(
+/// Sends the hello and the request, before the peer has said a word.
+async fn send(
     shared: &Arc<Shared>,
     connection: &Connection,
     question: Question<'_>,
-) -> Result<Early, AskError> {
-    let lost =
-        |error: quinn::ConnectionError| OpenError::SessionEnded(CloseReason::from_error(&error));
+) -> Result<Sent, AskError> {
+    let lost = |error| OpenError::SessionEnded(CloseReason::from_error(&error));
     let (mut send, control_recv) = connection.open_bi().await.map_err(lost)?;
     let hello = Hello::new(shared.incarnation, shared.next_attempt());
     control::write(&mut send, &ControlFrame::Hello(hello.clone()))
@@ -181,5 +218,5 @@ async fn send_early(
     send.write_all(question.request).await?;
     send.finish().await?;
     let recv = RecvStream::of_reply(recv, deadline);
-    Ok(Early { control, recv })
+    Ok(Sent { control, recv })
 }

@@ -122,7 +122,7 @@ impl Endpoint {
             client,
             authority: config.authority,
             services: config.services,
-            table: Mutex::default(),
+            table: Mutex::new(Table::new(config.node)),
             dialling: Mutex::default(),
             handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)),
             incarnation: u64::from_le_bytes(random(&provider)),
@@ -335,7 +335,7 @@ impl Shared {
 
     /// Makes a session of a connection that both ends want, unless another survives it.
     pub(crate) fn seat(self: &Arc<Self>, link: &Arc<Link>) -> Result<(), CloseReason> {
-        let seat = lock(&self.table).seat(link, self.node);
+        let seat = lock(&self.table).seat(link);
         match seat {
             Seat::Full => return Err(CloseReason::Full { by: Closer::Us }),
             Seat::Lost => return Err(CloseReason::Replaced),

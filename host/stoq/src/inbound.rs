@@ -40,7 +40,7 @@ pub struct InboundDatagram {
     pub payload: Bytes,
 }
 
-/// One inbound stream's place among those of its peer; free again when both halves are dropped.
+/// One inbound stream's place among those of its peer; free again when its answer has ended.
 #[derive(Debug)]
 pub(crate) struct Place {
     link: Arc<Link>,
@@ -99,11 +99,7 @@ async fn bring(
 }
 
 /// A place for a stream, if its header is in order.
-fn admit(
-    shared: &Shared,
-    link: &Arc<Link>,
-    header: &StreamHeader,
-) -> Result<Arc<Place>, StreamRefusal> {
+fn admit(shared: &Shared, link: &Arc<Link>, header: &StreamHeader) -> Result<Place, StreamRefusal> {
     let service = header.service;
     let served = shared.services.get(service.index());
     let Some((versions, _)) = served.and_then(|served| served.streams.as_ref()) else {
@@ -127,17 +123,17 @@ fn admit(
         let text = format!("this peer has too many streams of {service} open");
         return Err(refusal(RefusalCode::Busy, &text));
     }
-    Ok(Arc::new(Place {
+    Ok(Place {
         link: link.clone(),
         service,
-    }))
+    })
 }
 
 async fn deliver(
     shared: &Shared,
     link: Arc<Link>,
     header: StreamHeader,
-    place: Arc<Place>,
+    place: Place,
     (send, recv): (quinn::SendStream, quinn::RecvStream),
 ) {
     let service = header.service;
@@ -162,8 +158,8 @@ async fn deliver(
     permit.send(InboundStream {
         session: Session(link),
         header,
-        send: SendStream::new(send, &accepted, deadline, lane, Some(place.clone())),
-        recv: RecvStream::of_request(recv, deadline, place),
+        send: SendStream::new(send, &accepted, deadline, lane, Some(place)),
+        recv: RecvStream::of_request(recv, deadline),
     });
 }
 

@@ -7,14 +7,14 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::authority::Occasion;
 use crate::bounds::{HANDSHAKE_TIME, HANDSHAKES_MAX, HANDSHAKES_UNPROVEN_MAX};
-use crate::close::{CloseReason, Closer};
+use crate::close::CloseReason;
 use crate::control;
 use crate::credentials;
 use crate::endpoint::Shared;
 use crate::event::SessionEvent;
 use crate::inbound::{take_datagram, take_stream};
 use crate::link::{Established, Link, lock};
-use crate::proto::{Claim, ControlFrame, CredentialsFrame, Hello};
+use crate::proto::{self, ControlFrame, CredentialsFrame, Dialler, Hello};
 use crate::socket::plain;
 
 /// Takes connections until the endpoint closes.
@@ -81,6 +81,10 @@ struct Confirmed {
 }
 
 impl Confirmed {
+    const fn is_over(&self) -> bool {
+        self.future.is_none()
+    }
+
     async fn wait(&mut self) -> Result<(), CloseReason> {
         if let Some(future) = &mut self.future {
             future.await;
@@ -109,30 +113,26 @@ async fn hear_hello(
         .await
         .map_err(|error| CloseReason::from_error(&error))?;
     let frame = control::read(&mut recv).await;
-    let theirs = match frame.map_err(|error| error.reason())? {
-        ControlFrame::Hello(hello) => hello,
-        ControlFrame::Refusal { code, text } => {
-            let by = Closer::Peer;
-            return Err(CloseReason::Refused { by, code, text });
-        }
-        ControlFrame::Credentials(_) => return Err(CloseReason::protocol("no hello")),
-    };
+    let theirs = frame.map_err(|error| error.reason())?;
     let ours = Hello::new(shared.incarnation, 0);
-    ours.negotiate(&theirs).map_err(CloseReason::protocol)?;
+    let (_, claim) = proto::greet(&ours, theirs, Dialler::Peer(standing.peer.id))
+        .map_err(CloseReason::ungreeted)?;
     let link = shared.link(Established {
         connection: connection.clone(),
-        claim: Claim {
-            dialler: standing.peer.id,
-            attempt: theirs.attempt,
-            peer_incarnation: theirs.incarnation,
-        },
+        claim,
         standing,
         control: send,
     });
-    // Idempotent requests are served from here on, all others when the handshake has ended.
-    tokio::spawn(serve(shared.clone(), link.clone(), recv));
-    confirmed.wait().await?;
-    shared.seat(&link)?;
+    if confirmed.is_over() {
+        // What is refused a seat is not served either.
+        shared.seat(&link)?;
+        tokio::spawn(serve(shared.clone(), link.clone(), recv));
+    } else {
+        // Idempotent requests are served before it is certain that the peer is there.
+        tokio::spawn(serve(shared.clone(), link.clone(), recv));
+        confirmed.wait().await?;
+        shared.seat(&link)?;
+    }
     link.tell(&ControlFrame::Hello(ours)).await
 }
 

@@ -77,6 +77,8 @@ impl Counted {
             // A cap says nothing about the path.
             is_pressed: link.lane.was_pressed() && link.lane.cap().is_none(),
             rtt: stats.path.rtt,
+            rtt_min: link.connection.min_rtt(),
+            packet_bytes: stats.path.current_mtu,
             packets_sent: now.packets_sent.saturating_sub(self.packets_sent),
             packets_lost: now.packets_lost.saturating_sub(self.packets_lost),
         };

@@ -30,7 +30,8 @@ pub struct SendStream {
     lane: Arc<Lane>,
     /// While the operator's cap holds this stream back.
     held: Option<Pin<Box<Sleep>>>,
-    _place: Option<Arc<Place>>,
+    /// Given back when the answer has ended: before the peer can know and open the next stream.
+    place: Option<Place>,
 }
 
 /// A write that failed.
@@ -86,7 +87,7 @@ impl SendStream {
         first: &[u8],
         deadline: Option<Instant>,
         lane: Arc<Lane>,
-        place: Option<Arc<Place>>,
+        place: Option<Place>,
     ) -> Self {
         Self {
             inner,
@@ -95,7 +96,7 @@ impl SendStream {
             finished: false,
             lane,
             held: None,
-            _place: place,
+            place,
         }
     }
 
@@ -151,6 +152,7 @@ impl SendStream {
     pub fn reset(&mut self, code: u32) {
         self.first.clear();
         self.finished = true;
+        self.place = None;
         // It may be reset or finished already, which is as good.
         let _ = self.inner.reset(VarInt::from_u32(code));
     }
@@ -186,6 +188,7 @@ impl SendStream {
 
     fn end(&mut self) -> Result<(), WriteError> {
         self.finished = true;
+        self.place = None;
         self.inner.finish().map_err(|_| WriteError::Finished)
     }
 

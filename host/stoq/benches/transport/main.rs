@@ -1,6 +1,6 @@
 //! What STOQ costs over bare quinn with the same settings, and beside TLS over TCP.
 //!
-//! `cargo bench -p hypermesh-stoq --bench transport [bulk|ask]`; two threads, one per end, loopback.
+//! `cargo bench -p hypermesh-stoq --bench transport [bulk|ask|connect]`; two threads, one per end, loopback.
 
 #![allow(
     clippy::expect_used,
@@ -11,7 +11,9 @@
 )]
 
 mod bare;
+mod connect;
 mod measure;
+mod relay;
 mod stoq;
 mod tcp;
 mod world;
@@ -35,6 +37,9 @@ fn main() {
     }
     if wants("ask") {
         ask();
+    }
+    if wants("connect") {
+        connect::table();
     }
 }
 

@@ -43,6 +43,10 @@ pub struct Reading {
     pub is_pressed: bool,
     /// Round trip time.
     pub rtt: Duration,
+    /// The shortest round trip so far: what the path takes without queues.
+    pub rtt_min: Duration,
+    /// Bytes of a packet.
+    pub packet_bytes: u16,
     /// Packets sent.
     pub packets_sent: u64,
     /// Those of them that were lost.
@@ -158,9 +162,29 @@ pub struct TierEstimator {
 
 /// Packets without which a reading says nothing about loss.
 const PACKETS_MIN: u64 = 500;
-/// From 3 lost packets in 10,000 on, loss is not congestion alone: what Cubic causes itself on a
-/// clean path of 1 Gbit/s is a tenth of that.
+/// Up to 3 lost packets in 10,000, loss can be what Cubic causes itself: on a clean path of
+/// 1 Gbit/s it is a tenth of that.
 const LOSSY_PER_10_000: u64 = 3;
+
+impl Reading {
+    /// Whether loss, and not the path, is what would limit Cubic on a path of `tier`: it carries
+    /// about 1.22 packets per round trip over the root of the share that is lost (Mathis et al.,
+    /// 1997). Where round trips are short, it recovers before loss matters.
+    #[allow(
+        clippy::cast_precision_loss,
+        reason = "a rate needs no more than 53 bits"
+    )]
+    fn is_limited_by_loss(&self, tier: Tier) -> bool {
+        let lost = self.packets_lost.saturating_mul(10_000);
+        if lost < self.packets_sent.saturating_mul(LOSSY_PER_10_000) {
+            return false;
+        }
+        let share = self.packets_lost as f64 / self.packets_sent as f64;
+        let packet_bits = f64::from(self.packet_bytes) * 8.0;
+        let round_trip = self.rtt_min.as_secs_f64().max(1e-6);
+        1.22 * packet_bits / (round_trip * share.sqrt()) < tier.rate_bits() as f64
+    }
+}
 
 impl Default for TierEstimator {
     fn default() -> Self {
@@ -194,9 +218,7 @@ impl TierEstimator {
             self.rtt = reading.rtt;
         }
         if reading.packets_sent >= PACKETS_MIN {
-            let lost = reading.packets_lost.saturating_mul(10_000);
-            let is_lossy = lost >= reading.packets_sent.saturating_mul(LOSSY_PER_10_000);
-            let said = if is_lossy {
+            let said = if reading.is_limited_by_loss(self.tier.held) {
                 Control::Bbr
             } else {
                 Control::Cubic
@@ -231,6 +253,8 @@ mod tests {
             received_bits: 0,
             is_pressed: true,
             rtt: Duration::from_millis(20),
+            rtt_min: Duration::from_millis(20),
+            packet_bytes: 1_400,
             packets_sent: 10_000,
             packets_lost: 0,
         }
@@ -325,8 +349,18 @@ mod tests {
         use Control::{Bbr, Cubic};
         let expected = [Cubic, Cubic, Cubic, Bbr, Bbr, Bbr, Bbr, Cubic];
         assert_eq!(controls.collect::<Vec<_>>(), expected);
-        // A handful of packets says nothing.
+        // Where round trips are short, loss is the queue's own and Cubic is right.
         for n in 10..20 {
+            let near = Reading {
+                packets_lost: 30,
+                rtt_min: Duration::from_micros(100),
+                ..reading(n * 2_500, 900)
+            };
+            let _ = estimator.read(&near);
+        }
+        assert_eq!(estimator.settings().control, Cubic);
+        // A handful of packets says nothing.
+        for n in 20..30 {
             let few = Reading {
                 packets_sent: 20,
                 packets_lost: 5,
