@@ -9,6 +9,7 @@
 
 mod dialling;
 mod harness;
+mod raw;
 mod relay;
 mod resuming;
 mod standing;
