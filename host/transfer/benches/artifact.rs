@@ -12,14 +12,12 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use hypermesh_transfer::{
-    ARTIFACT_VERSION, Observer, Pace, Patience, PeerFailure, Server, Sessions, fetch,
-    serve_sessions,
+    ARTIFACT_VERSION, Observer, Patience, PeerFailure, Server, Sessions, fetch, serve_sessions,
 };
 use rustls::pki_types::ServerName;
 use stoq::{
@@ -108,13 +106,7 @@ async fn fetched(source: &Artifacts, folder: &Path, digest: Digest, peers: u8) -
         ids.push(id(number));
         from.push(peer);
     }
-    let number = |number| NonZeroU32::new(number).unwrap();
-    // What the highest tier would give.
-    let pace = Pace {
-        asks: number(4),
-        groups: number(256),
-    };
-    let sessions = Arc::new(Sessions::new(to.clone(), move |_| pace));
+    let sessions = Arc::new(Sessions::new(to.clone()));
     let begun = Instant::now();
     let mut silent = Silent;
     let fetching = fetch(

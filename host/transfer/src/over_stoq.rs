@@ -2,12 +2,13 @@
 //! endpoint's business.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::io;
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use stoq::{Endpoint, InboundStream, OpenOptions, RecvStream, SendStream, Service};
+use storage::GROUP_BYTES;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use types::NodeId;
@@ -24,24 +25,21 @@ pub const ARTIFACT_VERSION: u16 = 1;
 /// No request takes longer: it has at most 64 MiB, and a fetch gives silent ones up far earlier.
 const REQUEST_TIME: Duration = Duration::from_secs(600);
 
-/// The peers that an endpoint has sessions with.
+/// Chunks of a tier per request: with them, what the requests of one session have in flight is more
+/// than its window, so that no request is waited for.
+const CHUNKS_PER_REQUEST: u64 = 16;
+
+/// The peers that an endpoint has sessions with; each bears what the tier of its session says.
+#[derive(Debug)]
 pub struct Sessions {
     endpoint: Endpoint,
-    pace: Box<dyn Fn(&NodeId) -> Pace + Send + Sync>,
-}
-
-impl fmt::Debug for Sessions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sessions").finish_non_exhaustive()
-    }
 }
 
 impl Sessions {
-    /// Asks peers over the sessions of `endpoint`; each bears what `pace` says when it is asked.
+    /// Asks peers over the sessions of `endpoint`. To have sessions is the caller's business.
     #[must_use]
-    pub fn new(endpoint: Endpoint, pace: impl Fn(&NodeId) -> Pace + Send + Sync + 'static) -> Self {
-        let pace = Box::new(pace);
-        Self { endpoint, pace }
+    pub const fn new(endpoint: Endpoint) -> Self {
+        Self { endpoint }
     }
 }
 
@@ -66,7 +64,16 @@ impl Sources for Sessions {
     }
 
     fn pace(&self, peer: NodeId) -> Pace {
-        (self.pace)(&peer)
+        let Some(session) = self.endpoint.session(&peer) else {
+            return Pace::default();
+        };
+        let settings = session.settings();
+        let groups = u64::from(settings.chunk_bytes) * CHUNKS_PER_REQUEST / GROUP_BYTES;
+        let groups = u32::try_from(groups).unwrap_or(u32::MAX);
+        Pace {
+            asks: NonZeroU32::new(settings.bulk_streams).unwrap_or(NonZeroU32::MIN),
+            groups: NonZeroU32::new(groups).unwrap_or(NonZeroU32::MIN),
+        }
     }
 }
 

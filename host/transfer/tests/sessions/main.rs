@@ -13,8 +13,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hypermesh_transfer::{
-    FetchReport, Message, Observer, Pace, Patience, PeerFailure, Refusal, STREAMS_PER_PEER_MAX,
-    Sessions, fetch, read_frame,
+    FetchReport, Message, Observer, Patience, PeerFailure, Refusal, STREAMS_PER_PEER_MAX, Sessions,
+    fetch, read_frame,
 };
 use stoq::{OpenOptions, Service};
 use tokio::sync::oneshot;
@@ -57,7 +57,7 @@ async fn fetched(
     for peer in peers {
         within(node.endpoint.dial(peer.target())).await.unwrap();
     }
-    let sessions = Arc::new(Sessions::new(node.endpoint.clone(), |_| Pace::default()));
+    let sessions = Arc::new(Sessions::new(node.endpoint.clone()));
     let ids: Vec<NodeId> = peers.iter().map(|peer| peer.id).collect();
     let patience = Patience::default();
     let fetching = fetch(
