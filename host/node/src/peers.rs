@@ -16,13 +16,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use consensus::Carrier;
+use consensus::{Blame, Carrier};
 use ledger::{CertificateFact, Membership};
 use stoq::{
     CloseReason, Closer, DialError, Direction, Endpoint, InboundStream, Maintained, Service,
     Session, SessionEvent, SessionInfo, Target,
 };
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use trust::{IssuedCertificate, SecretKey, Standing};
 use types::{Digest, FabricId, NodeId};
@@ -33,6 +33,7 @@ use crate::peers::carriage::Carriage;
 use crate::peers::renewal::Renewals;
 use crate::shared::Shared;
 
+use authority::is_stranger;
 pub(crate) use authority::{label, standing};
 pub use credentials::CredentialsError;
 pub use join::{BootstrapError, JoinError};
@@ -187,7 +188,7 @@ impl Peers {
         authority.attach(Arc::downgrade(shared));
         let path = certificate_path;
         let renewals = Renewals::start(shared, endpoint.clone(), path, certificate, stop);
-        let carriage = Carriage::start(carrier);
+        let (carriage, blocked) = Carriage::start(carrier);
         let peers = Arc::new(Self {
             carriage,
             renewals,
@@ -199,6 +200,7 @@ impl Peers {
         });
         let events = peers.endpoint.events();
         tokio::spawn(Arc::clone(&peers).watch(events, stop.clone()));
+        tokio::spawn(Arc::clone(&peers).watch_blame(blocked));
         tokio::spawn(Arc::clone(&peers).read_messages(consensus));
         tokio::spawn(control::serve(Arc::clone(shared), control, stop.clone()));
         tokio::spawn(Arc::clone(&peers).keep(stop.clone()));
@@ -395,14 +397,23 @@ impl Peers {
         }
     }
 
+    /// Ends the sessions of peers that lied about the ledger.
+    async fn watch_blame(self: Arc<Self>, mut blocked: watch::Receiver<BTreeMap<NodeId, Blame>>) {
+        while blocked.changed().await.is_ok() {
+            let blamed = blocked.borrow_and_update().clone();
+            for (peer, blame) in blamed {
+                if let Some(session) = self.endpoint.session(&peer) {
+                    tracing::warn!(peer = %peer.short(), "the peer is blocked: {blame:?}");
+                    session.close(&format!("blocked: {blame:?}"));
+                }
+            }
+        }
+    }
+
     async fn read_messages(self: Arc<Self>, mut streams: mpsc::Receiver<InboundStream>) {
         while let Some(stream) = streams.recv().await {
             let carriage = Arc::clone(&self.carriage);
             tokio::spawn(async move { carriage.read(stream).await });
         }
     }
-}
-
-fn is_stranger(peer: &stoq::Peer) -> bool {
-    matches!(standing(peer), Standing::Stranger(_))
 }

@@ -106,3 +106,34 @@ pub const BACKOFF_LAST: Duration = Duration::from_secs(30);
 /// Buffers of the UDP socket. With the default of 208 KiB a burst of one round trip is lost
 /// within the machine; 4 MiB lose none.
 pub const SOCKET_BUFFER_BYTES: usize = 4 << 20;
+
+/// Largest packet that is tried on a path; what goes through is found out packet by packet.
+/// quinn hands the system up to ten packets at once and UDP takes 65,507 bytes: beyond this they
+/// vanish. Loopback and networks with jumbo frames carry twice as much with it.
+pub const PACKET_BYTES_MAX: u16 = 6_500;
+
+/// The size that every path of the Internet carries (RFC 9000, 14).
+pub const PACKET_BYTES_FIRST: u16 = 1_200;
+
+/// Largest window of a session, whatever its tier: what a peer that stalls can make this node
+/// hold in each direction.
+pub const SESSION_WINDOW_BYTES_MAX: u32 = 64 << 20;
+
+/// Readings in a row that must agree before a tier changes.
+pub const TIER_READINGS: u32 = 3;
+/// Time over which they must agree.
+pub const TIER_TIME: Duration = Duration::from_secs(5);
+/// Pause between readings: three of them take [`TIER_TIME`].
+pub const TIER_INTERVAL: Duration = Duration::from_millis(2_500);
+
+/// Tickets that are given after a handshake: a client takes one per resumption, and one may be
+/// lost with a connection that ends at once.
+pub const TICKETS_PER_HANDSHAKE: usize = 2;
+/// Tickets given to all peers that are remembered: each holds a certificate chain.
+pub const TICKETS_GIVEN_MAX: usize = 4_096;
+/// Nodes of which tickets are kept.
+pub const TICKETS_KEPT_NODES_MAX: usize = 1_024;
+
+/// Largest request that travels with the first packets. More would wait for the peer's first
+/// acknowledgement anyway.
+pub const EARLY_BYTES_MAX: usize = 8 << 10;

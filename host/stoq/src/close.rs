@@ -3,7 +3,7 @@
 use quinn::{ConnectionError, VarInt};
 
 use crate::authority::PeerRefusal;
-use crate::proto::bounded_text;
+use crate::proto::{GreetError, bounded_text};
 
 const SHUTDOWN: u32 = 1;
 const REPLACED: u32 = 2;
@@ -85,6 +85,18 @@ impl CloseReason {
             by: Closer::Us,
             code: refusal.code & REFUSED_MASK,
             text: bounded_text(&refusal.text),
+        }
+    }
+
+    /// Why the peer's first frame led to no session.
+    pub(crate) fn ungreeted(error: GreetError) -> Self {
+        match error {
+            GreetError::Refused { code, text } => {
+                let by = Closer::Peer;
+                let text = bounded_text(&text);
+                Self::Refused { by, code, text }
+            }
+            other => Self::protocol(other),
         }
     }
 

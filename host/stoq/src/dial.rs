@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::Connection;
+use tokio::sync::OwnedMutexGuard;
 use tokio::task::JoinSet;
 use types::NodeId;
 
@@ -15,8 +16,9 @@ use crate::bounds::{
 use crate::close::{CloseReason, Closer};
 use crate::control;
 use crate::endpoint::Shared;
-use crate::link::{Established, Standing, lock};
-use crate::proto::{Claim, ControlFrame, Hello};
+use crate::link::{Established, Link, Standing, lock};
+use crate::listen::serve;
+use crate::proto::{self, ControlFrame, Dialler, Hello};
 use crate::session::Session;
 use crate::tls::server_name;
 
@@ -112,24 +114,67 @@ pub(crate) async fn dial(shared: &Arc<Shared>, target: Target) -> Result<Session
     if let Some(session) = shared.session(&node) {
         return Ok(session);
     }
-    // Whoever asks for the same node at the same time waits and finds the session.
-    let turn = lock(&shared.dialling).entry(node).or_default().clone();
-    let _turn = turn.lock().await;
+    let _turn = Turn::take(shared, node).await;
     if let Some(session) = shared.session(&node) {
         return Ok(session);
     }
-    let dialled = connect(shared, target).await;
-    lock(&shared.dialling).remove(&node);
-    dialled
+    connect(shared, target).await
 }
 
+/// The right to dial a node: whoever wants the same node meanwhile waits, and finds the session.
+pub(crate) struct Turn {
+    shared: Arc<Shared>,
+    node: NodeId,
+    _guard: OwnedMutexGuard<()>,
+}
+
+impl Turn {
+    pub(crate) async fn take(shared: &Arc<Shared>, node: NodeId) -> Self {
+        let turn = lock(&shared.dialling).entry(node).or_default().clone();
+        let shared = shared.clone();
+        let _guard = turn.lock_owned().await;
+        Self {
+            shared,
+            node,
+            _guard,
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut dialling = lock(&self.shared.dialling);
+        // The table and this turn: nobody waits.
+        if dialling
+            .get(&self.node)
+            .is_some_and(|turn| Arc::strong_count(turn) <= 2)
+        {
+            dialling.remove(&self.node);
+        }
+    }
+}
+
+/// Connects; if a ticket was refused, which may be older than the peers' certificates, then once
+/// more in full.
 async fn connect(shared: &Arc<Shared>, target: Target) -> Result<Session, DialError> {
+    let name = server_name(target.node.as_ref());
+    let had_ticket = shared.kept.has(&name);
+    match connect_once(shared, target.clone()).await {
+        Err(DialError::RefusedByPeer { .. } | DialError::PeerRefused { .. }) if had_ticket => {
+            shared.kept.forget_one(&name);
+            connect_once(shared, target).await
+        }
+        other => other,
+    }
+}
+
+async fn connect_once(shared: &Arc<Shared>, target: Target) -> Result<Session, DialError> {
     let node = target.node;
     let (connection, standing) = reach(shared, target).await?;
     let peer = standing.peer.id;
     let established = tokio::time::timeout(HANDSHAKE_TIME, greet(shared, &connection, standing));
     let reason = match established.await {
-        Ok(Ok(session)) => return Ok(session),
+        Ok(Ok(link)) => return Ok(Session(link)),
         Ok(Err(reason)) => reason,
         Err(_) => CloseReason::protocol("no hello came in time"),
     };
@@ -158,7 +203,10 @@ async fn survivor(shared: &Arc<Shared>, node: NodeId) -> Option<Session> {
 }
 
 /// Connects to the first address where the right peer answers.
-async fn reach(shared: &Arc<Shared>, target: Target) -> Result<(Connection, Standing), DialError> {
+pub(crate) async fn reach(
+    shared: &Arc<Shared>,
+    target: Target,
+) -> Result<(Connection, Standing), DialError> {
     let mut dials = JoinSet::new();
     let mut addresses = target.addresses;
     addresses.truncate(DIAL_ADDRESSES_MAX);
@@ -211,21 +259,31 @@ async fn attempt(
         .connect_with(shared.client.clone(), address, &name)
         .map_err(|error| unreachable(&error))?;
     let connection = connecting.await.map_err(|error| unreachable(&error))?;
-    let standing = match shared.judge(&connection, Occasion::Dialled) {
+    let standing = expect(shared, &connection, expected).map_err(Attempt::Refused)?;
+    Ok((connection, standing))
+}
+
+/// Who answered, if it is who was dialled and may be.
+pub(crate) fn expect(
+    shared: &Shared,
+    connection: &Connection,
+    expected: Option<NodeId>,
+) -> Result<Standing, DialError> {
+    let standing = match shared.judge(connection, Occasion::Dialled) {
         Ok(standing) => standing,
         Err(reason) => {
-            tokio::spawn(decline(connection, reason.clone()));
-            return Err(Attempt::Refused(reason.into()));
+            tokio::spawn(decline(connection.clone(), reason.clone()));
+            return Err(reason.into());
         }
     };
     let found = standing.peer.id;
     if let Some(expected) = expected.filter(|expected| *expected != found) {
-        return Err(Attempt::Refused(DialError::WrongNode { expected, found }));
+        return Err(DialError::WrongNode { expected, found });
     }
     if found == shared.node {
-        return Err(Attempt::Refused(DialError::Oneself));
+        return Err(DialError::Oneself);
     }
-    Ok((connection, standing))
+    Ok(standing)
 }
 
 /// Tells the peer why it is not wanted, and leaves.
@@ -250,27 +308,40 @@ async fn greet(
     shared: &Arc<Shared>,
     connection: &Connection,
     standing: Standing,
-) -> Result<Session, CloseReason> {
-    let (mut send, mut recv) = connection
+) -> Result<Arc<Link>, CloseReason> {
+    let (mut send, recv) = connection
         .open_bi()
         .await
         .map_err(|error| CloseReason::from_error(&error))?;
     let ours = Hello::new(shared.incarnation, shared.next_attempt());
     control::write(&mut send, &ControlFrame::Hello(ours.clone())).await?;
+    finish_hello(
+        shared.clone(),
+        connection.clone(),
+        standing,
+        (ours, send, recv),
+    )
+    .await
+}
+
+/// Hears the peer's hello, after ours went out.
+pub(crate) async fn finish_hello(
+    shared: Arc<Shared>,
+    connection: Connection,
+    standing: Standing,
+    (ours, send, mut recv): (Hello, quinn::SendStream, quinn::RecvStream),
+) -> Result<Arc<Link>, CloseReason> {
     let frame = control::read(&mut recv).await;
-    let ControlFrame::Hello(theirs) = frame.map_err(|error| error.reason())? else {
-        return Err(CloseReason::protocol("no hello"));
-    };
-    ours.negotiate(&theirs).map_err(CloseReason::protocol)?;
-    let established = Established {
-        connection: connection.clone(),
+    let theirs = frame.map_err(|error| error.reason())?;
+    let (_, claim) =
+        proto::greet(&ours, theirs, Dialler::Us(shared.node)).map_err(CloseReason::ungreeted)?;
+    let link = shared.link(Established {
+        connection,
         standing,
         control: send,
-        claim: Claim {
-            dialler: shared.node,
-            attempt: ours.attempt,
-            peer_incarnation: theirs.incarnation,
-        },
-    };
-    shared.seat(established, recv).map(Session)
+        claim,
+    });
+    shared.seat(&link)?;
+    tokio::spawn(serve(shared, link.clone(), recv));
+    Ok(link)
 }

@@ -20,14 +20,16 @@ use crate::close::{CloseReason, Closer};
 use crate::config::{BindError, Config, Served};
 use crate::credentials::{self, Credentials, CredentialsError, Shown};
 use crate::dial::{DialError, Target, dial};
+use crate::early::{Answer, AskError, Question, ask};
 use crate::event::SessionEvent;
 use crate::link::{Established, Link, Standing, lock};
-use crate::listen::{listen, serve};
+use crate::listen::listen;
 use crate::maintain::Maintained;
 use crate::proto::{ControlFrame, Service, bounded_text};
 use crate::session::{Session, SessionInfo, info};
 use crate::table::{Seat, Table};
-use crate::{socket, tls, transport};
+use crate::tickets::{Given, Kept};
+use crate::{socket, tiering, tls, transport};
 
 /// One end of STOQ: dials and is dialled on one UDP port. Clones are the same endpoint; when the
 /// last is dropped, its sessions end.
@@ -51,7 +53,11 @@ pub(crate) struct Shared {
     pub(crate) handshakes: Arc<Semaphore>,
     pub(crate) incarnation: u64,
     pub(crate) stop: CancellationToken,
+    pub(crate) kept: Arc<Kept>,
+    given: Arc<Given>,
     shown: Arc<Shown>,
+    /// Bytes per second by peer; operators set them, so they are few.
+    caps: Mutex<HashMap<NodeId, u64>>,
     rechecks: AtomicU64,
     events: broadcast::Sender<SessionEvent>,
     attempts: AtomicU64,
@@ -92,15 +98,16 @@ impl Endpoint {
         let provider = tls::provider();
         let certified = credentials::load(config.credentials, &provider)?;
         let shown = Arc::new(Shown::new(certified));
+        let (given, kept) = (Arc::new(Given::new()), Arc::<Kept>::default());
         let transport = transport::transport();
         let mut server =
-            quinn::ServerConfig::with_crypto(Arc::new(tls::server(&provider, &shown)?));
+            quinn::ServerConfig::with_crypto(Arc::new(tls::server(&provider, &shown, &given)?));
         server
             .transport_config(transport.clone())
             .max_incoming(HANDSHAKES_MAX)
             .incoming_buffer_size(INCOMING_BYTES_MAX)
             .incoming_buffer_size_total(INCOMING_BYTES_TOTAL);
-        let mut client = quinn::ClientConfig::new(Arc::new(tls::client(&provider, &shown)?));
+        let mut client = quinn::ClientConfig::new(Arc::new(tls::client(&provider, &shown, &kept)?));
         client.transport_config(transport);
         let quinn = quinn::Endpoint::new(
             transport::endpoint(),
@@ -115,19 +122,23 @@ impl Endpoint {
             client,
             authority: config.authority,
             services: config.services,
-            table: Mutex::default(),
+            table: Mutex::new(Table::new(config.node)),
             dialling: Mutex::default(),
             handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)),
             incarnation: u64::from_le_bytes(random(&provider)),
             provider,
             stop: CancellationToken::new(),
+            kept,
+            given,
             shown,
+            caps: Mutex::default(),
             rechecks: AtomicU64::new(0),
             events: broadcast::Sender::new(EVENTS_MAX),
             attempts: AtomicU64::new(0),
             links: AtomicU64::new(0),
         });
         tokio::spawn(listen(shared.clone()));
+        tokio::spawn(tiering::watch(Arc::downgrade(&shared)));
         Ok(Self {
             _guard: Arc::new(Guard(shared.clone())),
             shared,
@@ -157,6 +168,16 @@ impl Endpoint {
         dial(&self.shared, target).await
     }
 
+    /// Asks one question and takes the answer. An idempotent one goes with the first packets of
+    /// the handshake if there is no session but a ticket of an earlier one: the answer is there
+    /// after one round trip.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub async fn ask(&self, target: Target, question: Question<'_>) -> Result<Answer, AskError> {
+        ask(&self.shared, target, question).await
+    }
+
     /// Keeps a session with `target` until the result is dropped.
     #[must_use = "the session is kept for as long as this lives"]
     pub fn maintain(&self, target: Target) -> Maintained {
@@ -176,6 +197,23 @@ impl Endpoint {
         links.iter().map(|link| info(link)).collect()
     }
 
+    /// Caps what streams send to `peer` at so many bytes per second, now and in sessions to come;
+    /// `None` lifts the cap.
+    pub fn set_cap(&self, peer: NodeId, bytes_per_second: Option<u64>) {
+        {
+            let mut caps = lock(&self.shared.caps);
+            match bytes_per_second {
+                Some(rate) => caps.insert(peer, rate),
+                None => caps.remove(&peer),
+            };
+        }
+        for link in lock(&self.shared.table).all() {
+            if link.standing().peer.id == peer {
+                link.lane.set_cap(bytes_per_second);
+            }
+        }
+    }
+
     /// News of sessions from now on.
     #[must_use]
     pub fn events(&self) -> broadcast::Receiver<SessionEvent> {
@@ -189,6 +227,8 @@ impl Endpoint {
         reason = "the closing is what counts, not the count"
     )]
     pub fn recheck(&self) -> usize {
+        self.shared.given.forget();
+        self.shared.kept.forget();
         self.shared.rechecks.fetch_add(1, Ordering::SeqCst);
         let links = lock(&self.shared.table).all();
         let stands = |link: &&Arc<Link>| self.shared.recheck(link);
@@ -203,6 +243,8 @@ impl Endpoint {
     pub fn set_credentials(&self, credentials: Credentials) -> Result<(), CredentialsError> {
         let certified = credentials::load(credentials, &self.shared.provider)?;
         self.shared.shown.replace(certified.clone());
+        // Peers' tickets for this node hold the old ones.
+        self.shared.kept.forget();
         for link in lock(&self.shared.table).all() {
             let (shared, certified) = (self.shared.clone(), certified.clone());
             tokio::spawn(async move {
@@ -285,27 +327,31 @@ impl Shared {
         refused.map_err(|reason| link.end(reason)).is_ok()
     }
 
-    /// Makes a session of a connection that both ends want, unless another survives it.
-    pub(crate) fn seat(
-        self: &Arc<Self>,
-        established: Established,
-        control: quinn::RecvStream,
-    ) -> Result<Arc<Link>, CloseReason> {
+    /// A connection whose peer is known; it is no session yet.
+    pub(crate) fn link(self: &Arc<Self>, established: Established) -> Arc<Link> {
         let number = self.links.fetch_add(1, Ordering::Relaxed);
-        let link = Link::new(number, established, self);
-        let seat = lock(&self.table).seat(&link, self.node);
+        Link::new(number, established, self)
+    }
+
+    /// Makes a session of a connection that both ends want, unless another survives it.
+    pub(crate) fn seat(self: &Arc<Self>, link: &Arc<Link>) -> Result<(), CloseReason> {
+        let seat = lock(&self.table).seat(link);
         match seat {
             Seat::Full => return Err(CloseReason::Full { by: Closer::Us }),
             Seat::Lost => return Err(CloseReason::Replaced),
             Seat::First => self.tell(SessionEvent::Up(Session(link.clone()))),
-            Seat::Displaced(old) => retire(old, &link),
+            Seat::Displaced(old) => retire(old, link),
         }
+        link.confirm();
         // A recheck between the judgement and the seat did not see this session.
         if link.standing().rechecks != self.rechecks.load(Ordering::SeqCst) {
-            self.recheck(&link);
+            self.recheck(link);
         }
-        tokio::spawn(serve(self.clone(), link.clone(), control));
-        Ok(link)
+        Ok(())
+    }
+
+    pub(crate) fn cap(&self, peer: &NodeId) -> Option<u64> {
+        lock(&self.caps).get(peer).copied()
     }
 
     pub(crate) fn tell(&self, event: SessionEvent) {

@@ -40,7 +40,7 @@ pub struct InboundDatagram {
     pub payload: Bytes,
 }
 
-/// One inbound stream's place among those of its peer; free again when both halves are dropped.
+/// One inbound stream's place among those of its peer; free again when its answer has ended.
 #[derive(Debug)]
 pub(crate) struct Place {
     link: Arc<Link>,
@@ -85,6 +85,10 @@ async fn bring(
         )),
     };
     let admitted = header.and_then(|header| {
+        if recv.is_0rtt() && !header.idempotent {
+            let text = "this could be a replay: mark it idempotent or ask within a session";
+            return Err(refusal(RefusalCode::Replayable, &text));
+        }
         let place = admit(&shared, &link, &header)?;
         Ok((header, place))
     });
@@ -95,11 +99,7 @@ async fn bring(
 }
 
 /// A place for a stream, if its header is in order.
-fn admit(
-    shared: &Shared,
-    link: &Arc<Link>,
-    header: &StreamHeader,
-) -> Result<Arc<Place>, StreamRefusal> {
+fn admit(shared: &Shared, link: &Arc<Link>, header: &StreamHeader) -> Result<Place, StreamRefusal> {
     let service = header.service;
     let served = shared.services.get(service.index());
     let Some((versions, _)) = served.and_then(|served| served.streams.as_ref()) else {
@@ -123,17 +123,17 @@ fn admit(
         let text = format!("this peer has too many streams of {service} open");
         return Err(refusal(RefusalCode::Busy, &text));
     }
-    Ok(Arc::new(Place {
+    Ok(Place {
         link: link.clone(),
         service,
-    }))
+    })
 }
 
 async fn deliver(
     shared: &Shared,
     link: Arc<Link>,
     header: StreamHeader,
-    place: Arc<Place>,
+    place: Place,
     (send, recv): (quinn::SendStream, quinn::RecvStream),
 ) {
     let service = header.service;
@@ -154,11 +154,12 @@ async fn deliver(
     let _ = send.set_priority(service.priority());
     let deadline = header.deadline.map(|left| Instant::now() + left);
     let accepted = StreamReply::Accepted.to_frame().unwrap_or_default();
+    let lane = link.lane.clone();
     permit.send(InboundStream {
         session: Session(link),
         header,
-        send: SendStream::new(send, &accepted, deadline, Some(place.clone())),
-        recv: RecvStream::of_request(recv, deadline, place),
+        send: SendStream::new(send, &accepted, deadline, lane, Some(place)),
+        recv: RecvStream::of_request(recv, deadline),
     });
 }
 
@@ -182,7 +183,8 @@ async fn refuse(refusal: &StreamRefusal, mut send: quinn::SendStream, mut recv: 
 
 /// Brings a datagram to its service, or counts it as lost.
 pub(crate) fn take_datagram(shared: &Shared, link: &Arc<Link>, mut datagram: Bytes) {
-    if !deliver_datagram(shared, link, &mut datagram) {
+    // A datagram does not say whether it may come twice.
+    if !link.is_confirmed() || !deliver_datagram(shared, link, &mut datagram) {
         link.datagrams_lost.fetch_add(1, Ordering::Relaxed);
     }
 }

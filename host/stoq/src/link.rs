@@ -9,9 +9,12 @@ use tokio::time::Instant;
 
 use crate::authority::Peer;
 use crate::close::CloseReason;
+use crate::congestion::Lever;
 use crate::endpoint::Shared;
-use crate::proto::{Admission, Claim, ControlFrame, RenewalBudget};
+use crate::lane::Lane;
+use crate::proto::{Admission, Claim, ControlFrame, RenewalBudget, TierEstimator};
 use crate::session::Direction;
+use crate::tiering::Counted;
 
 /// One authenticated connection.
 #[derive(Debug)]
@@ -27,10 +30,15 @@ pub(crate) struct Link {
     /// Datagrams that found no place in the queue of their service, or no service.
     pub(crate) datagrams_lost: AtomicU64,
     pub(crate) shared: Weak<Shared>,
+    pub(crate) lane: Arc<Lane>,
+    pub(crate) lever: Option<Lever>,
+    pub(crate) tier: Mutex<TierEstimator>,
+    pub(crate) counted: Mutex<Counted>,
     standing: Mutex<Standing>,
     control: tokio::sync::Mutex<quinn::SendStream>,
     ended: OnceLock<CloseReason>,
     retired: AtomicBool,
+    confirmed: AtomicBool,
 }
 
 /// Who the peer is, and by which certificates.
@@ -57,8 +65,13 @@ impl Link {
         } else {
             Direction::Inbound
         };
+        let cap = shared.cap(&established.standing.peer.id);
         Arc::new(Self {
             number,
+            lane: Arc::new(Lane::new(cap)),
+            lever: Lever::of(&established.connection),
+            tier: Mutex::default(),
+            counted: Mutex::default(),
             connection: established.connection,
             direction,
             since: Instant::now(),
@@ -71,6 +84,7 @@ impl Link {
             control: tokio::sync::Mutex::new(established.control),
             ended: OnceLock::new(),
             retired: AtomicBool::new(false),
+            confirmed: AtomicBool::new(false),
         })
     }
 
@@ -116,6 +130,16 @@ impl Link {
     fn reason(&self, error: &quinn::ConnectionError) -> CloseReason {
         let ours = self.ended.get().cloned();
         ours.unwrap_or_else(|| CloseReason::from_error(error))
+    }
+
+    /// The handshake has ended and the connection is a session.
+    pub(crate) fn confirm(&self) {
+        self.confirmed.store(true, Ordering::Release);
+    }
+
+    /// Whether what arrives cannot be a replay any more.
+    pub(crate) fn is_confirmed(&self) -> bool {
+        self.confirmed.load(Ordering::Acquire)
     }
 
     /// From now on another connection takes new streams.

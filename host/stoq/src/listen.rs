@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
-use quinn::{Connection, Incoming};
+use quinn::{Connecting, Connection, Incoming, ZeroRttAccepted};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::authority::Occasion;
 use crate::bounds::{HANDSHAKE_TIME, HANDSHAKES_MAX, HANDSHAKES_UNPROVEN_MAX};
-use crate::close::{CloseReason, Closer};
+use crate::close::CloseReason;
 use crate::control;
 use crate::credentials;
 use crate::endpoint::Shared;
 use crate::event::SessionEvent;
 use crate::inbound::{take_datagram, take_stream};
 use crate::link::{Established, Link, lock};
-use crate::proto::{Claim, ControlFrame, CredentialsFrame, Hello};
+use crate::proto::{self, ControlFrame, CredentialsFrame, Dialler, Hello};
 use crate::socket::plain;
 
 /// Takes connections until the endpoint closes.
@@ -39,18 +39,7 @@ async fn take(shared: Arc<Shared>, incoming: Incoming, place: OwnedSemaphorePerm
     let Ok(connecting) = incoming.accept() else {
         return;
     };
-    let greeted = async {
-        let connection = connecting
-            .await
-            .map_err(|error| CloseReason::from_error(&error))?;
-        let greeted = greet(&shared, &connection).await;
-        if let Err(reason) = &greeted {
-            let (code, text) = reason.to_wire();
-            connection.close(code, text.as_bytes());
-        }
-        greeted
-    };
-    let greeted = tokio::time::timeout(HANDSHAKE_TIME, greeted).await;
+    let greeted = tokio::time::timeout(HANDSHAKE_TIME, greet(&shared, connecting)).await;
     drop(place);
     let reason = match greeted {
         Ok(Ok(())) => return,
@@ -62,35 +51,88 @@ async fn take(shared: Arc<Shared>, incoming: Incoming, place: OwnedSemaphorePerm
     shared.tell(SessionEvent::Refused { remote, reason });
 }
 
-/// Makes a session of an inbound connection.
-async fn greet(shared: &Arc<Shared>, connection: &Connection) -> Result<(), CloseReason> {
+/// Makes a session of an inbound connection, or closes it.
+async fn greet(shared: &Arc<Shared>, mut connecting: Connecting) -> Result<(), CloseReason> {
+    let lost = |error| CloseReason::from_error(&error);
+    connecting.handshake_data().await.map_err(lost)?;
+    // On this end it succeeds always.
+    let Ok((connection, confirmed)) = connecting.into_0rtt() else {
+        return Err(CloseReason::protocol("no handshake"));
+    };
+    let mut confirmed = Confirmed {
+        connection: connection.clone(),
+        future: Some(confirmed),
+    };
+    let greeted = hear_hello(shared, &connection, &mut confirmed).await;
+    if let Err(reason) = &greeted {
+        // A reason that is sent before the handshake has ended is lost (RFC 9000, 10.2.3).
+        if confirmed.wait().await.is_ok() {
+            let (code, text) = reason.to_wire();
+            connection.close(code, text.as_bytes());
+        }
+    }
+    greeted
+}
+
+/// The end of the handshake: the peer is there now, and not only in what was replayed.
+struct Confirmed {
+    connection: Connection,
+    future: Option<ZeroRttAccepted>,
+}
+
+impl Confirmed {
+    const fn is_over(&self) -> bool {
+        self.future.is_none()
+    }
+
+    async fn wait(&mut self) -> Result<(), CloseReason> {
+        if let Some(future) = &mut self.future {
+            future.await;
+            self.future = None;
+        }
+        match self.connection.close_reason() {
+            None => Ok(()),
+            Some(error) => Err(CloseReason::from_error(&error)),
+        }
+    }
+}
+
+async fn hear_hello(
+    shared: &Arc<Shared>,
+    connection: &Connection,
+    confirmed: &mut Confirmed,
+) -> Result<(), CloseReason> {
+    // A resumed handshake brings the peer's certificates along from the one before; in a full one
+    // they come at its end.
+    if connection.peer_identity().is_none() {
+        confirmed.wait().await?;
+    }
     let standing = shared.judge(connection, Occasion::Accepted)?;
     let (send, mut recv) = connection
         .accept_bi()
         .await
         .map_err(|error| CloseReason::from_error(&error))?;
     let frame = control::read(&mut recv).await;
-    let theirs = match frame.map_err(|error| error.reason())? {
-        ControlFrame::Hello(hello) => hello,
-        ControlFrame::Refusal { code, text } => {
-            let by = Closer::Peer;
-            return Err(CloseReason::Refused { by, code, text });
-        }
-        ControlFrame::Credentials(_) => return Err(CloseReason::protocol("no hello")),
-    };
+    let theirs = frame.map_err(|error| error.reason())?;
     let ours = Hello::new(shared.incarnation, 0);
-    ours.negotiate(&theirs).map_err(CloseReason::protocol)?;
-    let established = Established {
+    let (_, claim) = proto::greet(&ours, theirs, Dialler::Peer(standing.peer.id))
+        .map_err(CloseReason::ungreeted)?;
+    let link = shared.link(Established {
         connection: connection.clone(),
-        claim: Claim {
-            dialler: standing.peer.id,
-            attempt: theirs.attempt,
-            peer_incarnation: theirs.incarnation,
-        },
+        claim,
         standing,
         control: send,
-    };
-    let link = shared.seat(established, recv)?;
+    });
+    if confirmed.is_over() {
+        // What is refused a seat is not served either.
+        shared.seat(&link)?;
+        tokio::spawn(serve(shared.clone(), link.clone(), recv));
+    } else {
+        // Idempotent requests are served before it is certain that the peer is there.
+        tokio::spawn(serve(shared.clone(), link.clone(), recv));
+        confirmed.wait().await?;
+        shared.seat(&link)?;
+    }
     link.tell(&ControlFrame::Hello(ours)).await
 }
 

@@ -3,7 +3,6 @@
 use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -13,7 +12,6 @@ use tokio::time::{Instant, Sleep};
 
 use crate::bounds::HEADER_BYTES_MAX;
 use crate::close::CloseReason;
-use crate::inbound::Place;
 use crate::proto::{FrameError, PREFIX_BYTES, StreamRefusal, StreamReply, body_bytes};
 
 /// Why one end gives up a stream, as a number on the wire.
@@ -78,7 +76,6 @@ pub struct RecvStream {
     /// The refusal, once read: every later read repeats it.
     refused: Option<StreamRefusal>,
     alarm: Alarm,
-    _place: Option<Arc<Place>>,
 }
 
 /// A read that failed.
@@ -146,17 +143,12 @@ impl From<ReadError> for io::Error {
 
 impl RecvStream {
     /// The half of the one who was asked: data from the start.
-    pub(crate) fn of_request(
-        inner: quinn::RecvStream,
-        deadline: Option<Instant>,
-        place: Arc<Place>,
-    ) -> Self {
+    pub(crate) fn of_request(inner: quinn::RecvStream, deadline: Option<Instant>) -> Self {
         Self {
             inner,
             reply: None,
             refused: None,
             alarm: Alarm::new(deadline),
-            _place: Some(place),
         }
     }
 
@@ -167,7 +159,6 @@ impl RecvStream {
             reply: Some(Vec::new()),
             refused: None,
             alarm: Alarm::new(deadline),
-            _place: None,
         }
     }
 

@@ -14,7 +14,7 @@ use crate::authority::Peer;
 use crate::bounds::OPEN_TIME;
 use crate::close::{CloseReason, Closer};
 use crate::link::{Link, lock};
-use crate::proto::{FrameError, Service, StreamHeader, TraceId, bounded_text};
+use crate::proto::{FrameError, Service, StreamHeader, Tier, TierSettings, TraceId, bounded_text};
 use crate::read::RecvStream;
 use crate::socket::plain;
 use crate::write::SendStream;
@@ -111,6 +111,12 @@ pub struct SessionInfo {
     pub streams_in: u32,
     /// Inbound datagrams that found no place.
     pub datagrams_lost: u64,
+    /// What its path carries.
+    pub tier: Tier,
+    /// What the tier means: bulk transfers spread and cut by it.
+    pub settings: TierSettings,
+    /// The operator's cap, in bytes per second.
+    pub cap: Option<u64>,
     /// Largest packet that the path takes.
     pub mtu_bytes: u16,
     /// Whether another connection has taken its place.
@@ -159,13 +165,6 @@ impl Session {
         options: OpenOptions,
     ) -> Result<(SendStream, RecvStream), OpenError> {
         let link = self.current();
-        let header = StreamHeader {
-            service,
-            version: options.version,
-            deadline: options.deadline,
-            trace: options.trace,
-            idempotent: options.idempotent,
-        };
         let deadline = options.deadline.map(|left| Instant::now() + left);
         let wait = options.deadline.unwrap_or(OPEN_TIME).min(OPEN_TIME);
         let (send, recv) = tokio::time::timeout(wait, link.connection.open_bi())
@@ -177,9 +176,9 @@ impl Session {
             })?;
         // It fails only for streams that have ended.
         let _ = send.set_priority(service.priority());
-        let first = header.to_frame()?;
+        let first = header(service, options).to_frame()?;
         Ok((
-            SendStream::new(send, &first, deadline, None),
+            SendStream::new(send, &first, deadline, link.lane.clone(), None),
             RecvStream::of_reply(recv, deadline),
         ))
     }
@@ -218,6 +217,12 @@ impl Session {
         path.unwrap_or(0).saturating_sub(1)
     }
 
+    /// What its tier means at the moment: how to spread and cut a bulk transfer.
+    #[must_use]
+    pub fn settings(&self) -> TierSettings {
+        lock(&self.current().tier).settings()
+    }
+
     /// What this end knows about it.
     #[must_use]
     pub fn info(&self) -> SessionInfo {
@@ -249,8 +254,22 @@ impl Session {
     }
 }
 
+pub(crate) const fn header(service: Service, options: OpenOptions) -> StreamHeader {
+    StreamHeader {
+        service,
+        version: options.version,
+        deadline: options.deadline,
+        trace: options.trace,
+        idempotent: options.idempotent,
+    }
+}
+
 pub(crate) fn info(link: &Link) -> SessionInfo {
     let stats = link.connection.stats();
+    let (tier, settings) = {
+        let estimator = lock(&link.tier);
+        (estimator.tier(), estimator.settings())
+    };
     SessionInfo {
         peer: link.standing().peer,
         remote: plain(link.connection.remote_address()),
@@ -262,6 +281,9 @@ pub(crate) fn info(link: &Link) -> SessionInfo {
         bytes_sent: stats.udp_tx.bytes,
         bytes_received: stats.udp_rx.bytes,
         streams_in: lock(&link.admission).open(),
+        tier,
+        settings,
+        cap: link.lane.cap(),
         datagrams_lost: link.datagrams_lost.load(Ordering::Relaxed),
         mtu_bytes: stats.path.current_mtu,
         is_retired: link.is_retired(),

@@ -7,14 +7,14 @@ use types::NodeId;
 
 use crate::bounds::SESSIONS_MAX;
 use crate::link::Link;
-use crate::proto::survives;
+use crate::proto::{Seating, Seats};
 
 /// All live connections.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Table {
     links: HashMap<u64, Arc<Link>>,
     /// The one session of each node that has one at a time.
-    nodes: HashMap<NodeId, u64>,
+    seats: Seats,
 }
 
 /// What became of a new connection.
@@ -30,44 +30,54 @@ pub(crate) enum Seat {
 }
 
 impl Table {
-    /// Gives `link` a seat, as `own` node.
-    pub(crate) fn seat(&mut self, link: &Arc<Link>, own: NodeId) -> Seat {
+    /// No connections yet, of the node `own`.
+    pub(crate) fn new(own: NodeId) -> Self {
+        Self {
+            links: HashMap::new(),
+            seats: Seats::new(own),
+        }
+    }
+
+    /// Gives `link` a seat.
+    pub(crate) fn seat(&mut self, link: &Arc<Link>) -> Seat {
         if self.links.len() >= SESSIONS_MAX {
             return Seat::Full;
         }
         let peer = link.standing().peer;
         let mut seat = Seat::First;
         if peer.single {
-            let existing = self.of_node(&peer.id).filter(|existing| existing.is_live());
-            if let Some(existing) = existing {
-                if !survives(&existing.claim, &link.claim, own, peer.id) {
-                    return Seat::Lost;
-                }
-                seat = Seat::Displaced(existing);
+            if let Some(existing) = self.of_node(&peer.id)
+                && !existing.is_live()
+            {
+                self.seats.leave(&peer.id, existing.number);
             }
-            self.nodes.insert(peer.id, link.number);
+            match self.seats.seat(peer.id, link.number, link.claim) {
+                Seating::First => {}
+                Seating::Lost => return Seat::Lost,
+                Seating::Displaced(number) => {
+                    if let Some(existing) = self.links.get(&number) {
+                        seat = Seat::Displaced(existing.clone());
+                    }
+                }
+            }
         }
         self.links.insert(link.number, link.clone());
         seat
     }
 
-    /// Forgets `link`; whether its peer has no session any more.
+    /// Forgets `link`; whether that ended a session of its peer.
     pub(crate) fn leave(&mut self, link: &Link) -> bool {
-        self.links.remove(&link.number);
+        if self.links.remove(&link.number).is_none() {
+            // It never had a seat.
+            return false;
+        }
         let peer = link.standing().peer;
-        if !peer.single {
-            return true;
-        }
-        let was_session = self.nodes.get(&peer.id) == Some(&link.number);
-        if was_session {
-            self.nodes.remove(&peer.id);
-        }
-        was_session
+        !peer.single || self.seats.leave(&peer.id, link.number)
     }
 
     /// The session of a node that has one at a time.
     pub(crate) fn of_node(&self, node: &NodeId) -> Option<Arc<Link>> {
-        self.links.get(self.nodes.get(node)?).cloned()
+        self.links.get(&self.seats.of(node)?).cloned()
     }
 
     /// All connections, those that retire as well.

@@ -17,8 +17,9 @@ use rustls::{
 };
 use types::NodeId;
 
-use crate::bounds::{CHAIN_BYTES_MAX, CHAIN_CERTIFICATES_MAX};
+use crate::bounds::{CHAIN_BYTES_MAX, CHAIN_CERTIFICATES_MAX, TICKETS_PER_HANDSHAKE};
 use crate::credentials::Shown;
+use crate::tickets::{Given, Kept};
 
 /// What both ends must speak.
 const ALPN: &[u8] = b"stoq/1";
@@ -38,11 +39,14 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(provider)
 }
 
+/// The name under which whoever answers is dialled; no ticket is kept for it.
+pub(crate) const NAME_OF_ANYONE: &str = "anyone.stoq";
+
 /// The name under which `node` is dialled. Each node has its own, as tickets are kept per name;
 /// a name of one part may have 63 letters only.
 pub(crate) fn server_name(node: Option<&NodeId>) -> String {
     node.map_or_else(
-        || "unknown.stoq".to_owned(),
+        || NAME_OF_ANYONE.to_owned(),
         |node| {
             let digits = node.to_string();
             let (first, second) = digits.split_at(digits.len() / 2);
@@ -54,19 +58,25 @@ pub(crate) fn server_name(node: Option<&NodeId>) -> String {
 pub(crate) fn server(
     provider: &Arc<CryptoProvider>,
     shown: &Arc<Shown>,
+    given: &Arc<Given>,
 ) -> Result<QuicServerConfig, Error> {
     let mut config = rustls::ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(Arc::new(Possession(provider.clone())))
         .with_cert_resolver(Arc::new(Resolver(shown.clone())));
     config.alpn_protocols = vec![ALPN.to_vec()];
-    config.send_tls13_tickets = 0;
+    config.session_storage = given.clone();
+    config.send_tls13_tickets = TICKETS_PER_HANDSHAKE;
+    // QUIC knows no other number but none (RFC 9001, 4.6.1); what is taken early is bounded by
+    // its windows, and what is done with it by whether it is idempotent.
+    config.max_early_data_size = u32::MAX;
     QuicServerConfig::try_from(config).map_err(|error| Error::General(error.to_string()))
 }
 
 pub(crate) fn client(
     provider: &Arc<CryptoProvider>,
     shown: &Arc<Shown>,
+    kept: &Arc<Kept>,
 ) -> Result<QuicClientConfig, Error> {
     let mut config = rustls::ClientConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&rustls::version::TLS13])?
@@ -74,7 +84,8 @@ pub(crate) fn client(
         .with_custom_certificate_verifier(Arc::new(Possession(provider.clone())))
         .with_client_cert_resolver(Arc::new(Resolver(shown.clone())));
     config.alpn_protocols = vec![ALPN.to_vec()];
-    config.resumption = Resumption::disabled();
+    config.resumption = Resumption::store(kept.clone());
+    config.enable_early_data = true;
     QuicClientConfig::try_from(config).map_err(|error| Error::General(error.to_string()))
 }
 

@@ -2,20 +2,27 @@
 
 use std::sync::Arc;
 
-use quinn::{EndpointConfig, IdleTimeout, TransportConfig, VarInt};
+use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 
 use crate::bounds::{
-    DATAGRAM_BYTES_MAX, IDLE_TIME, KEEP_ALIVE, SEND_WINDOW_BYTES, SESSION_WINDOW_BYTES,
-    STREAM_WINDOW_BYTES, STREAMS_PER_PEER_MAX,
+    DATAGRAM_BYTES_MAX, IDLE_TIME, KEEP_ALIVE, PACKET_BYTES_FIRST, PACKET_BYTES_MAX,
+    SEND_WINDOW_BYTES, SESSION_WINDOW_BYTES, STREAM_WINDOW_BYTES, STREAMS_PER_PEER_MAX,
 };
+use crate::congestion::SwitchingFactory;
 
 /// What both ends of a connection use.
 pub(crate) fn transport() -> Arc<TransportConfig> {
     let mut config = TransportConfig::default();
     // One more, which is about the session itself.
     let streams = VarInt::from_u32(STREAMS_PER_PEER_MAX + 1);
+    let mut mtu = MtuDiscoveryConfig::default();
+    mtu.upper_bound(PACKET_BYTES_MAX);
     let idle_ms = u32::try_from(IDLE_TIME.as_millis()).unwrap_or(u32::MAX);
     config
+        .congestion_controller_factory(Arc::new(SwitchingFactory))
+        .initial_mtu(PACKET_BYTES_FIRST)
+        .min_mtu(PACKET_BYTES_FIRST)
+        .mtu_discovery_config(Some(mtu))
         .max_concurrent_bidi_streams(streams)
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
@@ -30,5 +37,8 @@ pub(crate) fn transport() -> Arc<TransportConfig> {
 
 /// What concerns all connections.
 pub(crate) fn endpoint() -> EndpointConfig {
-    EndpointConfig::default()
+    let mut config = EndpointConfig::default();
+    // It fails only below 1,200.
+    let _ = config.max_udp_payload_size(PACKET_BYTES_MAX);
+    config
 }

@@ -8,10 +8,11 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf as _, Bytes, BytesMut};
 use quinn::VarInt;
 use tokio::io::AsyncWrite;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 
 use crate::close::CloseReason;
 use crate::inbound::Place;
+use crate::lane::{Lane, poll_grant};
 use crate::read::{Alarm, StreamCode};
 
 /// Bytes of the first write that are joined with the first frame.
@@ -26,7 +27,11 @@ pub struct SendStream {
     first: BytesMut,
     alarm: Alarm,
     finished: bool,
-    _place: Option<Arc<Place>>,
+    lane: Arc<Lane>,
+    /// While the operator's cap holds this stream back.
+    held: Option<Pin<Box<Sleep>>>,
+    /// Given back when the answer has ended: before the peer can know and open the next stream.
+    place: Option<Place>,
 }
 
 /// A write that failed.
@@ -81,14 +86,17 @@ impl SendStream {
         inner: quinn::SendStream,
         first: &[u8],
         deadline: Option<Instant>,
-        place: Option<Arc<Place>>,
+        lane: Arc<Lane>,
+        place: Option<Place>,
     ) -> Self {
         Self {
             inner,
             first: BytesMut::from(first),
             alarm: Alarm::new(deadline),
             finished: false,
-            _place: place,
+            lane,
+            held: None,
+            place,
         }
     }
 
@@ -108,17 +116,19 @@ impl SendStream {
     ///
     /// # Errors
     /// [`WriteError`]; some of the bytes may have been sent.
-    pub async fn write_chunk(&mut self, chunk: Bytes) -> Result<(), WriteError> {
+    pub async fn write_chunk(&mut self, mut chunk: Bytes) -> Result<(), WriteError> {
         if !self.first.is_empty() {
             return self.write_all(&chunk).await;
         }
-        let Some(deadline) = self.alarm.deadline() else {
-            return Ok(self.inner.write_chunk(chunk).await?);
-        };
-        match tokio::time::timeout_at(deadline, self.inner.write_chunk(chunk)).await {
-            Ok(sent) => Ok(sent?),
-            Err(_) => Err(self.passed()),
+        while !chunk.is_empty() {
+            let wanted = chunk.len();
+            let granted = std::future::poll_fn(|context| self.poll_grant(context, wanted)).await?;
+            match self.send_part(chunk.split_to(granted)).await {
+                Some(sent) => sent?,
+                None => return Err(self.passed()),
+            }
         }
+        Ok(())
     }
 
     /// Sends the header or reply now if it still waits for data to travel with.
@@ -142,6 +152,7 @@ impl SendStream {
     pub fn reset(&mut self, code: u32) {
         self.first.clear();
         self.finished = true;
+        self.place = None;
         // It may be reset or finished already, which is as good.
         let _ = self.inner.reset(VarInt::from_u32(code));
     }
@@ -159,14 +170,44 @@ impl SendStream {
         Ok(stopped.map(VarInt::into_inner))
     }
 
+    /// Sends `part` without copying it; `None` if the deadline passes first.
+    async fn send_part(&mut self, part: Bytes) -> Option<Result<(), WriteError>> {
+        let mut sent = std::pin::pin!(self.inner.write_chunk(part));
+        let sent = std::future::poll_fn(|context| {
+            let sent = sent.as_mut().poll(context);
+            if sent.is_pending() {
+                self.lane.press();
+            }
+            sent.map_err(WriteError::from)
+        });
+        match self.alarm.deadline() {
+            None => Some(sent.await),
+            Some(deadline) => tokio::time::timeout_at(deadline, sent).await.ok(),
+        }
+    }
+
     fn end(&mut self) -> Result<(), WriteError> {
         self.finished = true;
+        self.place = None;
         self.inner.finish().map_err(|_| WriteError::Finished)
     }
 
     fn passed(&mut self) -> WriteError {
         self.reset(StreamCode::DeadlinePassed.number());
         WriteError::DeadlinePassed
+    }
+
+    /// How many of `wanted` bytes the operator's cap lets through now.
+    fn poll_grant(
+        &mut self,
+        context: &mut Context<'_>,
+        wanted: usize,
+    ) -> Poll<Result<usize, WriteError>> {
+        let granted = poll_grant(&self.lane, wanted, &mut self.held, context);
+        if granted.is_pending() && self.alarm.rings(context) {
+            return Poll::Ready(Err(self.passed()));
+        }
+        granted.map(Ok)
     }
 
     fn poll_first(&mut self, context: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
@@ -199,9 +240,19 @@ impl SendStream {
             };
         }
         ready!(self.poll_first(context))?;
-        let sent = Pin::new(&mut self.inner).poll_write(context, bytes);
-        if sent.is_pending() && self.alarm.rings(context) {
-            return Poll::Ready(Err(self.passed()));
+        let granted = ready!(self.poll_grant(context, bytes.len()))?;
+        let (now, _later) = bytes.split_at(granted);
+        let sent = Pin::new(&mut self.inner).poll_write(context, now);
+        let taken = match &sent {
+            Poll::Ready(Ok(taken)) => *taken,
+            Poll::Ready(Err(_)) | Poll::Pending => 0,
+        };
+        self.lane.give_back(granted.saturating_sub(taken));
+        if sent.is_pending() {
+            self.lane.press();
+            if self.alarm.rings(context) {
+                return Poll::Ready(Err(self.passed()));
+            }
         }
         Poll::Ready(Ok(ready!(sent)?))
     }

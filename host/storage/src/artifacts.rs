@@ -1,114 +1,86 @@
-//! The artifact store: one file per digest, written whole or not at all, checked when read.
+//! The artifact store: one file per digest, written whole or not at all, checked when read. What is
+//! filled slice by slice is in `partial.rs`, what is read so in `artifact_reader.rs`.
 //!
-//! Layout: `<folder>/<hex digest>` for finished artifacts, `<folder>/upload-<n>` for unfinished
-//! ones, which [`Artifacts::open`] clears away.
+//! Layout: `<folder>/<hex digest>` for whole artifacts; beside it `<hex digest>.bao`, its hash pairs
+//! (`outboard.rs`), once somebody wanted a slice. `<hex digest>.partial` and `.groups` for partial
+//! ones. `<folder>/upload-<n>` for unfinished files, which [`Artifacts::open`] clears away. A file's
+//! time of modification is when it was last used.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, SystemTime};
 
 use types::Digest;
 
-const UPLOAD_PREFIX: &str = "upload-";
+use crate::artifact_errors::{ReadArtifactError, StorageError, StoreArtifactError, failed};
+use crate::partial::Filling;
+use crate::space::{Part, Space};
 
-/// The artifacts that this node holds.
+/// The artifacts that this node holds. Clones are the same store.
 #[derive(Debug, Clone)]
 pub struct Artifacts {
-    folder: Arc<PathBuf>,
-    uploads: Arc<AtomicU64>,
-}
-
-/// The disk refused.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot {action} {path}: {source}")]
-pub struct StorageError {
-    pub(crate) action: &'static str,
-    pub(crate) path: PathBuf,
-    pub(crate) source: io::Error,
-}
-
-/// An artifact that was not stored.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreArtifactError {
-    /// Not what was announced.
-    #[error("the content has digest {found}, announced was {expected}: it changed on the way")]
-    Digest {
-        /// What was announced.
-        expected: Digest,
-        /// What came.
-        found: Digest,
-    },
-    /// The disk refused.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-}
-
-/// An artifact that could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadArtifactError {
-    /// Not here.
-    #[error("artifact {0} is not on this node")]
-    Absent(Digest),
-    /// The file no longer has the content that it is named for.
-    #[error("artifact {digest} is damaged on disk: delete {path} and deploy it again")]
-    Damaged {
-        /// Which one.
-        digest: Digest,
-        /// Its file.
-        path: PathBuf,
-    },
-    /// The disk refused.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
+    pub(crate) space: Arc<Space>,
+    /// The partial artifacts that somebody has open.
+    pub(crate) fillings: Arc<Mutex<HashMap<Digest, Weak<Filling>>>>,
+    /// Held while hash pairs of a whole artifact are computed.
+    pub(crate) building: Arc<Mutex<()>>,
 }
 
 /// An artifact that is being written. Dropped before [`Upload::finish`], it leaves nothing.
 #[derive(Debug)]
 pub struct Upload {
-    store: Artifacts,
+    space: Arc<Space>,
     path: PathBuf,
     file: File,
     hasher: blake3::Hasher,
+    bytes: u64,
     finished: bool,
 }
 
-pub(crate) fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StorageError {
-    let path = path.to_owned();
-    move |source| StorageError {
-        action,
-        path,
-        source,
-    }
-}
-
 impl Artifacts {
-    /// Opens the store in `folder`, making it if need be, and clears unfinished uploads away.
+    /// Opens the store in `folder`, making it if need be, and clears unfinished uploads away. It
+    /// grows without bound: see [`Self::open_bounded`].
     ///
     /// # Errors
     /// [`StorageError`] if the folder cannot be made, listed or written.
     pub fn open(folder: &Path) -> Result<Self, StorageError> {
-        fs::create_dir_all(folder).map_err(failed("create", folder))?;
-        for entry in fs::read_dir(folder).map_err(failed("list", folder))? {
-            let path = entry.map_err(failed("list", folder))?.path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            if name.starts_with(UPLOAD_PREFIX) {
-                fs::remove_file(&path).map_err(failed("remove", &path))?;
-            }
-        }
+        Self::open_bounded(folder, u64::MAX)
+    }
+
+    /// Opens the store in `folder` as [`Self::open`] does. All its files together have at most
+    /// `bytes_max` bytes: what is not pinned and not in use goes for what comes, the least recently
+    /// used first, and if that is not enough, what comes is refused with
+    /// [`QuotaExceededError`](crate::QuotaExceededError).
+    ///
+    /// # Errors
+    /// [`StorageError`] if the folder cannot be made, listed or written.
+    pub fn open_bounded(folder: &Path, bytes_max: u64) -> Result<Self, StorageError> {
         Ok(Self {
-            folder: Arc::new(folder.to_owned()),
-            uploads: Arc::default(),
+            space: Arc::new(Space::open(folder, bytes_max)?),
+            fillings: Arc::default(),
+            building: Arc::default(),
         })
+    }
+
+    /// Says which artifacts are to stay, whole or partial, instead of those that were named before.
+    /// Others may go when room is needed.
+    pub fn pin(&self, digests: BTreeSet<Digest>) {
+        self.space.pin(digests);
+    }
+
+    /// Bytes that all files of the store take or were promised.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.space.bytes()
     }
 
     /// The file of an artifact, whether or not it is there.
     #[must_use]
     pub fn path(&self, digest: &Digest) -> PathBuf {
-        self.folder.join(digest.hex())
+        self.space.path(digest, Part::Whole)
     }
 
     /// The size of an artifact; none if it is not here.
@@ -133,6 +105,7 @@ impl Artifacts {
     /// # Errors
     /// [`ReadArtifactError`] if it is absent, damaged or unreadable.
     pub fn read(&self, digest: &Digest) -> Result<Vec<u8>, ReadArtifactError> {
+        let _in_use = self.space.hold(digest);
         let path = self.path(digest);
         let content = match fs::read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -141,6 +114,7 @@ impl Artifacts {
             other => other.map_err(failed("read", &path))?,
         };
         if Digest::of(&content) == *digest {
+            self.refresh(digest);
             Ok(content)
         } else {
             Err(ReadArtifactError::Damaged {
@@ -155,15 +129,14 @@ impl Artifacts {
     /// # Errors
     /// [`StorageError`] if no file can be made.
     pub fn upload(&self) -> Result<Upload, StorageError> {
-        let number = self.uploads.fetch_add(1, Ordering::Relaxed);
-        let path = self.folder.join(format!("{UPLOAD_PREFIX}{number}"));
+        let path = self.space.unfinished();
         let file = File::create_new(&path).map_err(failed("create", &path))?;
-        let hasher = blake3::Hasher::new();
         Ok(Upload {
-            store: self.clone(),
+            space: Arc::clone(&self.space),
             path,
             file,
-            hasher,
+            hasher: blake3::Hasher::new(),
+            bytes: 0,
             finished: false,
         })
     }
@@ -182,29 +155,15 @@ impl Artifacts {
         Ok(digest)
     }
 
-    /// Removes what is not in `live` and is older than `age`; says how many went.
+    /// Removes what is neither in `live` nor pinned nor in use and is older than `age`; says how
+    /// many artifacts went.
     ///
     /// The age protects artifacts that were uploaded for a deployment not yet admitted.
     ///
     /// # Errors
     /// [`StorageError`] if the folder cannot be listed or a file not removed.
     pub fn sweep(&self, live: &BTreeSet<Digest>, age: Duration) -> Result<usize, StorageError> {
-        let names: BTreeSet<String> = live.iter().map(Digest::hex).collect();
-        let mut removed = 0;
-        for entry in fs::read_dir(&*self.folder).map_err(failed("list", &self.folder))? {
-            let entry = entry.map_err(failed("list", &self.folder))?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let modified = entry.metadata().and_then(|metadata| metadata.modified());
-            let old = modified
-                .ok()
-                .and_then(|time| time.elapsed().ok())
-                .is_some_and(|t| t > age);
-            if old && !names.contains(&name) && !name.starts_with(UPLOAD_PREFIX) {
-                fs::remove_file(entry.path()).map_err(failed("remove", &entry.path()))?;
-                removed += 1;
-            }
-        }
-        Ok(removed)
+        self.space.sweep(live, age)
     }
 }
 
@@ -212,8 +171,10 @@ impl Upload {
     /// Appends a piece.
     ///
     /// # Errors
-    /// [`StorageError`] if the disk refuses.
+    /// [`StorageError`] if the disk or the quota refuses.
     pub fn write(&mut self, piece: &[u8]) -> Result<(), StorageError> {
+        self.space.reserve(piece.len() as u64)?;
+        self.bytes += piece.len() as u64;
         self.hasher.update(piece);
         self.file
             .write_all(piece)
@@ -233,14 +194,19 @@ impl Upload {
             });
         }
         self.file.sync_all().map_err(failed("flush", &self.path))?;
-        let path = self.store.path(expected);
-        fs::rename(&self.path, &path).map_err(failed("rename", &self.path))?;
+        let path = self.space.path(expected, Part::Whole);
+        self.space.settle(self.bytes, &path, || {
+            fs::rename(&self.path, &path).map_err(failed("rename", &self.path))
+        })?;
         self.finished = true;
-        let folder = &*self.store.folder;
-        let directory = File::open(folder).map_err(failed("open", folder))?;
-        directory.sync_all().map_err(failed("flush", folder))?;
-        Ok(())
+        flush_folder(self.space.folder()).map_err(Into::into)
     }
+}
+
+/// Makes the names in `folder` durable.
+pub(crate) fn flush_folder(folder: &Path) -> Result<(), StorageError> {
+    let directory = File::open(folder).map_err(failed("open", folder))?;
+    directory.sync_all().map_err(failed("flush", folder))
 }
 
 impl Drop for Upload {
@@ -248,6 +214,7 @@ impl Drop for Upload {
         if !self.finished {
             // What cannot be removed now is removed by the next `open`.
             let _ = fs::remove_file(&self.path);
+            self.space.release(self.bytes);
         }
     }
 }

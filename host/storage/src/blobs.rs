@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use redb::ReadableTable;
 
-use crate::artifacts::{StorageError, failed};
+use crate::artifact_errors::{StorageError, failed};
 use crate::blob_names::{check_container, check_object, now_ms, owned};
 use crate::blob_rows::{self, CONTAINERS, ContainerInfo, OBJECTS, ObjectInfo, Row};
 use crate::keyvalue::KeyPage;

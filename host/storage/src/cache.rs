@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use crate::artifacts::{StorageError, failed};
+use crate::artifact_errors::{StorageError, failed};
 
 const UNFINISHED_PREFIX: &str = "writing-";
 

@@ -1,6 +1,6 @@
 //! Why an operation of a store gave nothing. Every refusal leaves the store as it was.
 
-use crate::artifacts::StorageError;
+use crate::artifact_errors::StorageError;
 
 /// An operation on buckets that was refused.
 #[derive(Debug, thiserror::Error)]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use redb::ReadableTable;
 
-use crate::artifacts::{StorageError, failed};
+use crate::artifact_errors::{StorageError, failed};
 use crate::blobs::Blobs;
 use crate::keyvalue::KeyValues;
 use crate::tables::Tables;

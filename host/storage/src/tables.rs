@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 
 use redb::{Builder, Database, ReadTransaction, ReadableDatabase as _, WriteTransaction};
 
-use crate::artifacts::StorageError;
+use crate::artifact_errors::StorageError;
 use crate::store_bounds::{TABLES_CACHE_BYTES, WRITES_PER_COMMIT_MAX, WRITES_WAITING_MAX};
 
 /// The open database. Closed when dropped, after what waits has been written.

@@ -94,6 +94,11 @@ pub(crate) fn standing(peer: &Peer) -> Standing {
     }
 }
 
+/// Whether a peer was let in without being a member.
+pub(crate) fn is_stranger(peer: &Peer) -> bool {
+    matches!(standing(peer), Standing::Stranger(_))
+}
+
 /// The ledger as [`trust::judge`] asks it. What cannot be read ends the node elsewhere; until then
 /// it counts as absent.
 struct Facts {

@@ -5,14 +5,16 @@
 //! block never stands in the way of a vote. A message is its channel (1 byte), its length (4 bytes,
 //! little endian), its bytes.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use consensus::{Carrier, Channel, DeliverError, Inbound, Outbound, Outgoing};
+use consensus::{Blame, Carrier, Channel, DeliverError, Inbound, Outbound, Outgoing};
 use stoq::{InboundStream, OpenOptions, RecvStream, Service, Session};
 use tokio::sync::{mpsc, watch};
 use types::NodeId;
+
+use crate::peers::authority::is_stranger;
 
 /// Version of the carriage on the wire.
 pub(crate) const VERSION: u16 = 1;
@@ -43,12 +45,13 @@ struct Queues {
 }
 
 impl Carriage {
-    pub(crate) fn start(carrier: Carrier) -> Arc<Self> {
+    /// Begins to carry. What the ledger blames peers for is seen in the second part of the result.
+    pub(crate) fn start(carrier: Carrier) -> (Arc<Self>, watch::Receiver<BTreeMap<NodeId, Blame>>) {
         let Carrier {
             outbound,
             inbound,
             members,
-            ..
+            blocked,
         } = carrier;
         let carriage = Arc::new(Self {
             members,
@@ -56,10 +59,11 @@ impl Carriage {
             peers: Mutex::default(),
         });
         tokio::spawn(distribute(Arc::clone(&carriage), outbound));
-        carriage
+        (carriage, blocked)
     }
 
-    /// A peer has a session. Messages go to it until it is removed.
+    /// A peer has a session. Messages go to it until it is removed. Adding it again does nothing
+    /// while its streams can be written.
     pub(crate) fn add(&self, session: &Session, is_stranger: bool) {
         let peer = session.peer().id;
         let (small, small_out) = mpsc::channel(SMALL_QUEUE_MAX);
@@ -71,6 +75,10 @@ impl Carriage {
         };
         {
             let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_writable = |queues: &Queues| !queues.small.is_closed();
+            if peers.get(&peer).is_some_and(is_writable) {
+                return;
+            }
             let strangers = peers.values().filter(|queues| queues.is_stranger).count();
             if is_stranger && strangers >= STRANGERS_MAX && !peers.contains_key(&peer) {
                 tracing::info!(peer = %peer.short(), "too many strangers read the ledger");
@@ -111,7 +119,10 @@ impl Carriage {
 
     /// Reads one stream of a peer to its end.
     pub(crate) async fn read(&self, stream: InboundStream) {
-        let peer = stream.session.peer().id;
+        let from = stream.session.peer();
+        // A stream may be here before the news of its session.
+        self.add(&stream.session, is_stranger(&from));
+        let peer = from.id;
         if let Err(error) = self.read_messages(peer, stream.recv).await {
             tracing::debug!(peer = %peer.short(), "{error}");
             if matches!(
@@ -202,11 +213,11 @@ async fn write(session: Session, mut messages: mpsc::Receiver<Outgoing>) {
             },
         };
         let mut send = open;
-        if let Err(error) = send.write_chunk(frame(&message)).await {
-            tracing::debug!(peer = %peer.short(), "{error}");
-            return;
+        match send.write_chunk(frame(&message)).await {
+            Ok(()) => stream = Some(send),
+            // The peer gave the stream up, or the session is over, which the next one shows.
+            Err(error) => tracing::debug!(peer = %peer.short(), "{error}"),
         }
-        stream = Some(send);
     }
 }
 

@@ -101,12 +101,14 @@ async fn log_shown(shared: Arc<Shared>, mut shown: watch::Receiver<Arc<IssuedCer
         let logging = async {
             loop {
                 // A node that is about to join logs its first certificate with that.
-                if is_member(&shared) {
-                    match credentials::log(&shared, &certificate).await {
-                        Ok(()) => return,
-                        Err(error) => {
-                            tracing::warn!("this node's certificate is not logged: {error}");
-                        }
+                let mut revision = shared.revision.subscribe();
+                if revision.wait_for(|_| is_member(&shared)).await.is_err() {
+                    return;
+                }
+                match credentials::log(&shared, &certificate).await {
+                    Ok(()) => return,
+                    Err(error) => {
+                        tracing::warn!("this node's certificate is not logged: {error}");
                     }
                 }
                 tokio::time::sleep(LOG_RETRY).await;

@@ -4,18 +4,24 @@ mod admission;
 mod backoff;
 mod control;
 mod frame;
+mod greeting;
 mod header;
 mod hello;
+mod pace;
 mod service;
 mod survivor;
+mod tier;
 
 pub use admission::{Admission, streams_max};
 pub use backoff::Backoff;
 pub use control::{ControlFrame, CredentialsFrame, RenewalBudget, credentials_message};
 pub use frame::{FrameError, PREFIX_BYTES, Versioned, body_bytes, decode, encode};
+pub use greeting::{Dialler, GreetError, greet};
 pub use header::{
     HeaderError, RefusalCode, StreamHeader, StreamRefusal, StreamReply, TraceId, bounded_text,
 };
 pub use hello::{Agreed, FEATURES, Hello, NegotiateError, PROTOCOL};
+pub use pace::{Bucket, Grant};
 pub use service::{Service, ServiceSet};
-pub use survivor::{Claim, survives};
+pub use survivor::{Claim, Seating, Seats, survives};
+pub use tier::{Control, Reading, Tier, TierEstimator, TierSettings};

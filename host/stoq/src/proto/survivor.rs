@@ -1,6 +1,8 @@
 //! Which of two connections between the same two nodes survives. Both ends come to the same
 //! answer from what both know, without a word about it.
 
+use std::collections::HashMap;
+
 use types::NodeId;
 
 /// What decides about a connection.
@@ -28,6 +30,64 @@ pub fn survives(existing: &Claim, new: &Claim, own: NodeId, peer: NodeId) -> boo
         return new.attempt > existing.attempt;
     }
     new.dialler == own.min(peer)
+}
+
+/// The one session of each node, by the number that its connection has here.
+#[derive(Debug)]
+pub struct Seats {
+    own: NodeId,
+    taken: HashMap<NodeId, (u64, Claim)>,
+}
+
+/// What became of a new connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seating {
+    /// The peer had none.
+    First,
+    /// It has taken the place of this one.
+    Displaced(u64),
+    /// The one before stays.
+    Lost,
+}
+
+impl Seats {
+    /// No sessions yet, of the node `own`.
+    #[must_use]
+    pub fn new(own: NodeId) -> Self {
+        Self {
+            own,
+            taken: HashMap::new(),
+        }
+    }
+
+    /// Seats the connection `number` to `peer`, unless the one before survives it.
+    #[must_use]
+    pub fn seat(&mut self, peer: NodeId, number: u64, claim: Claim) -> Seating {
+        let seating = match self.taken.get(&peer) {
+            None => Seating::First,
+            Some((_, existing)) if !survives(existing, &claim, self.own, peer) => {
+                return Seating::Lost;
+            }
+            Some((existing, _)) => Seating::Displaced(*existing),
+        };
+        self.taken.insert(peer, (number, claim));
+        seating
+    }
+
+    /// The connection `number` has ended; whether it was the session of `peer`.
+    pub fn leave(&mut self, peer: &NodeId, number: u64) -> bool {
+        let was_session = self.of(peer) == Some(number);
+        if was_session {
+            self.taken.remove(peer);
+        }
+        was_session
+    }
+
+    /// The connection that is the session of `peer`.
+    #[must_use]
+    pub fn of(&self, peer: &NodeId) -> Option<u64> {
+        self.taken.get(peer).map(|(number, _)| *number)
+    }
 }
 
 #[cfg(test)]

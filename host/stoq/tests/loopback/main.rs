@@ -9,5 +9,9 @@
 
 mod dialling;
 mod harness;
+mod raw;
+mod relay;
+mod resuming;
 mod standing;
 mod streams;
+mod survival;

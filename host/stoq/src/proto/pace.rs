@@ -1,0 +1,99 @@
+//! An operator's cap on what is sent to a peer: bytes per second, with a short burst.
+
+use std::time::Duration;
+
+/// Bytes that may be sent now, filled up with time.
+#[derive(Debug)]
+pub struct Bucket {
+    bytes_per_second: u64,
+    level_bytes: u64,
+    filled_at: Duration,
+}
+
+/// The answer to a wish to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grant {
+    /// So many bytes may go, at least one.
+    Bytes(usize),
+    /// None before this time has passed.
+    After(Duration),
+}
+
+impl Bucket {
+    /// A cap, `now` since any beginning. At least one byte per second.
+    #[must_use]
+    pub fn new(bytes_per_second: u64, now: Duration) -> Self {
+        let bytes_per_second = bytes_per_second.max(1);
+        Self {
+            bytes_per_second,
+            level_bytes: Self::burst_bytes(bytes_per_second),
+            filled_at: now,
+        }
+    }
+
+    /// The cap.
+    #[must_use]
+    pub const fn bytes_per_second(&self) -> u64 {
+        self.bytes_per_second
+    }
+
+    /// A twentieth of a second's worth, but a packet at least.
+    fn burst_bytes(bytes_per_second: u64) -> u64 {
+        (bytes_per_second / 20).max(1_500)
+    }
+
+    /// How much of `wanted` bytes may go `now`.
+    #[must_use]
+    pub fn take(&mut self, wanted: usize, now: Duration) -> Grant {
+        let passed = now.saturating_sub(self.filled_at);
+        let earned = u128::from(self.bytes_per_second) * passed.as_nanos() / 1_000_000_000;
+        let earned = u64::try_from(earned).unwrap_or(u64::MAX);
+        if earned > 0 {
+            let burst = Self::burst_bytes(self.bytes_per_second);
+            self.level_bytes = self.level_bytes.saturating_add(earned).min(burst);
+            self.filled_at = now;
+        }
+        let level = usize::try_from(self.level_bytes).unwrap_or(usize::MAX);
+        let granted = wanted.min(level);
+        if granted == 0 && wanted > 0 {
+            // A millisecond's worth at least, so that a stream does not wake for every byte.
+            let worth = (self.bytes_per_second / 1_000).max(1);
+            let nanos = u128::from(worth) * 1_000_000_000 / u128::from(self.bytes_per_second);
+            return Grant::After(Duration::from_nanos(
+                u64::try_from(nanos).unwrap_or(u64::MAX),
+            ));
+        }
+        self.level_bytes -= u64::try_from(granted)
+            .unwrap_or(u64::MAX)
+            .min(self.level_bytes);
+        Grant::Bytes(granted)
+    }
+
+    /// Takes back what was granted and not sent.
+    pub fn give_back(&mut self, bytes: usize) {
+        let burst = Self::burst_bytes(self.bytes_per_second);
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.level_bytes = self.level_bytes.saturating_add(bytes).min(burst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_than_the_cap_goes_in_any_second() {
+        for rate in [1_u64, 1_000, 1_000_000, 500_000_000] {
+            let mut bucket = Bucket::new(rate, Duration::ZERO);
+            let (mut now, mut sent) = (Duration::ZERO, 0_u64);
+            while now < Duration::from_secs(1) {
+                match bucket.take(100_000, now) {
+                    Grant::Bytes(bytes) => sent += bytes as u64,
+                    Grant::After(pause) => now += pause,
+                }
+            }
+            let most = rate + Bucket::burst_bytes(rate) + 1_500;
+            assert!((rate..=most).contains(&sent), "{rate}: {sent}");
+        }
+    }
+}
