@@ -1,6 +1,7 @@
 //! Typed calls by people: WAVE text in, WAVE text out. Knows nothing of how instances are made.
 
 use std::borrow::Cow;
+use std::pin::pin;
 use std::sync::Arc;
 
 use types::ComponentKind;
@@ -22,7 +23,7 @@ use crate::replica::Replica;
 /// An exported function that can be called.
 pub(crate) struct Export {
     /// `add` or `demo:greeter/greet@0.1.0#hello`.
-    name: String,
+    name: Arc<str>,
     signature: String,
     index: ComponentExportIndex,
     ty: ComponentFunc,
@@ -117,7 +118,7 @@ impl Export {
             .filter(|export| !lifecycle::owns(&export.name))
             .filter_map(|export| match find(&export.name)? {
                 (ComponentItem::ComponentFunc(ty), index) => Some(Arc::new(Self {
-                    name: export.name.clone(),
+                    name: export.name.as_str().into(),
                     signature: export.signature.clone(),
                     index,
                     ty,
@@ -130,7 +131,7 @@ impl Export {
     /// Whether `name` can mean this: the function alone, or with its interface, versioned or not.
     fn answers_to(&self, name: &str) -> bool {
         let Some((interface, function)) = self.name.split_once('#') else {
-            return self.name == name;
+            return *self.name == *name;
         };
         let unversioned = interface
             .split_once('@')
@@ -150,7 +151,7 @@ impl Export {
         let params = self.ty.params();
         if params.len() != args.len() {
             return Err(InvokeError::ArgumentCount {
-                name: self.name.clone(),
+                name: self.name.to_string(),
                 signature: self.signature.clone(),
                 given: args.len(),
             });
@@ -160,7 +161,7 @@ impl Export {
                 position: at + 1,
                 text: text.chars().take(80).collect(),
                 reason: clipped(&reason),
-                name: self.name.clone(),
+                name: self.name.to_string(),
                 signature: self.signature.clone(),
             })
         };
@@ -170,10 +171,13 @@ impl Export {
     fn print(&self, results: &[Val]) -> Result<String, InvokeError> {
         let print = |value: &Val| {
             value.to_wave().map_err(|error| InvokeError::Result {
-                name: self.name.clone(),
+                name: self.name.to_string(),
                 reason: clipped(&format!("{error:#}")),
             })
         };
+        if let [result] = results {
+            return print(result);
+        }
         let texts: Vec<String> = results.iter().map(print).collect::<Result<_, _>>()?;
         Ok(texts.join(", "))
     }
@@ -214,7 +218,7 @@ pub(crate) struct Asked<'a> {
 
 impl Asked<'_> {
     pub(crate) fn kind(&self) -> CallKind {
-        CallKind::Invoke(self.export.name.clone())
+        CallKind::Invoke(Arc::clone(&self.export.name))
     }
 
     pub(crate) fn input(&self, sequence: u64) -> Input<'_> {
@@ -318,7 +322,7 @@ impl Replica {
 
     fn find(&self, name: &str) -> Result<&Arc<Export>, InvokeError> {
         let exports = &self.shared.exports;
-        if let Some(export) = exports.iter().find(|export| export.name == name) {
+        if let Some(export) = exports.iter().find(|export| *export.name == *name) {
             return Ok(export);
         }
         let matches: Vec<&Arc<Export>> = exports
@@ -336,7 +340,10 @@ impl Replica {
             }),
             several => Err(InvokeError::AmbiguousExport {
                 name: clipped(name),
-                exports: several.iter().map(|export| export.name.clone()).collect(),
+                exports: several
+                    .iter()
+                    .map(|export| export.name.to_string())
+                    .collect(),
             }),
         }
     }
@@ -353,11 +360,12 @@ impl Replica {
     ) -> Result<(Vec<Val>, Option<u64>), CallError> {
         let (store, result) = match call.store() {
             Ok(mut store) => {
+                // Pinned here: what drives it would move it, and it is large.
                 let work = async {
                     let instance = self.shared.pre.instantiate_async(&mut store).await?;
                     asked.run(&mut store, &instance).await
                 };
-                let result = call.drive(work).await;
+                let result = call.drive(pin!(work)).await;
                 (Some(store), result)
             }
             Err(error) => (None, Err(error)),
