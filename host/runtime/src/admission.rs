@@ -127,9 +127,10 @@ impl Admission {
 
     /// A place for a fresh instance.
     pub(crate) async fn place(self: &Arc<Self>) -> Result<Place, CallError> {
-        self.place_or_kept(|| None::<(Slots, ())>)
-            .await
-            .map(|(place, _)| place)
+        match self.free_place(&|| None::<(Slots, ())>) {
+            Some((place, _)) => Ok(place),
+            None => Ok(self.wait(|| None::<(Slots, ())>).await?.0),
+        }
     }
 
     /// A place, with an instance that `kept` still has, or with slots for a fresh one.
@@ -137,23 +138,27 @@ impl Admission {
         self: &Arc<Self>,
         kept: impl Fn() -> Option<(Slots, K)>,
     ) -> Result<(Place, Option<K>), CallError> {
-        if self.places.is_closed() {
-            return Err(CallError::Stopped);
+        match self.free_place(&kept) {
+            Some(found) => Ok(found),
+            None => self.wait(kept).await,
         }
-        // Waiting is boxed: its future is large, and those that need not wait would move it.
+    }
+
+    /// What is there without waiting, which is what most calls find.
+    fn free_place<K>(
+        self: &Arc<Self>,
+        kept: &impl Fn() -> Option<(Slots, K)>,
+    ) -> Option<(Place, Option<K>)> {
         if self.gate.is_closed() {
-            return Box::pin(self.wait(None, kept)).await;
+            return None;
         }
-        let Ok(place) = self.places.try_acquire() else {
-            return Box::pin(self.wait(None, kept)).await;
+        // None also when it is closed.
+        let place = self.places.try_acquire().ok()?;
+        let (slots, kept) = match kept() {
+            Some((slots, kept)) => (slots, Some(kept)),
+            None => (self.pool.try_take(self.slots)?, None),
         };
-        if let Some((slots, kept)) = kept() {
-            return Ok((self.placed(place, slots, Duration::ZERO), Some(kept)));
-        }
-        match self.pool.try_take(self.slots) {
-            Some(slots) => Ok((self.placed(place, slots, Duration::ZERO), None)),
-            None => Box::pin(self.wait(Some(place), kept)).await,
-        }
+        Some((self.placed(place, slots, Duration::ZERO), kept))
     }
 
     /// A place for a call that nobody waits for: a pause may last as long as it likes.
@@ -178,19 +183,18 @@ impl Admission {
     /// Waits for what is missing: the end of a pause, the replica's own place, the pool.
     async fn wait<K>(
         self: &Arc<Self>,
-        place: Option<SemaphorePermit<'_>>,
         kept: impl Fn() -> Option<(Slots, K)>,
     ) -> Result<(Place, Option<K>), CallError> {
+        if self.places.is_closed() {
+            return Err(CallError::Stopped);
+        }
         let _queued = self.queue()?;
         let begun = Instant::now();
         let deadline = (begun + self.queue_time.duration()).into();
         let all = async {
             self.opened().await?;
             let stopped = |AcquireError { .. }| CallError::Stopped;
-            let place = match place {
-                Some(place) => place,
-                None => self.places.acquire().await.map_err(stopped)?,
-            };
+            let place = self.places.acquire().await.map_err(stopped)?;
             if let Some((slots, kept)) = kept() {
                 return Ok((place, Some(kept), slots));
             }
@@ -198,7 +202,8 @@ impl Admission {
             // In this order: dropped, an instance goes before its slots do.
             Ok((place, None, slots))
         };
-        match timeout_at(deadline, all).await {
+        // Boxed: it is large, and those that need not wait would move it.
+        match Box::pin(timeout_at(deadline, all)).await {
             Ok(Ok(_)) if self.places.is_closed() => Err(CallError::Stopped),
             Ok(Ok((place, kept, slots))) => Ok((self.placed(place, slots, begun.elapsed()), kept)),
             Ok(Err(error)) => Err(error),

@@ -1,10 +1,8 @@
 //! One call from its place to its record: store, time limits, cancellation, what went wrong.
 //! Knows nothing of HTTP, commands or WAVE.
 
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::future::Future;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::task::yield_now;
@@ -172,28 +170,15 @@ impl Call {
         span: Span,
         work: impl Future<Output = wasmtime::Result<T>>,
     ) -> Result<T, CallError> {
-        let mut work = pin!(self.guest().gate.pass(self.meter.measure(work)));
-        // Made when it is needed: a call that ends within its first poll arms neither timer nor
-        // cancellation. One that computes comes back here after every slice.
-        let mut ended: Option<Pin<Box<dyn Future<Output = CallError> + Send + '_>>> = None;
-        poll_fn(|context| {
-            if let Poll::Ready(result) = work.as_mut().poll(context) {
-                let result = result.map_err(|error| self.classify(&error, span.limit));
-                return Poll::Ready(result);
-            }
-            let ended = ended.get_or_insert_with(|| Box::pin(self.ended_from_outside(span)));
-            ended.as_mut().poll(context).map(Err)
-        })
-        .await
-    }
-
-    /// Waits for what ends a guest that does not end by itself.
-    async fn ended_from_outside(&self, span: Span) -> CallError {
         let limit = span.limit;
+        let work = self.guest().gate.pass(self.meter.measure(work));
         tokio::select! {
+            // The guest first: a call that needs no wait arms neither timer nor cancellation. One
+            // that computes comes back here after every slice.
             biased;
-            () = self.guest().stop.cancelled() => CallError::Stopped,
-            () = self.expired(span) => self.breached(Breach::WallTime { limit }),
+            result = work => result.map_err(|error| self.classify(&error, limit)),
+            () = self.guest().stop.cancelled() => Err(CallError::Stopped),
+            () = self.expired(span) => Err(self.breached(Breach::WallTime { limit })),
         }
     }
 

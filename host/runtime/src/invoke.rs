@@ -168,18 +168,14 @@ impl Export {
         params.zip(args).enumerate().map(parse).collect()
     }
 
-    fn print(&self, results: &[Val]) -> Result<String, InvokeError> {
-        let print = |value: &Val| {
-            value.to_wave().map_err(|error| InvokeError::Result {
-                name: self.name.to_string(),
-                reason: clipped(&format!("{error:#}")),
-            })
+    fn print(&self, result: Option<&Val>) -> Result<String, InvokeError> {
+        let Some(result) = result else {
+            return Ok(String::new());
         };
-        if let [result] = results {
-            return print(result);
-        }
-        let texts: Vec<String> = results.iter().map(print).collect::<Result<_, _>>()?;
-        Ok(texts.join(", "))
+        result.to_wave().map_err(|error| InvokeError::Result {
+            name: self.name.to_string(),
+            reason: clipped(&format!("{error:#}")),
+        })
     }
 }
 
@@ -233,15 +229,21 @@ impl Asked<'_> {
         &self,
         store: &mut Store<Host>,
         instance: &Instance,
-    ) -> wasmtime::Result<Vec<Val>> {
+    ) -> wasmtime::Result<Option<Val>> {
         let function = instance
             .get_func(&mut *store, self.export.index)
             .ok_or_else(|| wasmtime::format_err!("`{}` is gone", self.export.name))?;
-        let mut results = vec![Val::Bool(false); self.export.ty.results().len()];
+        // A function has one result or none.
+        if self.export.ty.results().len() == 0 {
+            function.call_async(store, &self.values, &mut []).await?;
+            return Ok(None);
+        }
+        let mut result = [Val::Bool(false)];
         function
-            .call_async(store, &self.values, &mut results)
+            .call_async(store, &self.values, &mut result)
             .await?;
-        Ok(results)
+        let [result] = result;
+        Ok(Some(result))
     }
 }
 
@@ -269,7 +271,7 @@ impl Replica {
         args: &[String],
     ) -> Result<Invocation, InvokeError> {
         let asked = self.asked(export, Cow::Borrowed(args))?;
-        let (results, fuel_used) = match &self.shared.lifecycle {
+        let (result, fuel_used) = match &self.shared.lifecycle {
             None => {
                 let call = self.begin_call(&asked).await?;
                 self.call_to_end(call, &asked).await?
@@ -277,7 +279,7 @@ impl Replica {
             Some(lifecycle) => self.call_with_state(lifecycle, &asked).await?,
         };
         Ok(Invocation {
-            result: asked.export.print(&results)?,
+            result: asked.export.print(result.as_ref())?,
             fuel_used,
         })
     }
@@ -303,9 +305,9 @@ impl Replica {
         let background = Arc::clone(&self.shared.guest.background);
         let replica = self.clone();
         let work = Box::pin(async move { replica.call_to_end(call, &asked).await });
-        let (results, fuel_used) = background::drive(work, meter, background).await?;
+        let (result, fuel_used) = background::drive(work, meter, background).await?;
         Ok(Invocation {
-            result: export.print(&results)?,
+            result: export.print(result.as_ref())?,
             fuel_used,
         })
     }
@@ -357,7 +359,7 @@ impl Replica {
         &self,
         mut call: Call,
         asked: &Asked<'_>,
-    ) -> Result<(Vec<Val>, Option<u64>), CallError> {
+    ) -> Result<(Option<Val>, Option<u64>), CallError> {
         let (store, result) = match call.store() {
             Ok(mut store) => {
                 // Pinned here: what drives it would move it, and it is large.
@@ -376,7 +378,7 @@ impl Replica {
         };
         let fuel_used = store.as_ref().and_then(|store| call.note_fuel(store));
         call.end(store, outcome);
-        result.map(|results| (results, fuel_used))
+        result.map(|result| (result, fuel_used))
     }
 
     pub(crate) fn wrong_kind(&self, needed: ComponentKind) -> CallError {

@@ -251,7 +251,7 @@ impl Replica {
         &self,
         lifecycle: &Lifecycle,
         asked: &Asked<'_>,
-    ) -> Result<(Vec<Val>, Option<u64>), CallError> {
+    ) -> Result<(Option<Val>, Option<u64>), CallError> {
         let place = self.shared.admission.place().await?;
         let turn = lifecycle.turn().await?;
         let mut call = Call::begin(&self.shared.guest, asked.kind(), place);
@@ -278,7 +278,7 @@ impl Replica {
         lifecycle: &Lifecycle,
         call: &mut Call,
         asked: &Asked<'_>,
-    ) -> Result<(Vec<Val>, Resident, Checkpoint), CallError> {
+    ) -> Result<(Option<Val>, Resident, Checkpoint), CallError> {
         let mut resident = match lifecycle.take() {
             Some(resident) => resident,
             None => self.revive(lifecycle, call, Some(asked)).await?,
