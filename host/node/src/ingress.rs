@@ -113,18 +113,19 @@ fn connection(
 }
 
 /// Who answers `request`, or what its client is told if nobody does.
-fn find<B>(shared: &Shared, request: &Request<B>) -> Result<Replica, Response<Full<Bytes>>> {
+fn find<B>(shared: &Shared, request: &Request<B>) -> Result<Replica, Box<Response<Full<Bytes>>>> {
     let (host, path) = (host(request), request.uri().path());
     let state = shared.state();
     let Some(target) = state.routes.find(host, path) else {
         let text = format!("no workload has a route for {host}{path}\n");
-        return Err(plain(StatusCode::NOT_FOUND, text, None));
+        return Err(Box::new(plain(StatusCode::NOT_FOUND, text, None)));
     };
     let replicas = &shared.replicas;
     let replica = replicas.least_loaded(&target.workload, &target.component);
     replica.ok_or_else(|| {
         let text = format!("{}/{} does not run\n", target.workload, target.component);
-        plain(StatusCode::SERVICE_UNAVAILABLE, text, Some(RETRY_AFTER_S))
+        let refusal = plain(StatusCode::SERVICE_UNAVAILABLE, text, Some(RETRY_AFTER_S));
+        Box::new(refusal)
     })
 }
 
