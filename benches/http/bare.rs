@@ -17,6 +17,7 @@ use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 
 use crate::Failure;
 use crate::http::bare_host::{Host, engine};
+use crate::http::server::Guest;
 
 /// An instance between two requests.
 type Kept = (Store<Host>, Proxy);
@@ -30,9 +31,9 @@ struct Service {
 
 /// Serves on a free port, which it prints, until it is killed; a fresh instance per request, or
 /// kept ones.
-pub(crate) async fn serve(keep: bool) -> Result<(), Failure> {
+pub(crate) async fn serve(guest: Guest, keep: bool) -> Result<(), Failure> {
     let engine = engine(1_000)?;
-    let component = Component::new(&engine, hypermesh_benches::hello_component())?;
+    let component = Component::new(&engine, guest.component())?;
     let mut linker = Linker::new(&engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;

@@ -3,26 +3,16 @@
 use std::io::Write as _;
 use std::num::NonZeroU32;
 
-use hypermesh_benches::{Fabric, hello_component, hello_component_0_3, hello_spec};
+use hypermesh_benches::{Fabric, hello_spec};
 use types::Digest;
 
 use crate::Failure;
+use crate::http::server::Guest;
 
 /// Serves on a free port, which it prints, until it is killed; a fresh instance per request, or
 /// kept ones.
-pub(crate) async fn serve(requests_per_instance: NonZeroU32) -> Result<(), Failure> {
-    serve_component(hello_component(), requests_per_instance).await
-}
-
-/// As [`serve`], with fresh instances of WASI 0.3.
-pub(crate) async fn serve_0_3() -> Result<(), Failure> {
-    serve_component(hello_component_0_3(), NonZeroU32::MIN).await
-}
-
-async fn serve_component(
-    component: Vec<u8>,
-    requests_per_instance: NonZeroU32,
-) -> Result<(), Failure> {
+pub(crate) async fn serve(guest: Guest, requests_per_instance: NonZeroU32) -> Result<(), Failure> {
+    let component = guest.component();
     let fabric = Fabric::start().await?;
     let mut spec = hello_spec("hello", "/");
     let hello = &mut spec.components[0];

@@ -8,7 +8,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use hyper::rt::{Sleep, Timer};
@@ -20,7 +20,11 @@ pub(crate) struct HeadTimer {
     registered: Arc<Mutex<Option<Registered>>>,
 }
 
-type Registered = Pin<Box<tokio::time::Sleep>>;
+struct Registered {
+    sleep: Pin<Box<tokio::time::Sleep>>,
+    /// Who is woken when it rings.
+    waker: Waker,
+}
 
 /// One wait, until a deadline.
 struct HeadSleep {
@@ -60,7 +64,16 @@ impl Future for HeadSleep {
             .registered
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let sleep = registered.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        let Registered { sleep, waker } = registered.get_or_insert_with(|| Registered {
+            sleep: Box::pin(tokio::time::sleep_until(deadline)),
+            waker: Waker::noop().clone(),
+        });
+        // Rings soon enough, and for this task: there is nothing to be said to it again.
+        let rings = sleep.deadline() <= deadline && waker.will_wake(context.waker());
+        if rings && !sleep.is_elapsed() {
+            return Poll::Pending;
+        }
+        waker.clone_from(context.waker());
         if sleep.deadline() > deadline {
             sleep.as_mut().reset(deadline);
         }

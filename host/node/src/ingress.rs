@@ -7,14 +7,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, RETRY_AFTER};
 use http::{HeaderValue, Request, Response, StatusCode};
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full};
+use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
-use runtime::{Breach, CallError, ResponseBodyError};
+use runtime::{Breach, CallError, Replica, ResponseBody};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -35,7 +34,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// When to come back, where no limit says it better.
 const RETRY_AFTER_S: u64 = 1;
 
-type Body = UnsyncBoxBody<Bytes, ResponseBodyError>;
+/// A guest's body, or a text of the node's own.
+type Body = Either<ResponseBody, Full<Bytes>>;
 
 /// Serves until `stop`, then lets requests in flight end. Dropping the future ends them.
 pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener, stop: CancellationToken) {
@@ -79,8 +79,14 @@ fn connection(
 ) {
     let shared = Arc::clone(shared);
     let service = service_fn(move |request| {
-        let shared = Arc::clone(&shared);
-        async move { Ok::<_, Infallible>(answer(&shared, request).await) }
+        // Found here: the answer holds no pointer to what all requests share.
+        let replica = find(&shared, &request);
+        async move {
+            Ok::<_, Infallible>(match replica {
+                Ok(replica) => answer(&replica, request).await,
+                Err(refusal) => refusal.map(Either::Right),
+            })
+        }
     });
     let mut builder = Builder::new(TokioExecutor::new());
     builder
@@ -106,24 +112,27 @@ fn connection(
     });
 }
 
-async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Response<Body> {
-    let routes = Arc::clone(&shared.state().routes);
-    let (host, path) = (host(&request), request.uri().path());
-    let Some(target) = routes.find(host, path) else {
+/// Who answers `request`, or what its client is told if nobody does.
+fn find<B>(shared: &Shared, request: &Request<B>) -> Result<Replica, Box<Response<Full<Bytes>>>> {
+    let (host, path) = (host(request), request.uri().path());
+    let state = shared.state();
+    let Some(target) = state.routes.find(host, path) else {
         let text = format!("no workload has a route for {host}{path}\n");
-        return plain(StatusCode::NOT_FOUND, text, None);
+        return Err(Box::new(plain(StatusCode::NOT_FOUND, text, None)));
     };
-    let replica = shared
-        .replicas
-        .least_loaded(&target.workload, &target.component);
-    let Some(replica) = replica else {
+    let replicas = &shared.replicas;
+    let replica = replicas.least_loaded(&target.workload, &target.component);
+    replica.ok_or_else(|| {
         let text = format!("{}/{} does not run\n", target.workload, target.component);
-        return plain(StatusCode::SERVICE_UNAVAILABLE, text, Some(RETRY_AFTER_S));
-    };
-    drop(routes);
+        let refusal = plain(StatusCode::SERVICE_UNAVAILABLE, text, Some(RETRY_AFTER_S));
+        Box::new(refusal)
+    })
+}
+
+async fn answer(replica: &Replica, request: Request<Incoming>) -> Response<Body> {
     match replica.handle(request).await {
-        Ok(response) => response.map(BodyExt::boxed_unsync),
-        Err(error) => refuse(&error),
+        Ok(response) => response.map(Either::Left),
+        Err(error) => refuse(&error).map(Either::Right),
     }
 }
 
@@ -146,7 +155,7 @@ fn host<B>(request: &Request<B>) -> &str {
 }
 
 /// What a client is told: its own mistakes, and that the component failed; not how.
-fn refuse(error: &CallError) -> Response<Body> {
+fn refuse(error: &CallError) -> Response<Full<Bytes>> {
     match error {
         CallError::QueueFull { retry_after, .. } | CallError::QueueTimeout { retry_after, .. } => {
             let seconds = retry_after.as_secs().max(RETRY_AFTER_S);
@@ -184,11 +193,8 @@ fn refuse(error: &CallError) -> Response<Body> {
     }
 }
 
-fn plain(status: StatusCode, text: String, retry_after_s: Option<u64>) -> Response<Body> {
-    let body = Full::new(Bytes::from(text))
-        .map_err(|never| match never {})
-        .boxed_unsync();
-    let mut response = Response::new(body);
+fn plain(status: StatusCode, text: String, retry_after_s: Option<u64>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(text)));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(

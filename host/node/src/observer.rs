@@ -1,7 +1,7 @@
 //! Takes what the runtime reports of one replica to its log, its counters and the metrics.
 
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use admin::LogStream;
 use monitor::{CallEnd, CallMetrics, CallSample, WorkloadLabels};
@@ -23,8 +23,16 @@ pub(crate) struct ReplicaObserver {
     calls: CallMetrics,
     book: Arc<Logbook>,
     stats: Arc<ReplicaStats>,
-    stdout: Mutex<LineSplitter>,
-    stderr: Mutex<LineSplitter>,
+    stdout: Output,
+    stderr: Output,
+}
+
+/// One output of all instances.
+#[derive(Default)]
+struct Output {
+    splitter: Mutex<LineSplitter>,
+    /// Something was written since the last flush: most calls write nothing. Changed under the lock.
+    written: AtomicBool,
 }
 
 impl ReplicaObserver {
@@ -33,7 +41,7 @@ impl ReplicaObserver {
         let calls = shared.metrics.calls_of(&labels);
         let book = shared.logs.book(&key.workload);
         let stats = shared.replicas.stats(&key);
-        let (stdout, stderr) = (Mutex::default(), Mutex::default());
+        let (stdout, stderr) = (Output::default(), Output::default());
         Self {
             shared,
             key,
@@ -64,12 +72,15 @@ impl ReplicaObserver {
 
     /// Lets unfinished lines out when a call ends.
     fn flush(&self) {
-        for (splitter, stream) in [
+        for (output, stream) in [
             (&self.stdout, LogStream::Stdout),
             (&self.stderr, LogStream::Stderr),
         ] {
-            let mut splitter = splitter.lock().unwrap_or_else(PoisonError::into_inner);
-            splitter.finish(|line| self.write(stream, line));
+            if output.written.load(Ordering::Relaxed) {
+                let mut splitter = output.lock();
+                output.written.store(false, Ordering::Relaxed);
+                splitter.finish(|line| self.write(stream, line));
+            }
         }
     }
 
@@ -94,13 +105,20 @@ impl ReplicaObserver {
     }
 }
 
+impl Output {
+    fn lock(&self) -> MutexGuard<'_, LineSplitter> {
+        self.splitter.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Observer for ReplicaObserver {
     fn log(&self, stream: runtime::LogStream, bytes: &[u8]) {
-        let (splitter, stream) = match stream {
+        let (output, stream) = match stream {
             runtime::LogStream::Stdout => (&self.stdout, LogStream::Stdout),
             runtime::LogStream::Stderr => (&self.stderr, LogStream::Stderr),
         };
-        let mut splitter = splitter.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut splitter = output.lock();
+        output.written.store(true, Ordering::Relaxed);
         splitter.push(bytes, |line| self.write(stream, line));
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{AcquireError, Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{AcquireError, Notify, Semaphore, SemaphorePermit};
 use tokio::time::{timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use types::{Limits, Millis};
@@ -19,33 +19,27 @@ use crate::pool::{Pool, Slots};
 const RETRY_AFTER_MIN: Duration = Duration::from_secs(1);
 
 pub(crate) struct Admission {
-    places: Arc<Semaphore>,
+    places: Semaphore,
     pool: Arc<Pool>,
     /// Pool slots per instance.
     slots: u32,
     queued: AtomicU16,
     queued_max: u16,
     queue_time: Millis,
-    in_flight: Arc<InFlight>,
+    /// Running instances, and a bell for when there are none.
+    in_flight: AtomicUsize,
+    none_in_flight: Notify,
     /// Behind it new calls wait.
     gate: Arc<Gate>,
     closed: CancellationToken,
 }
 
-/// Running instances, and a bell for when there are none.
-#[derive(Default)]
-struct InFlight {
-    count: AtomicUsize,
-    none: Notify,
-}
-
 /// The right to one running instance. Drop it after the instance.
 pub(crate) struct Place {
-    in_flight: Arc<InFlight>,
+    admission: Arc<Admission>,
     pub(crate) queued: Duration,
     /// Until they are kept with the instance.
     slots: Option<Slots>,
-    _place: OwnedSemaphorePermit,
 }
 
 impl Place {
@@ -57,33 +51,37 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if self.in_flight.count.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.in_flight.none.notify_waiters();
+        drop(self.slots.take());
+        let admission = &self.admission;
+        if admission.in_flight.fetch_sub(1, Ordering::SeqCst) == 1 {
+            admission.none_in_flight.notify_waiters();
         }
+        admission.places.add_permits(1);
     }
 }
 
 impl Admission {
     /// `slots` pool slots per instance.
-    pub(crate) fn new(limits: &Limits, pool: Arc<Pool>, slots: u32, gate: Arc<Gate>) -> Self {
+    pub(crate) fn new(limits: &Limits, pool: Arc<Pool>, slots: u32, gate: Arc<Gate>) -> Arc<Self> {
         let share = u64::from(pool.size()) * u64::from(POOL_PERCENT_PER_REPLICA) / 100;
         let by_pool = (share / u64::from(slots.max(1))).max(1);
         let places = u64::from(limits.requests_in_flight).min(by_pool);
-        Self {
-            places: Arc::new(Semaphore::new(usize::try_from(places).unwrap_or(1))),
+        Arc::new(Self {
+            places: Semaphore::new(usize::try_from(places).unwrap_or(1)),
             pool,
             slots,
             queued: AtomicU16::new(0),
             queued_max: limits.requests_queued,
             queue_time: limits.queue_time,
-            in_flight: Arc::default(),
+            in_flight: AtomicUsize::new(0),
+            none_in_flight: Notify::new(),
             gate,
             closed: CancellationToken::new(),
-        }
+        })
     }
 
     pub(crate) fn in_flight(&self) -> usize {
-        self.in_flight.count.load(Ordering::SeqCst)
+        self.in_flight.load(Ordering::SeqCst)
     }
 
     /// Refuses everything from now on, also what waits.
@@ -96,7 +94,7 @@ impl Admission {
     pub(crate) async fn idle(&self, time: Duration) -> bool {
         let idle = async {
             loop {
-                let none = self.in_flight.none.notified();
+                let none = self.none_in_flight.notified();
                 tokio::pin!(none);
                 none.as_mut().enable();
                 if self.in_flight() == 0 {
@@ -110,10 +108,10 @@ impl Admission {
 
     /// A place for the trial of a replica that starts: waits for the pool however short the
     /// replica's own queue is.
-    pub(crate) async fn trial_place(&self, time: Duration) -> Result<Place, CallError> {
+    pub(crate) async fn trial_place(self: &Arc<Self>, time: Duration) -> Result<Place, CallError> {
         let begun = Instant::now();
         let both = async {
-            let place = Arc::clone(&self.places).acquire_owned().await?;
+            let place = self.places.acquire().await?;
             let slots = self.pool.take(self.slots).await?;
             Ok::<_, AcquireError>((place, slots))
         };
@@ -128,37 +126,43 @@ impl Admission {
     }
 
     /// A place for a fresh instance.
-    pub(crate) async fn place(&self) -> Result<Place, CallError> {
-        self.place_or_kept(|| None::<(Slots, ())>)
-            .await
-            .map(|(place, _)| place)
+    pub(crate) async fn place(self: &Arc<Self>) -> Result<Place, CallError> {
+        match self.free_place(&|| None::<(Slots, ())>) {
+            Some((place, _)) => Ok(place),
+            None => Ok(self.wait(|| None::<(Slots, ())>).await?.0),
+        }
     }
 
     /// A place, with an instance that `kept` still has, or with slots for a fresh one.
     pub(crate) async fn place_or_kept<K>(
-        &self,
+        self: &Arc<Self>,
         kept: impl Fn() -> Option<(Slots, K)>,
     ) -> Result<(Place, Option<K>), CallError> {
-        if self.places.is_closed() {
-            return Err(CallError::Stopped);
-        }
-        if self.gate.is_closed() {
-            return self.wait(None, kept).await;
-        }
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-            return self.wait(None, kept).await;
-        };
-        if let Some((slots, kept)) = kept() {
-            return Ok((self.placed(place, slots, Duration::ZERO), Some(kept)));
-        }
-        match self.pool.try_take(self.slots) {
-            Some(slots) => Ok((self.placed(place, slots, Duration::ZERO), None)),
-            None => self.wait(Some(place), kept).await,
+        match self.free_place(&kept) {
+            Some(found) => Ok(found),
+            None => self.wait(kept).await,
         }
     }
 
+    /// What is there without waiting, which is what most calls find.
+    fn free_place<K>(
+        self: &Arc<Self>,
+        kept: &impl Fn() -> Option<(Slots, K)>,
+    ) -> Option<(Place, Option<K>)> {
+        if self.gate.is_closed() {
+            return None;
+        }
+        // None also when it is closed.
+        let place = self.places.try_acquire().ok()?;
+        let (slots, kept) = match kept() {
+            Some((slots, kept)) => (slots, Some(kept)),
+            None => (self.pool.try_take(self.slots)?, None),
+        };
+        Some((self.placed(place, slots, Duration::ZERO), kept))
+    }
+
     /// A place for a call that nobody waits for: a pause may last as long as it likes.
-    pub(crate) async fn place_after_pause(&self) -> Result<Place, CallError> {
+    pub(crate) async fn place_after_pause(self: &Arc<Self>) -> Result<Place, CallError> {
         loop {
             self.opened().await?;
             match self.place().await {
@@ -178,23 +182,19 @@ impl Admission {
 
     /// Waits for what is missing: the end of a pause, the replica's own place, the pool.
     async fn wait<K>(
-        &self,
-        place: Option<OwnedSemaphorePermit>,
+        self: &Arc<Self>,
         kept: impl Fn() -> Option<(Slots, K)>,
     ) -> Result<(Place, Option<K>), CallError> {
+        if self.places.is_closed() {
+            return Err(CallError::Stopped);
+        }
         let _queued = self.queue()?;
         let begun = Instant::now();
         let deadline = (begun + self.queue_time.duration()).into();
         let all = async {
             self.opened().await?;
             let stopped = |AcquireError { .. }| CallError::Stopped;
-            let place = match place {
-                Some(place) => place,
-                None => {
-                    let place = Arc::clone(&self.places).acquire_owned().await;
-                    place.map_err(stopped)?
-                }
-            };
+            let place = self.places.acquire().await.map_err(stopped)?;
             if let Some((slots, kept)) = kept() {
                 return Ok((place, Some(kept), slots));
             }
@@ -202,7 +202,8 @@ impl Admission {
             // In this order: dropped, an instance goes before its slots do.
             Ok((place, None, slots))
         };
-        match timeout_at(deadline, all).await {
+        // Boxed: it is large, and those that need not wait would move it.
+        match Box::pin(timeout_at(deadline, all)).await {
             Ok(Ok(_)) if self.places.is_closed() => Err(CallError::Stopped),
             Ok(Ok((place, kept, slots))) => Ok((self.placed(place, slots, begun.elapsed()), kept)),
             Ok(Err(error)) => Err(error),
@@ -217,13 +218,19 @@ impl Admission {
         }
     }
 
-    fn placed(&self, place: OwnedSemaphorePermit, slots: Slots, queued: Duration) -> Place {
-        self.in_flight.count.fetch_add(1, Ordering::SeqCst);
+    fn placed(
+        self: &Arc<Self>,
+        place: SemaphorePermit<'_>,
+        slots: Slots,
+        queued: Duration,
+    ) -> Place {
+        // Given back when the place is dropped.
+        place.forget();
+        self.in_flight.fetch_add(1, Ordering::SeqCst);
         Place {
-            in_flight: Arc::clone(&self.in_flight),
+            admission: Arc::clone(self),
             queued,
             slots: Some(slots),
-            _place: place,
         }
     }
 

@@ -5,9 +5,7 @@
 //! times what a short call needs. The system's own scheduler does better: threads of low priority
 //! give way within microseconds and still use every core that is idle.
 
-use std::future::Future;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -16,6 +14,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 
 use crate::errors::CallError;
+use crate::first_poll::Work;
 use crate::meter::Meter;
 
 /// As nice as a thread can be: about a seventieth of the weight of an ordinary one.
@@ -70,7 +69,7 @@ impl Drop for Background {
 
 /// Drives `call`, whose meter this is, here until it ends or has computed for long, then there.
 pub(crate) async fn drive<T: Send + 'static>(
-    mut call: Pin<Box<dyn Future<Output = Result<T, CallError>> + Send>>,
+    mut call: Work<T>,
     meter: Arc<Meter>,
     background: Arc<Background>,
 ) -> Result<T, CallError> {

@@ -106,6 +106,13 @@ pub const WAVE_DEPTH_MAX: usize = 256;
 /// Longest wait for an outgoing connection, name lookup and TLS handshake included.
 pub const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
 
+/// Most bytes that a guest of WASI 0.2 writes to a body at once.
+pub const BODY_CHUNK_BYTES_MAX: usize = 64 << 10;
+
+/// Writes to a body that wait for its reader; 1 MiB of the largest. With one alone, a guest would
+/// stop after each write until it was sent: a short response would take two polls and two packets.
+pub const BODY_CHUNKS_MAX: usize = 16;
+
 /// Longest wait for the first byte of an outgoing request's response, and between two chunks.
 pub const RESPONSE_TIME_MAX: Duration = Duration::from_secs(60);
 

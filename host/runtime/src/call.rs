@@ -24,7 +24,6 @@ use crate::pool::Slots;
 /// A call that has a place. Its record is written when it ends; dropped before that, it counts as
 /// cancelled. Declare the store after it, so that the store goes before the place does.
 pub(crate) struct Call {
-    guest: Arc<Guest>,
     meter: Arc<Meter>,
     kind: CallKind,
     wall_limit: Millis,
@@ -50,15 +49,8 @@ pub(crate) struct Span {
 
 impl Call {
     pub(crate) fn begin(guest: &Arc<Guest>, kind: CallKind, place: Place) -> Self {
-        let meter = Meter::new(
-            Arc::clone(&guest.observer),
-            Arc::clone(guest.ticker.pulse()),
-            // A request is handed to a task of its own.
-            kind != CallKind::Http,
-        );
         Self {
-            guest: Arc::clone(guest),
-            meter: Arc::new(meter),
+            meter: Arc::new(Meter::new(Arc::clone(guest))),
             kind,
             wall_limit: guest.limits.wall_time,
             paused_before: guest.gate.closed_for(),
@@ -77,12 +69,16 @@ impl Call {
 
     /// Says what a deterministic guest's chance depends on.
     pub(crate) fn with_input(mut self, input: &Input<'_>) -> Self {
-        self.world = self.guest.determinism.map(|of| of.world(input));
+        self.world = self.guest().determinism.map(|of| of.world(input));
         self
     }
 
     pub(crate) const fn meter(&self) -> &Arc<Meter> {
         &self.meter
+    }
+
+    fn guest(&self) -> &Arc<Guest> {
+        self.meter.guest()
     }
 
     /// A store in which every limit of this call is set.
@@ -92,11 +88,11 @@ impl Call {
 
     /// As [`Self::store`], when the input is known only after the call has begun.
     pub(crate) fn store_for(&self, input: &Input<'_>) -> Result<Store<Host>, CallError> {
-        self.store_in(self.guest.determinism.map(|of| of.world(input)))
+        self.store_in(self.guest().determinism.map(|of| of.world(input)))
     }
 
     fn store_in(&self, world: Option<World>) -> Result<Store<Host>, CallError> {
-        let store = self.guest.store(&self.meter, world);
+        let store = Guest::store(&self.meter, world);
         let mut store = store.map_err(|e| in_host(&e))?;
         self.arm(&mut store, self.span());
         Ok(store)
@@ -104,7 +100,7 @@ impl Call {
 
     /// Sets every limit of this call in the store of a kept instance.
     pub(crate) fn adopt(&self, store: &mut Store<Host>) -> Result<(), CallError> {
-        let renewed = self.guest.renew(store, &self.meter);
+        let renewed = self.guest().renew(store, &self.meter);
         renewed.map_err(|e| in_host(&e))?;
         self.arm(store, self.span());
         Ok(())
@@ -124,7 +120,7 @@ impl Call {
         Span {
             deadline: Instant::now() + limit.duration(),
             limit,
-            paused_before: self.guest.gate.closed_for(),
+            paused_before: self.guest().gate.closed_for(),
         }
     }
 
@@ -135,8 +131,8 @@ impl Call {
             limit,
             paused_before,
         } = span;
-        let gate = Arc::clone(&self.guest.gate);
-        let mut pace = Pace::new(self.guest.limits.cpu_percent, self.meter.begun(), deadline);
+        let cpu_percent = self.guest().limits.cpu_percent;
+        let mut pace = Pace::new(cpu_percent, self.meter.begun(), deadline);
         let meter = Arc::clone(&self.meter);
         store.set_epoch_deadline(1);
         // tokio's own yield, not wasmtime's: it lets the worker look at sockets and timers between
@@ -144,6 +140,7 @@ impl Call {
         store.epoch_deadline_callback(move |_| {
             // A clock that stands still in pauses. A guest whose gate has closed yields here and is
             // not polled again before it opens.
+            let gate = &meter.guest().gate;
             let paused = gate.closed_for().saturating_sub(paused_before);
             let now = Instant::now();
             let now = now.checked_sub(paused).unwrap_or(now);
@@ -174,20 +171,20 @@ impl Call {
         work: impl Future<Output = wasmtime::Result<T>>,
     ) -> Result<T, CallError> {
         let limit = span.limit;
-        let work = self.guest.gate.pass(self.meter.measure(work));
+        let work = self.guest().gate.pass(self.meter.measure(work));
         tokio::select! {
             // The guest first: a call that needs no wait arms neither timer nor cancellation. One
             // that computes comes back here after every slice.
             biased;
             result = work => result.map_err(|error| self.classify(&error, limit)),
-            () = self.guest.stop.cancelled() => Err(CallError::Stopped),
+            () = self.guest().stop.cancelled() => Err(CallError::Stopped),
             () = self.expired(span) => Err(self.breached(Breach::WallTime { limit })),
         }
     }
 
     /// Waits until the time is over, pauses not counted.
     async fn expired(&self, span: Span) {
-        let gate = &self.guest.gate;
+        let gate = &self.guest().gate;
         loop {
             gate.opened().await;
             let paused = gate.closed_for().saturating_sub(span.paused_before);
@@ -206,7 +203,7 @@ impl Call {
     /// Reads what the guest used of the budget that the store was last given.
     pub(crate) fn note_fuel(&mut self, store: &Store<Host>) -> Option<u64> {
         let left = || store.get_fuel().unwrap_or_default();
-        let budget = self.guest.limits.fuel;
+        let budget = self.guest().limits.fuel;
         self.fuel_used = budget.map(|budget| budget.get().saturating_sub(left()));
         self.fuel_used
     }
@@ -250,7 +247,7 @@ impl Call {
         if let Some(Trap::StackOverflow | Trap::Interrupt | Trap::OutOfFuel) = trap {
             self.meter.stop_at(backtrace(error));
         }
-        match (trap, self.guest.limits.fuel) {
+        match (trap, self.guest().limits.fuel) {
             (Some(Trap::StackOverflow), _) => return self.breached(Breach::STACK),
             (Some(Trap::Interrupt), _) => {
                 return self.breached(Breach::WallTime { limit: wall_limit });
@@ -279,8 +276,9 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         let outcome = std::mem::replace(&mut self.outcome, CallOutcome::Cancelled);
-        self.guest.observer.call(CallRecord {
-            kind: std::mem::replace(&mut self.kind, CallKind::Trial),
+        let kind = std::mem::replace(&mut self.kind, CallKind::Trial);
+        self.guest().observer.call(CallRecord {
+            kind,
             queued: self.place.queued,
             wall: self.wall.unwrap_or_else(|| self.meter.begun().elapsed()),
             cpu: self.meter.cpu(),

@@ -1,5 +1,6 @@
 //! Commands: one run of `wasi:cli/run` per call.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use futures::future::poll_fn;
@@ -42,7 +43,7 @@ impl Replica {
         };
         let (store, result) = match call.store() {
             Ok(mut store) => {
-                let result = call.drive(run(pre, &mut store)).await;
+                let result = call.drive(pin!(run(pre, &mut store))).await;
                 (Some(store), result)
             }
             Err(error) => (None, Err(error)),

@@ -75,11 +75,11 @@ pub(crate) struct Guest {
 
 /// The data of one store.
 pub(crate) struct Host {
-    pub(crate) guest: Arc<Guest>,
     pub(crate) table: ResourceTable,
     meter: Arc<Meter>,
-    /// Made when the guest first asks: many instances of libraries never do.
-    wasi: Option<WasiCtx>,
+    /// Made when the guest first asks: many instances never do. Apart, as it is large and the rest
+    /// is moved into its store.
+    wasi: Option<Box<WasiCtx>>,
     /// Of a deterministic guest.
     world: Option<World>,
     http: WasiHttpCtx,
@@ -96,43 +96,39 @@ impl Guest {
     ///
     /// # Errors
     /// A preopened directory that cannot be opened.
-    pub(crate) fn store(
-        self: &Arc<Self>,
-        meter: &Arc<Meter>,
-        world: Option<World>,
-    ) -> wasmtime::Result<Store<Host>> {
+    pub(crate) fn store(meter: &Arc<Meter>, world: Option<World>) -> wasmtime::Result<Store<Host>> {
+        let guest = meter.guest();
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES_MAX);
         // Opening a directory can fail, so it is done here, where an error can still be told.
-        let wasi = if self.preopens.is_empty() {
+        let wasi = if guest.preopens.is_empty() {
             None
         } else {
-            Some(self.wasi(world.as_ref())?)
+            Some(Box::new(guest.wasi(world.as_ref())?))
         };
         let host = Host {
-            guest: Arc::clone(self),
             meter: Arc::clone(meter),
             table,
             wasi,
             world,
             http: WasiHttpCtx::new(),
-            outgoing: Outgoing::new(Arc::clone(self), Arc::clone(meter)),
+            outgoing: Outgoing::new(Arc::clone(meter)),
             sockets: Sockets::default(),
             message_bytes: 0,
             limiter: InstanceLimiter::new(
-                &self.limits,
-                self.determinism.is_some(),
+                &guest.limits,
+                guest.determinism.is_some(),
                 Arc::clone(meter),
             ),
         };
-        let mut store = Store::new(&self.engine, host);
+        let mut store = Store::new(&guest.engine, host);
         store.limiter(|host| &mut host.limiter);
         store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
         store.set_max_component_handles(HANDLES_MAX);
         if let Some(table) = store.concurrent_resource_table() {
             table.set_max_capacity(HANDLES_MAX);
         }
-        self.refuel(&mut store)?;
+        guest.refuel(&mut store)?;
         Ok(store)
     }
 
@@ -185,7 +181,7 @@ impl Host {
     }
 
     pub(crate) fn config(&mut self) -> WasiConfig<'_> {
-        WasiConfig::new(&self.guest.config)
+        WasiConfig::new(&self.meter.guest().config)
     }
 
     /// Whether the guest gave back the request, the response and all bodies. What it keeps of
@@ -205,11 +201,11 @@ impl Host {
     }
 
     pub(crate) fn settings(&self) -> &BTreeMap<String, String> {
-        &self.guest.settings
+        &self.guest().settings
     }
 
     pub(crate) fn guest(&self) -> &Arc<Guest> {
-        &self.guest
+        self.meter.guest()
     }
 
     pub(crate) fn meter(&self) -> &Arc<Meter> {
@@ -217,11 +213,11 @@ impl Host {
     }
 
     pub(crate) fn stores(&self) -> &Stores {
-        &self.guest.stores
+        &self.guest().stores
     }
 
     pub(crate) fn log_output(&self) -> &Log {
-        &self.guest.log
+        &self.guest().log
     }
 
     pub(crate) fn table(&mut self) -> &mut ResourceTable {
@@ -231,10 +227,10 @@ impl Host {
 
 impl WasiView for Host {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let (guest, world) = (&self.guest, self.world.as_ref());
+        let (guest, world) = (self.meter.guest(), self.world.as_ref());
         let ctx = self
             .wasi
-            .get_or_insert_with(|| guest.wasi_without_files(world).build());
+            .get_or_insert_with(|| Box::new(guest.wasi_without_files(world).build()));
         WasiCtxView {
             ctx,
             table: &mut self.table,

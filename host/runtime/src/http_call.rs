@@ -2,6 +2,7 @@
 //! sockets and no version of `wasi:http`.
 
 use std::fmt::Display;
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -17,9 +18,11 @@ use wasmtime_wasi_http::{Error, WasiBody, p2, p3};
 use crate::background;
 use crate::call::Call;
 use crate::errors::{CallError, clipped};
+use crate::first_poll::{Work, first_poll};
 use crate::host::Host;
 use crate::http_response::ResponseBody;
 use crate::kept::Live;
+use crate::meter::Meter;
 use crate::observer::{CallKind, CallOutcome};
 use crate::replica::{Driver, Replica, Shared};
 use crate::{http_0_2, http_0_3};
@@ -99,20 +102,23 @@ impl Replica {
         check_authority(&request)?;
         let begun = self.begin().await?;
         let meter = Arc::clone(begun.call.meter());
-        let (respond, response) = oneshot::channel();
-        // Boxed: a task's future is moved several times on its way, and this one is large.
-        let serve = Box::pin(serve(Arc::clone(&self.shared), begun, request, respond));
+        let (respond, mut response) = oneshot::channel();
+        // Boxed: it is large, and moved if it goes on in a task.
+        let mut serve: Work<()> =
+            Box::pin(serve(Arc::clone(&self.shared), begun, request, respond));
+        if let Some(end) = first_poll(&mut serve).await {
+            drop(serve);
+            return match (response.try_recv(), end) {
+                (Ok(answer), _) => answered(answer, meter, CancelOnDrop(None)),
+                (Err(_), Err(error)) => Err(error),
+                (Err(_), Ok(())) => Err(CallError::NoResponse),
+            };
+        }
         let background = Arc::clone(&self.shared.guest.background);
         let task = tokio::spawn(background::drive(serve, Arc::clone(&meter), background));
         let cancel = CancelOnDrop(Some(task.abort_handle()));
         match response.await {
-            Ok(Ok(answered)) => Ok(ResponseBody::wrap(answered, meter, cancel)),
-            Ok(Err(code)) => {
-                cancel.let_go();
-                Err(CallError::GuestError {
-                    code: clipped(&code),
-                })
-            }
+            Ok(answer) => answered(answer, meter, cancel),
             // The guest is gone without an answer.
             Err(_) => match task.await {
                 Ok(Err(error)) => Err(error),
@@ -132,6 +138,22 @@ impl Replica {
         };
         let call = Call::begin(&self.shared.guest, CallKind::Http, place);
         Ok(Begun { live, call })
+    }
+}
+
+fn answered(
+    answer: Answer,
+    meter: Arc<Meter>,
+    cancel: CancelOnDrop,
+) -> Result<Response<ResponseBody>, CallError> {
+    match answer {
+        Ok(answered) => Ok(ResponseBody::wrap(answered, meter, cancel)),
+        Err(code) => {
+            cancel.let_go();
+            Err(CallError::GuestError {
+                code: clipped(&code),
+            })
+        }
     }
 }
 
@@ -170,8 +192,9 @@ where
     };
     let (live, result) = match live {
         Ok(mut live) => {
-            let answer = Box::pin(answer(pre, &mut live, &call, request, respond));
-            let result = call.drive(answer).await;
+            // Pinned here: what drives it would move it, and it is large.
+            let answer = answer(pre, &mut live, &call, request, respond);
+            let result = call.drive(pin!(answer)).await;
             (Some(live), result)
         }
         Err(error) => (None, Err(error)),

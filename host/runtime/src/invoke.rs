@@ -1,6 +1,7 @@
 //! Typed calls by people: WAVE text in, WAVE text out. Knows nothing of how instances are made.
 
 use std::borrow::Cow;
+use std::pin::pin;
 use std::sync::Arc;
 
 use types::ComponentKind;
@@ -22,7 +23,7 @@ use crate::replica::Replica;
 /// An exported function that can be called.
 pub(crate) struct Export {
     /// `add` or `demo:greeter/greet@0.1.0#hello`.
-    name: String,
+    name: Arc<str>,
     signature: String,
     index: ComponentExportIndex,
     ty: ComponentFunc,
@@ -117,7 +118,7 @@ impl Export {
             .filter(|export| !lifecycle::owns(&export.name))
             .filter_map(|export| match find(&export.name)? {
                 (ComponentItem::ComponentFunc(ty), index) => Some(Arc::new(Self {
-                    name: export.name.clone(),
+                    name: export.name.as_str().into(),
                     signature: export.signature.clone(),
                     index,
                     ty,
@@ -130,7 +131,7 @@ impl Export {
     /// Whether `name` can mean this: the function alone, or with its interface, versioned or not.
     fn answers_to(&self, name: &str) -> bool {
         let Some((interface, function)) = self.name.split_once('#') else {
-            return self.name == name;
+            return *self.name == *name;
         };
         let unversioned = interface
             .split_once('@')
@@ -150,7 +151,7 @@ impl Export {
         let params = self.ty.params();
         if params.len() != args.len() {
             return Err(InvokeError::ArgumentCount {
-                name: self.name.clone(),
+                name: self.name.to_string(),
                 signature: self.signature.clone(),
                 given: args.len(),
             });
@@ -160,22 +161,21 @@ impl Export {
                 position: at + 1,
                 text: text.chars().take(80).collect(),
                 reason: clipped(&reason),
-                name: self.name.clone(),
+                name: self.name.to_string(),
                 signature: self.signature.clone(),
             })
         };
         params.zip(args).enumerate().map(parse).collect()
     }
 
-    fn print(&self, results: &[Val]) -> Result<String, InvokeError> {
-        let print = |value: &Val| {
-            value.to_wave().map_err(|error| InvokeError::Result {
-                name: self.name.clone(),
-                reason: clipped(&format!("{error:#}")),
-            })
+    fn print(&self, result: Option<&Val>) -> Result<String, InvokeError> {
+        let Some(result) = result else {
+            return Ok(String::new());
         };
-        let texts: Vec<String> = results.iter().map(print).collect::<Result<_, _>>()?;
-        Ok(texts.join(", "))
+        result.to_wave().map_err(|error| InvokeError::Result {
+            name: self.name.to_string(),
+            reason: clipped(&format!("{error:#}")),
+        })
     }
 }
 
@@ -214,7 +214,7 @@ pub(crate) struct Asked<'a> {
 
 impl Asked<'_> {
     pub(crate) fn kind(&self) -> CallKind {
-        CallKind::Invoke(self.export.name.clone())
+        CallKind::Invoke(Arc::clone(&self.export.name))
     }
 
     pub(crate) fn input(&self, sequence: u64) -> Input<'_> {
@@ -229,15 +229,21 @@ impl Asked<'_> {
         &self,
         store: &mut Store<Host>,
         instance: &Instance,
-    ) -> wasmtime::Result<Vec<Val>> {
+    ) -> wasmtime::Result<Option<Val>> {
         let function = instance
             .get_func(&mut *store, self.export.index)
             .ok_or_else(|| wasmtime::format_err!("`{}` is gone", self.export.name))?;
-        let mut results = vec![Val::Bool(false); self.export.ty.results().len()];
+        // A function has one result or none.
+        if self.export.ty.results().len() == 0 {
+            function.call_async(store, &self.values, &mut []).await?;
+            return Ok(None);
+        }
+        let mut result = [Val::Bool(false)];
         function
-            .call_async(store, &self.values, &mut results)
+            .call_async(store, &self.values, &mut result)
             .await?;
-        Ok(results)
+        let [result] = result;
+        Ok(Some(result))
     }
 }
 
@@ -265,7 +271,7 @@ impl Replica {
         args: &[String],
     ) -> Result<Invocation, InvokeError> {
         let asked = self.asked(export, Cow::Borrowed(args))?;
-        let (results, fuel_used) = match &self.shared.lifecycle {
+        let (result, fuel_used) = match &self.shared.lifecycle {
             None => {
                 let call = self.begin_call(&asked).await?;
                 self.call_to_end(call, &asked).await?
@@ -273,7 +279,7 @@ impl Replica {
             Some(lifecycle) => self.call_with_state(lifecycle, &asked).await?,
         };
         Ok(Invocation {
-            result: asked.export.print(&results)?,
+            result: asked.export.print(result.as_ref())?,
             fuel_used,
         })
     }
@@ -299,9 +305,9 @@ impl Replica {
         let background = Arc::clone(&self.shared.guest.background);
         let replica = self.clone();
         let work = Box::pin(async move { replica.call_to_end(call, &asked).await });
-        let (results, fuel_used) = background::drive(work, meter, background).await?;
+        let (result, fuel_used) = background::drive(work, meter, background).await?;
         Ok(Invocation {
-            result: export.print(&results)?,
+            result: export.print(result.as_ref())?,
             fuel_used,
         })
     }
@@ -318,7 +324,7 @@ impl Replica {
 
     fn find(&self, name: &str) -> Result<&Arc<Export>, InvokeError> {
         let exports = &self.shared.exports;
-        if let Some(export) = exports.iter().find(|export| export.name == name) {
+        if let Some(export) = exports.iter().find(|export| *export.name == *name) {
             return Ok(export);
         }
         let matches: Vec<&Arc<Export>> = exports
@@ -336,7 +342,10 @@ impl Replica {
             }),
             several => Err(InvokeError::AmbiguousExport {
                 name: clipped(name),
-                exports: several.iter().map(|export| export.name.clone()).collect(),
+                exports: several
+                    .iter()
+                    .map(|export| export.name.to_string())
+                    .collect(),
             }),
         }
     }
@@ -350,14 +359,15 @@ impl Replica {
         &self,
         mut call: Call,
         asked: &Asked<'_>,
-    ) -> Result<(Vec<Val>, Option<u64>), CallError> {
+    ) -> Result<(Option<Val>, Option<u64>), CallError> {
         let (store, result) = match call.store() {
             Ok(mut store) => {
+                // Pinned here: what drives it would move it, and it is large.
                 let work = async {
                     let instance = self.shared.pre.instantiate_async(&mut store).await?;
                     asked.run(&mut store, &instance).await
                 };
-                let result = call.drive(work).await;
+                let result = call.drive(pin!(work)).await;
                 (Some(store), result)
             }
             Err(error) => (None, Err(error)),
@@ -368,7 +378,7 @@ impl Replica {
         };
         let fuel_used = store.as_ref().and_then(|store| call.note_fuel(store));
         call.end(store, outcome);
-        result.map(|results| (results, fuel_used))
+        result.map(|result| (result, fuel_used))
     }
 
     pub(crate) fn wrong_kind(&self, needed: ComponentKind) -> CallError {

@@ -14,6 +14,7 @@ mod debug_info;
 mod deterministic;
 mod engine;
 mod errors;
+mod first_poll;
 mod frame;
 mod gate;
 mod host;

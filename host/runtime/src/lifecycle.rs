@@ -10,6 +10,7 @@
 //! remembers beside its checkpoint, such as the seeds of its hash maps, would make a call after a
 //! restart differ from the same call without one.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -250,7 +251,7 @@ impl Replica {
         &self,
         lifecycle: &Lifecycle,
         asked: &Asked<'_>,
-    ) -> Result<(Vec<Val>, Option<u64>), CallError> {
+    ) -> Result<(Option<Val>, Option<u64>), CallError> {
         let place = self.shared.admission.place().await?;
         let turn = lifecycle.turn().await?;
         let mut call = Call::begin(&self.shared.guest, asked.kind(), place);
@@ -277,7 +278,7 @@ impl Replica {
         lifecycle: &Lifecycle,
         call: &mut Call,
         asked: &Asked<'_>,
-    ) -> Result<(Vec<Val>, Resident, Checkpoint), CallError> {
+    ) -> Result<(Option<Val>, Resident, Checkpoint), CallError> {
         let mut resident = match lifecycle.take() {
             Some(resident) => resident,
             None => self.revive(lifecycle, call, Some(asked)).await?,
@@ -290,7 +291,9 @@ impl Replica {
         store.data_mut().serve(call.meter());
         let span = call.span_from_now(self.shared.guest.limits.wall_time);
         self.prepare(call, store, span)?;
-        let results = call.drive_within(span, asked.run(store, instance)).await?;
+        let results = call
+            .drive_within(span, pin!(asked.run(store, instance)))
+            .await?;
         call.note_fuel(store);
         *sequence += 1;
         let sequence = *sequence;
@@ -402,7 +405,8 @@ impl Replica {
             let reason = clipped(&format!("{error:#}"));
             call_error(StateError::Interface { reason })
         })?;
-        let asked = call.drive_within(span, typed.call_async(store, params));
+        let asked = pin!(typed.call_async(store, params));
+        let asked = call.drive_within(span, asked);
         let (answer,) = asked.await.map_err(|error| match error {
             CallError::Stopped => CallError::Stopped,
             error => call_error(StateError::Call { function, error }),

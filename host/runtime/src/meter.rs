@@ -18,14 +18,15 @@ use crate::bounds::DENIALS_REPORTED_MAX;
 use crate::bounds::FOREGROUND_CPU_MAX;
 use crate::errors::{Breach, CallError};
 use crate::frame::WasmFrame;
-use crate::observer::{Denial, Observer};
-use crate::ticker::Pulse;
+use crate::host::Guest;
+use crate::observer::Denial;
 
 /// Shared by the parts of one call. Polls of a call follow each other, so no order between these
 /// counters matters.
 pub(crate) struct Meter {
-    observer: Arc<dyn Observer>,
-    pulse: Arc<Pulse>,
+    /// The one pointer of a call to what all calls share: each further one would have every core
+    /// write to the same cache line.
+    guest: Arc<Guest>,
     /// Cpu of the polls that have ended.
     cpu_nanos: AtomicU64,
     /// The clock of the poll that runs now when it began, and which clock that is.
@@ -37,7 +38,7 @@ pub(crate) struct Meter {
     computes_long: AtomicBool,
     begun: Instant,
     /// Clocks are slow to read beside a short call, so a reading serves twice where it can: the
-    /// first poll of a call that is driven at once began when the call did, and a call that
+    /// first poll of a call began when the call did, as it follows at once, and a call that
     /// returned ended when its last poll did.
     first_poll_is_begin: AtomicBool,
     last_poll_ended_nanos: AtomicU64,
@@ -54,15 +55,10 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    /// `driven_at_once`: the first poll follows without another task in between.
-    pub(crate) fn new(
-        observer: Arc<dyn Observer>,
-        pulse: Arc<Pulse>,
-        driven_at_once: bool,
-    ) -> Self {
+    /// The call's time begins.
+    pub(crate) fn new(guest: Arc<Guest>) -> Self {
         Self {
-            observer,
-            pulse,
+            guest,
             cpu_nanos: AtomicU64::new(0),
             poll_began_nanos: AtomicU64::new(0),
             poll_by_thread: AtomicBool::new(false),
@@ -70,7 +66,7 @@ impl Meter {
             first_slice_nanos: AtomicU64::new(0),
             computes_long: AtomicBool::new(false),
             begun: Instant::now(),
-            first_poll_is_begin: AtomicBool::new(driven_at_once),
+            first_poll_is_begin: AtomicBool::new(true),
             last_poll_ended_nanos: AtomicU64::new(0),
             memory_bytes: AtomicU64::new(0),
             refused_growth: OnceLock::new(),
@@ -83,10 +79,15 @@ impl Meter {
         }
     }
 
+    /// Whose call it is.
+    pub(crate) const fn guest(&self) -> &Arc<Guest> {
+        &self.guest
+    }
+
     /// Tells the observer, up to [`DENIALS_REPORTED_MAX`] times.
     pub(crate) fn denied(&self, what: Denial) {
         if self.denials.fetch_add(1, Ordering::Relaxed) < DENIALS_REPORTED_MAX {
-            self.observer.denied(what);
+            self.guest.observer.denied(what);
         }
     }
 
@@ -189,7 +190,7 @@ impl Meter {
                 Breach::Quota { .. } => 7,
             };
         if self.reported.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
-            self.observer.breach(breach.clone());
+            self.guest.observer.breach(breach.clone());
         }
     }
 
@@ -243,7 +244,7 @@ struct Poll<'a>(&'a Meter);
 
 impl<'a> Poll<'a> {
     fn begin(meter: &'a Meter) -> Self {
-        meter.pulse.enter();
+        meter.guest.ticker.pulse().enter();
         meter.begin_poll();
         Self(meter)
     }
@@ -260,7 +261,7 @@ impl Drop for Poll<'_> {
         let spent = self.0.cpu_at(clock);
         self.0.cpu_nanos.store(nanos(spent), Ordering::Relaxed);
         self.0.last_poll_ended_nanos.store(clock, Ordering::Relaxed);
-        self.0.pulse.leave();
+        self.0.guest.ticker.pulse().leave();
     }
 }
 

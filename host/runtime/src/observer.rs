@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use types::Topic;
@@ -35,7 +36,7 @@ pub enum CallKind {
     /// A run of a command.
     Command,
     /// An invocation of this export.
-    Invoke(String),
+    Invoke(Arc<str>),
     /// A message to a worker.
     Message,
     /// The instantiation that a replica is tried with before it counts as started.

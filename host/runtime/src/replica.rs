@@ -124,7 +124,7 @@ pub(crate) struct Shared {
     pub(crate) id: ReplicaId,
     pub(crate) kind: ComponentKind,
     pub(crate) guest: Arc<Guest>,
-    pub(crate) admission: Admission,
+    pub(crate) admission: Arc<Admission>,
     pub(crate) pre: InstancePre<Host>,
     pub(crate) driver: Driver,
     pub(crate) exports: Vec<Arc<Export>>,
@@ -239,9 +239,8 @@ impl Replica {
         let call = Call::begin(&self.shared.guest, CallKind::Trial, place).with_wall_limit(limit);
         let (store, result) = match call.store() {
             Ok(mut store) => {
-                let result = call
-                    .drive(self.shared.pre.instantiate_async(&mut store))
-                    .await;
+                let instantiate = self.shared.pre.instantiate_async(&mut store);
+                let result = call.drive(instantiate).await;
                 (Some(store), result.map(|_| ()))
             }
             Err(error) => (None, Err(error)),

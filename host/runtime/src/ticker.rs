@@ -17,21 +17,27 @@ pub(crate) struct Ticker {
 
 /// What calls share with the thread.
 pub(crate) struct Pulse {
-    /// Guests that are on a thread right now.
-    computing: AtomicU64,
-    /// Entries ever: tells the thread that something ran since it looked.
-    entries: AtomicU64,
+    /// The lower half counts guests that are on a thread right now. The upper counts entries, and
+    /// may wrap: that it changed tells the thread that something ran since it looked. One word,
+    /// because every poll of every call writes it.
+    visits: AtomicU64,
     parked: AtomicBool,
     stopped: AtomicBool,
     thread: Mutex<Option<Thread>>,
     engines: Mutex<Vec<Engine>>,
 }
 
+/// One entry, in [`Pulse::visits`].
+const ENTRY: u64 = 1 << 32;
+
+const fn computing(visits: u64) -> bool {
+    !visits.is_multiple_of(ENTRY)
+}
+
 impl Ticker {
     pub(crate) fn start() -> std::io::Result<Self> {
         let pulse = Arc::new(Pulse {
-            computing: AtomicU64::new(0),
-            entries: AtomicU64::new(0),
+            visits: AtomicU64::new(0),
             parked: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             thread: Mutex::new(None),
@@ -64,8 +70,7 @@ impl Drop for Ticker {
 impl Pulse {
     /// A guest begins to compute on this thread.
     pub(crate) fn enter(&self) {
-        self.computing.fetch_add(1, Ordering::SeqCst);
-        self.entries.fetch_add(1, Ordering::Relaxed);
+        self.visits.fetch_add(ENTRY | 1, Ordering::SeqCst);
         // Either this load sees the flag, or the thread, which sets it before it counts again,
         // sees the count: a computing guest never meets a sleeping ticker.
         if self.parked.load(Ordering::SeqCst) {
@@ -75,7 +80,7 @@ impl Pulse {
 
     /// The guest left the thread.
     pub(crate) fn leave(&self) {
-        self.computing.fetch_sub(1, Ordering::SeqCst);
+        self.visits.fetch_sub(1, Ordering::SeqCst);
     }
 
     fn wake(&self) {
@@ -88,9 +93,9 @@ impl Pulse {
     fn run(&self) {
         let (mut busy_at, mut seen) = (Instant::now(), 0);
         while !self.stopped.load(Ordering::SeqCst) {
-            let entries = self.entries.load(Ordering::Relaxed);
-            if self.computing.load(Ordering::SeqCst) > 0 || entries != seen {
-                (busy_at, seen) = (Instant::now(), entries);
+            let visits = self.visits.load(Ordering::SeqCst);
+            if computing(visits) || visits / ENTRY != seen {
+                (busy_at, seen) = (Instant::now(), visits / ENTRY);
             } else if busy_at.elapsed() >= TICKER_LINGER {
                 self.park();
                 busy_at = Instant::now();
@@ -105,7 +110,7 @@ impl Pulse {
     fn park(&self) {
         self.parked.store(true, Ordering::SeqCst);
         while self.parked.load(Ordering::SeqCst)
-            && self.computing.load(Ordering::SeqCst) == 0
+            && !computing(self.visits.load(Ordering::SeqCst))
             && !self.stopped.load(Ordering::SeqCst)
         {
             thread::park();

@@ -1,5 +1,6 @@
 //! Workers: one message, one fresh instance. Knows nothing of queues and retries.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use types::ComponentKind;
@@ -39,7 +40,7 @@ impl Replica {
         };
         let (store, result) = match call.store() {
             Ok(mut store) => {
-                let result = call.drive(handle(pre, &mut store, message)).await;
+                let result = call.drive(pin!(handle(pre, &mut store, message))).await;
                 (Some(store), result)
             }
             Err(error) => (None, Err(error)),

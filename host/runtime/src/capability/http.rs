@@ -16,8 +16,9 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use super::http_send::{Destination, send};
 use super::{Grant, Package, WASI_VERSION, http_error};
+use crate::bounds::{BODY_CHUNK_BYTES_MAX, BODY_CHUNKS_MAX};
 use crate::errors::Breach;
-use crate::host::{Guest, Host};
+use crate::host::Host;
 use crate::meter::Meter;
 use crate::observer::Denial;
 
@@ -65,7 +66,6 @@ impl OutgoingPolicy {
 
 /// The outgoing side of one instance.
 pub(crate) struct Outgoing {
-    guest: Arc<Guest>,
     meter: Arc<Meter>,
     /// Made with the first request or socket.
     connections: Option<Arc<Semaphore>>,
@@ -78,9 +78,8 @@ pub(super) type Sent = (
 );
 
 impl Outgoing {
-    pub(crate) fn new(guest: Arc<Guest>, meter: Arc<Meter>) -> Self {
+    pub(crate) fn new(meter: Arc<Meter>) -> Self {
         Self {
-            guest,
             meter,
             connections: None,
         }
@@ -89,7 +88,7 @@ impl Outgoing {
     /// The right to one more outgoing connection; none, and a breach, at the limit. Sockets take
     /// theirs here, too.
     pub(super) fn connection(&mut self) -> Option<OwnedSemaphorePermit> {
-        let limit = self.guest.limits.outbound_connections;
+        let limit = self.meter.guest().limits.outbound_connections;
         let connections = self
             .connections
             .get_or_insert_with(|| Arc::new(Semaphore::new(usize::from(limit))));
@@ -115,18 +114,26 @@ impl Outgoing {
         options: Option<RequestOptions>,
     ) -> Result<impl Future<Output = Result<Sent, Error>> + Send + use<>, Error> {
         let destination = destination(request.uri())?;
-        if !self.guest.outgoing.covers(&destination) {
+        if !self.meter.guest().outgoing.covers(&destination) {
             let Destination { host, port, .. } = destination;
             self.meter.denied(Denial::HttpHost { host, port });
             return Err(Error::HttpRequestDenied);
         }
         let permit = self.connection().ok_or(Error::ConnectionLimitReached)?;
-        let tls = Arc::clone(&self.guest.outgoing.tls);
+        let tls = Arc::clone(&self.meter.guest().outgoing.tls);
         Ok(send(request, options, destination, tls, permit))
     }
 }
 
 impl WasiHttpHooks for Outgoing {
+    fn p2_outgoing_body_buffer_chunks(&mut self) -> usize {
+        BODY_CHUNKS_MAX
+    }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        BODY_CHUNK_BYTES_MAX
+    }
+
     fn send_request(
         &mut self,
         request: Request<WasiBody>,

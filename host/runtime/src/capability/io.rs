@@ -1,7 +1,6 @@
 //! `wasi:io`: streams and polling. Rights come with the streams, so none is needed here.
 
 use wasmtime::component::{HasData, Linker, ResourceTable};
-use wasmtime_wasi::WasiView;
 use wasmtime_wasi::p2::bindings::io;
 
 use super::{Package, WASI_VERSION};
@@ -21,8 +20,9 @@ impl HasData for Table {
     type Data<'a> = &'a mut ResourceTable;
 }
 
+/// The table alone: a guest that only has streams of HTTP never pays for a `WasiCtx`.
 fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    io::error::add_to_linker::<Host, Table>(linker, |host| host.ctx().table)?;
-    io::poll::add_to_linker::<Host, Table>(linker, |host| host.ctx().table)?;
-    io::streams::add_to_linker::<Host, Table>(linker, |host| host.ctx().table)
+    io::error::add_to_linker::<Host, Table>(linker, Host::table)?;
+    io::poll::add_to_linker::<Host, Table>(linker, Host::table)?;
+    io::streams::add_to_linker::<Host, Table>(linker, Host::table)
 }

@@ -144,7 +144,7 @@ impl Host {
 
     fn publish(&self, topic: &str, draft: Draft) -> Result<(), Error> {
         let topic: Topic = topic.parse().map_err(other)?;
-        if !self.guest.publish.contains(&topic) {
+        if !self.guest().publish.contains(&topic) {
             let denial = Denial::Publish { topic };
             let text = denial.to_string();
             self.outgoing.meter().denied(denial);
@@ -157,7 +157,7 @@ impl Host {
             data: draft.data.into(),
         };
         message.check().map_err(other)?;
-        let Some(publisher) = &self.guest.publisher else {
+        let Some(publisher) = &self.guest().publisher else {
             return Err(Error::Connection(
                 "this node passes no messages on".to_owned(),
             ));

@@ -66,8 +66,9 @@ fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
 /// The sockets of one instance.
 #[derive(Default)]
 pub(crate) struct Sockets {
-    /// Grants nothing: sockets have a context of their own while they are made.
-    ctx: WasiSocketsCtx,
+    /// Grants nothing: sockets have a context of their own while they are made. Made with the
+    /// first use, which most guests never come to.
+    ctx: Option<WasiSocketsCtx>,
     /// Made with the first socket or lookup.
     reach: Option<Arc<Reach>>,
     /// Running lookups, by the number of their stream.
@@ -77,14 +78,14 @@ pub(crate) struct Sockets {
 impl Host {
     fn sockets(&mut self) -> WasiSocketsCtxView<'_> {
         WasiSocketsCtxView {
-            ctx: &mut self.sockets.ctx,
+            ctx: self.sockets.ctx.get_or_insert_default(),
             table: &mut self.table,
         }
     }
 
     fn reach(&mut self) -> Arc<Reach> {
-        let (guest, meter) = (&self.guest, self.outgoing.meter());
-        let reach = || Arc::new(Reach::new(Arc::clone(guest), Arc::clone(meter)));
+        let meter = self.outgoing.meter();
+        let reach = || Arc::new(Reach::new(Arc::clone(meter.guest()), Arc::clone(meter)));
         Arc::clone(self.sockets.reach.get_or_insert_with(reach))
     }
 
@@ -115,7 +116,7 @@ impl Host {
 
 impl tcp_create_socket::Host for Host {
     fn create_tcp_socket(&mut self, family: IpAddressFamily) -> SocketResult<Resource<TcpSocket>> {
-        if self.guest.sockets.tcp.is_empty() {
+        if self.guest().sockets.tcp.is_empty() {
             return Err(self.deny(SocketUse::TcpOpen));
         }
         let ctx = &mut self.socket_ctx()?;
@@ -129,7 +130,7 @@ impl udp_create_socket::Host for Host {
         &mut self,
         family: IpAddressFamily,
     ) -> SocketResult<Resource<UdpSocket>> {
-        if self.guest.sockets.udp.is_empty() {
+        if self.guest().sockets.udp.is_empty() {
             return Err(self.deny(SocketUse::UdpOpen));
         }
         let ctx = &mut self.socket_ctx()?;
@@ -145,7 +146,7 @@ impl ip_name_lookup::Host for Host {
         network: Resource<Network>,
         name: String,
     ) -> SocketResult<Resource<ResolveAddressStream>> {
-        if !self.guest.sockets.covers_name(&name) {
+        if !self.guest().sockets.covers_name(&name) {
             let clipped = crate::errors::clipped(&name);
             return Err(self.deny(SocketUse::Lookup(clipped)));
         }

@@ -25,7 +25,7 @@ async fn arguments_and_results_of_every_shape_pass_as_wave() {
     let record = library.seen.records().pop().unwrap();
     assert_eq!(
         record.kind,
-        CallKind::Invoke("demo:math/numbers@2.0.0#divide".to_owned())
+        CallKind::Invoke("demo:math/numbers@2.0.0#divide".into())
     );
     assert_eq!(record.outcome, CallOutcome::Completed);
     assert!(record.memory_peak_bytes >= 2 * 65_536);
