@@ -338,3 +338,50 @@ fn roles_decide_who_may_do_what_from_elsewhere() {
     founder.nexus(&["role", "revoke", &operator]).ok();
     assert_ne!(elsewhere(&["ps"]).code, 0);
 }
+
+#[test]
+fn an_audit_notices_a_history_that_was_cut_or_forked() {
+    let state = tempfile::tempdir().unwrap();
+    let audit = |fabric: &Fabric| {
+        let mut command = fabric.command(&["trust", "audit"]);
+        run(command.env("XDG_STATE_HOME", state.path()))
+    };
+    let grant = |fabric: &Fabric, byte: &str| {
+        fabric
+            .nexus(&["role", "grant", "viewer", &byte.repeat(32)])
+            .ok();
+    };
+    let first = founder();
+    grant(&first, "a1");
+    let folder = first.stop();
+    // The directory as it was: from here a liar could tell another history.
+    let (cut, forked) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for copy in [&cut, &forked] {
+        let mut command = std::process::Command::new("cp");
+        let source = folder.path().join("data");
+        let copied = command.arg("-a").arg(source).arg(copy.path()).status();
+        assert!(copied.unwrap().success());
+    }
+    let honest = Fabric::start_in(folder, &["--stoq", "127.0.0.1:0"]);
+    grant(&honest, "a2");
+    grant(&honest, "a3");
+    let said = audit(&honest).ok();
+    assert!(said.contains("since the genesis"), "{said}");
+    assert!(said.contains("certificates are in the log"), "{said}");
+    grant(&honest, "a4");
+    let said = audit(&honest).ok();
+    assert!(said.contains("since height"), "{said}");
+    drop(honest.stop());
+
+    let cut = Fabric::start_in(cut, &[]);
+    let said = audit(&cut).failed(5);
+    assert!(said.contains("cut short"), "{said}");
+    drop(cut.stop());
+
+    let forked = Fabric::start_in(forked, &[]);
+    for byte in ["b1", "b2", "b3", "b4", "b5", "b6"] {
+        grant(&forked, byte);
+    }
+    let said = audit(&forked).failed(5);
+    assert!(said.contains("forked"), "{said}");
+}

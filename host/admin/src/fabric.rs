@@ -91,6 +91,26 @@ pub struct RoleStatus {
     pub role: String,
 }
 
+/// A final block with what proves it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BlockProof {
+    /// The block's canonical bytes, hex.
+    pub block: String,
+    /// Its certificate of finality, hex; none where a later block's covers it.
+    pub certificate: Option<String>,
+}
+
+/// What an entry of the state is, or that there is none, with its proof.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StateProof {
+    /// Height of the block whose state this is.
+    pub height: u64,
+    /// Root of that state, hex.
+    pub state_root: String,
+    /// The proof's bytes, hex.
+    pub proof: String,
+}
+
 /// Where a node is reached by others, and whom it has sessions with.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StoqStatus {

@@ -2,11 +2,13 @@
 
 use bytes::Bytes;
 use http::Method;
-use types::NodeId;
+use types::{Digest, NodeId};
 
 use crate::answer::TransactionReport;
 use crate::client::{Client, ClientError, read_whole};
-use crate::fabric::{CertificateStatus, FabricStatus, RoleList, StoqStatus};
+use crate::fabric::{
+    BlockProof, CertificateStatus, FabricStatus, RoleList, StateProof, StoqStatus,
+};
 
 impl Client {
     /// Members, their certificates, and tickets.
@@ -42,6 +44,23 @@ impl Client {
     /// [`ClientError`], as for every call.
     pub async fn stoq(&self) -> Result<StoqStatus, ClientError> {
         self.get("/v1/stoq").await
+    }
+
+    /// A final block with what proves it.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if the node does not have it.
+    pub async fn block(&self, height: u64) -> Result<BlockProof, ClientError> {
+        self.get(&format!("/v1/ledger/blocks/{height}")).await
+    }
+
+    /// Whether a certificate is logged, with the proof.
+    ///
+    /// # Errors
+    /// [`ClientError`], as for every call.
+    pub async fn certificate_proof(&self, fingerprint: &Digest) -> Result<StateProof, ClientError> {
+        self.get(&format!("/v1/ledger/certificates/{fingerprint}"))
+            .await
     }
 
     /// Gives the node a new certificate now; answers when it is logged and in use.

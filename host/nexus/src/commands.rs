@@ -1,5 +1,6 @@
 //! Which command does what. One file per family.
 
+mod audit;
 mod build;
 mod change;
 mod completion;

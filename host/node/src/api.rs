@@ -5,6 +5,7 @@ mod artifacts;
 mod caller;
 mod check;
 mod fabric;
+mod ledger;
 mod logs;
 mod membership;
 mod messages;
@@ -53,6 +54,8 @@ fn router() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(messages::publish))
         .routes(routes!(secrets::list))
         .routes(routes!(secrets::set, secrets::remove))
+        .routes(routes!(ledger::block))
+        .routes(routes!(ledger::certificate))
         .routes(routes!(membership::fabric))
         .routes(routes!(membership::genesis))
         .routes(routes!(membership::roles))
@@ -124,6 +127,6 @@ mod tests {
                 assert!(text.is_some(), "{path} says not what it does");
             }
         }
-        assert_eq!(operations, 23);
+        assert_eq!(operations, 25);
     }
 }

@@ -2,6 +2,7 @@
 
 mod api;
 mod artifact;
+mod audit;
 mod bus;
 mod checkpoints;
 mod clock;
@@ -26,7 +27,9 @@ mod status;
 mod stores;
 
 pub use api::openapi;
+pub use audit::{Audit, AuditError, AuditPoint};
 pub use config::Config;
+pub use consensus::read_block;
 pub use data_dir::DataDir;
 pub use error::StartNodeError;
 pub use node::Node;

@@ -159,6 +159,19 @@ pub(crate) enum TrustCommand {
     /// Give this node a new certificate now; sessions go on
     #[command(after_help = "Example:\n  nexus trust rotate")]
     Rotate,
+    /// Check the whole history and every logged certificate here, without trust in the node
+    #[command(after_help = "\
+Examples:
+  nexus trust audit
+  nexus --node far trust audit blake3:…
+
+Blocks must be linked and signed by the validators of the genesis, whose digest is the fabric's id. What
+was seen is remembered in $XDG_STATE_HOME: a history that is shorter or another one is refused later.")]
+    Audit {
+        /// The fabric that the node must tell the history of [default: whichever it tells]
+        #[arg(value_name = "DIGEST")]
+        fabric: Option<FabricId>,
+    },
     /// End a certificate before its time
     #[command(after_help = "\
 Example:

@@ -5,6 +5,7 @@ use ledger::{CertificateOperation, Operation};
 use types::{Digest, NodeId};
 
 use crate::cli::TrustCommand;
+use crate::commands::audit;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::session::Session;
 use crate::table::{Fields, Table};
@@ -14,6 +15,7 @@ pub(crate) async fn run(session: &Session, command: TrustCommand) -> Outcome {
     match command {
         TrustCommand::List => list(session).await,
         TrustCommand::Show { node } => show(session, node).await,
+        TrustCommand::Audit { fabric } => audit::run(session, fabric).await,
         TrustCommand::Rotate => {
             let certificate = session.client().rotate().await;
             let certificate = certificate.map_err(|error| session.failure(error))?;

@@ -1,0 +1,177 @@
+//! An audit of a ledger by somebody who trusts nobody: blocks are walked from the genesis, or from
+//! where an earlier audit ended, and each is checked. Pure; never asks a node by itself.
+
+use consensus::{
+    BlockHeader, VerifyFinalizedError, VerifyProofError, genesis_digest, read_block,
+    verify_finalized, verify_proof,
+};
+use ledger::{Genesis, StateKey};
+
+/// One place in a history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AuditPoint {
+    /// The block's height.
+    pub height: u64,
+    /// BLAKE3 of its bytes.
+    pub digest: [u8; 32],
+}
+
+/// A walk along the blocks of one fabric.
+#[derive(Debug)]
+pub struct Audit {
+    genesis: Genesis,
+    at: AuditPoint,
+    state_root: [u8; 32],
+    /// Blocks above this one are linked to it and wait for a certificate.
+    proven: u64,
+}
+
+/// A history that does not hold.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AuditError {
+    /// A block or its certificate is not what it claims to be.
+    #[error("the block after height {after} does not hold: {source}")]
+    Block {
+        /// The height that was reached.
+        after: u64,
+        /// What is wrong.
+        source: VerifyFinalizedError,
+    },
+    /// A block is missing.
+    #[error("height {expected} was asked for and height {found} came: the history has a gap")]
+    Gap {
+        /// The next height.
+        expected: u64,
+        /// The block's.
+        found: u64,
+    },
+    /// A block does not follow the one before.
+    #[error("the block at height {height} does not follow the one before: the history is forked")]
+    Parent {
+        /// Its height.
+        height: u64,
+    },
+    /// The last blocks have no certificate.
+    #[error("blocks {first} to {last} are not proven final")]
+    Unproven {
+        /// The first of them.
+        first: u64,
+        /// The last of them.
+        last: u64,
+    },
+    /// An entry of the state is not proven.
+    #[error("an entry of the state at height {height} is not proven: {source}")]
+    Entry {
+        /// The proof's height.
+        height: u64,
+        /// What is wrong.
+        source: VerifyProofError,
+    },
+    /// A proof for another state than the audited one.
+    #[error("the proof is for height {found}, the audit is at {expected}")]
+    OtherHeight {
+        /// Where the audit is.
+        expected: u64,
+        /// The proof's.
+        found: u64,
+    },
+}
+
+impl Audit {
+    /// A walk from the beginning.
+    ///
+    /// # Errors
+    /// [`AuditError::Block`] if the genesis names no usable validator.
+    pub fn from_genesis(genesis: Genesis) -> Result<Self, AuditError> {
+        let digest = genesis_digest(&genesis);
+        let digest = digest.map_err(|source| AuditError::Block { after: 0, source })?;
+        Ok(Self::from_point(genesis, AuditPoint { height: 0, digest }))
+    }
+
+    /// A walk on from where an earlier one ended.
+    #[must_use]
+    pub const fn from_point(genesis: Genesis, at: AuditPoint) -> Self {
+        Self {
+            genesis,
+            at,
+            state_root: [0; 32],
+            proven: at.height,
+        }
+    }
+
+    /// The height of the next block.
+    #[must_use]
+    pub const fn next_height(&self) -> u64 {
+        self.at.height + 1
+    }
+
+    /// Takes the next block. One without a certificate counts once a later one has it.
+    ///
+    /// # Errors
+    /// [`AuditError`]: the history is not the fabric's.
+    pub fn take(
+        &mut self,
+        block: &[u8],
+        certificate: Option<&[u8]>,
+    ) -> Result<BlockHeader, AuditError> {
+        let after = self.at.height;
+        let header = match certificate {
+            Some(certificate) => verify_finalized(&self.genesis, block, certificate),
+            None => read_block(&self.genesis, block),
+        };
+        let header = header.map_err(|source| AuditError::Block { after, source })?;
+        let (expected, found) = (self.next_height(), header.height);
+        if expected != found {
+            return Err(AuditError::Gap { expected, found });
+        }
+        if header.parent_digest != self.at.digest {
+            return Err(AuditError::Parent {
+                height: header.height,
+            });
+        }
+        self.at = AuditPoint {
+            height: header.height,
+            digest: header.block_digest,
+        };
+        self.state_root = header.state_root;
+        if certificate.is_some() {
+            self.proven = header.height;
+        }
+        Ok(header)
+    }
+
+    /// Checks an entry of the state after the last block; its value, or none if it is absent.
+    ///
+    /// # Errors
+    /// [`AuditError`] if the proof is for another state, or proves nothing.
+    pub fn entry(
+        &self,
+        height: u64,
+        key: &StateKey,
+        proof: &[u8],
+    ) -> Result<Option<Vec<u8>>, AuditError> {
+        if height != self.at.height {
+            let expected = self.at.height;
+            return Err(AuditError::OtherHeight {
+                expected,
+                found: height,
+            });
+        }
+        let value = verify_proof(&self.state_root, key, proof);
+        value.map_err(|source| AuditError::Entry { height, source })
+    }
+
+    /// Where the walk is, if everything up to there is proven.
+    ///
+    /// # Errors
+    /// [`AuditError::Unproven`] if the last blocks have no certificate.
+    pub const fn point(&self) -> Result<AuditPoint, AuditError> {
+        if self.proven < self.at.height {
+            return Err(AuditError::Unproven {
+                first: self.proven + 1,
+                last: self.at.height,
+            });
+        }
+        Ok(self.at)
+    }
+}
