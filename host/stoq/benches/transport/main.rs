@@ -1,6 +1,6 @@
 //! What STOQ costs over bare quinn with the same settings, and beside TLS over TCP.
 //!
-//! `cargo bench -p hypermesh-stoq --bench transport [bulk|ask|connect]`; two threads, one per end, loopback.
+//! `cargo bench -p hypermesh-stoq --bench transport [bulk|ask|connect|idle]`; two threads, one per end, loopback.
 
 #![allow(
     clippy::expect_used,
@@ -12,6 +12,7 @@
 
 mod bare;
 mod connect;
+mod idle;
 mod measure;
 mod relay;
 mod stoq;
@@ -40,6 +41,9 @@ fn main() {
     }
     if wants("connect") {
         connect::table();
+    }
+    if wants("idle") {
+        idle::table();
     }
 }
 
