@@ -120,7 +120,7 @@ fn admit(shared: &Shared, link: &Arc<Link>, header: &StreamHeader) -> Result<Pla
         );
         return Err(refusal(RefusalCode::UnknownVersion, &text));
     }
-    if !lock(&link.admission).admit(service) {
+    if !link.admit(service) {
         let text = format!("this peer has too many streams of {service} open");
         return Err(refusal(RefusalCode::Busy, &text));
     }
