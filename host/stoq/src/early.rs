@@ -93,18 +93,14 @@ pub(crate) async fn ask(
     };
     let was_early = begun.was_early;
     let mut recv = begun.sent.recv;
-    let hello = finish_hello(
+    // The answer does not wait until both ends have the session; the next to ask do.
+    let session = tokio::spawn(make_session(
         shared.clone(),
         begun.connection,
         begun.standing,
         begun.sent.control,
-    );
-    // The answer does not wait until both ends have the session; the next to ask do.
-    let session = tokio::spawn(async move {
-        let heard = hello.await;
-        drop(turn);
-        heard
-    });
+        turn,
+    ));
     match recv.read_to_end(question.answer_bytes_max).await {
         Ok(bytes) => Ok(Answer { bytes, was_early }),
         Err(ReadError::SessionEnded(reason)) => {
@@ -127,6 +123,26 @@ pub(crate) async fn ask(
             over(&session, question).await
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Makes a session of the connection that a question began, and ends the turn.
+async fn make_session(
+    shared: Arc<Shared>,
+    connection: Connection,
+    standing: Standing,
+    control: (Hello, quinn::SendStream, quinn::RecvStream),
+    _turn: Option<Turn>,
+) -> Result<(), CloseReason> {
+    let hello = finish_hello(shared, connection.clone(), standing, control);
+    match tokio::time::timeout(HANDSHAKE_TIME, hello).await {
+        Ok(heard) => heard.map(|_| ()),
+        Err(_) => {
+            let reason = CloseReason::protocol("no hello came in time");
+            let (code, text) = reason.to_wire();
+            connection.close(code, text.as_bytes());
+            Err(reason)
+        }
     }
 }
 

@@ -350,6 +350,15 @@ impl Shared {
         Ok(())
     }
 
+    /// Takes the seat of a connection that has ended, if it had one.
+    pub(crate) fn leave(&self, link: &Link, reason: CloseReason) {
+        let was_session = lock(&self.table).leave(link);
+        if was_session {
+            let peer = link.standing().peer.id;
+            self.tell(SessionEvent::Down { peer, reason });
+        }
+    }
+
     pub(crate) fn cap(&self, peer: &NodeId) -> Option<u64> {
         lock(&self.caps).get(peer).copied()
     }

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Instant;
 
-use crate::bounds::{HEADER_BYTES_MAX, HEADER_TIME};
-use crate::control::{ReadFrameError, read_body};
+use crate::bounds::HEADER_TIME;
+use crate::control::{ReadFrameError, read_header};
 use crate::endpoint::Shared;
 use crate::link::{Link, lock};
 use crate::proto::{HeaderError, RefusalCode, Service, StreamHeader, StreamRefusal, StreamReply};
@@ -71,14 +71,15 @@ async fn bring(
     link: Arc<Link>,
     (send, mut recv): (quinn::SendStream, quinn::RecvStream),
 ) {
-    let body = tokio::time::timeout(HEADER_TIME, read_body(&mut recv, HEADER_BYTES_MAX)).await;
+    let body = tokio::time::timeout(HEADER_TIME, read_header(&mut recv)).await;
     let header = match body {
         Ok(Ok(body)) => StreamHeader::from_body(&body).map_err(|error| match error {
             HeaderError::UnknownService { .. } => refusal(RefusalCode::UnknownService, &error),
             HeaderError::Frame(_) => refusal(RefusalCode::BadHeader, &error),
         }),
         Ok(Err(ReadFrameError::Frame(error))) => Err(refusal(RefusalCode::BadHeader, &error)),
-        Ok(Err(ReadFrameError::Stream(_))) => return,
+        Ok(Err(ReadFrameError::Stream(quinn::ReadExactError::ReadError(_)))) => return,
+        Ok(Err(ReadFrameError::Stream(error))) => Err(refusal(RefusalCode::BadHeader, &error)),
         Err(_) => Err(refusal(
             RefusalCode::BadHeader,
             &"the header did not come in time",
@@ -119,7 +120,7 @@ fn admit(shared: &Shared, link: &Arc<Link>, header: &StreamHeader) -> Result<Pla
         );
         return Err(refusal(RefusalCode::UnknownVersion, &text));
     }
-    if !lock(&link.admission).admit(service) {
+    if !link.admit(service) {
         let text = format!("this peer has too many streams of {service} open");
         return Err(refusal(RefusalCode::Busy, &text));
     }

@@ -3,16 +3,17 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
-use quinn::Connection;
+use quinn::{Connection, VarInt};
 use rustls::pki_types::CertificateDer;
 use tokio::time::Instant;
 
 use crate::authority::Peer;
+use crate::bounds::{STREAMS_PER_PEER_FIRST, STREAMS_PER_PEER_MAX};
 use crate::close::CloseReason;
 use crate::congestion::Lever;
 use crate::endpoint::Shared;
 use crate::lane::Lane;
-use crate::proto::{Admission, Claim, ControlFrame, RenewalBudget, TierEstimator};
+use crate::proto::{Admission, Claim, ControlFrame, RenewalBudget, Service, TierEstimator};
 use crate::session::Direction;
 use crate::tiering::Counted;
 
@@ -39,6 +40,7 @@ pub(crate) struct Link {
     ended: OnceLock<CloseReason>,
     retired: AtomicBool,
     confirmed: AtomicBool,
+    widened: AtomicBool,
 }
 
 /// Who the peer is, and by which certificates.
@@ -85,6 +87,7 @@ impl Link {
             ended: OnceLock::new(),
             retired: AtomicBool::new(false),
             confirmed: AtomicBool::new(false),
+            widened: AtomicBool::new(false),
         })
     }
 
@@ -140,6 +143,19 @@ impl Link {
     /// Whether what arrives cannot be a replay any more.
     pub(crate) fn is_confirmed(&self) -> bool {
         self.confirmed.load(Ordering::Acquire)
+    }
+
+    /// Takes a place for an inbound stream; a peer that uses its first places gets the rest.
+    pub(crate) fn admit(&self, service: Service) -> bool {
+        let (is_admitted, open) = {
+            let mut admission = lock(&self.admission);
+            (admission.admit(service), admission.open())
+        };
+        if open >= STREAMS_PER_PEER_FIRST / 2 && !self.widened.swap(true, Ordering::Relaxed) {
+            let all = VarInt::from_u32(STREAMS_PER_PEER_MAX + 1);
+            self.connection.set_max_concurrent_bi_streams(all);
+        }
+        is_admitted
     }
 
     /// From now on another connection takes new streams.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use quinn::{Connecting, Connection, Incoming, ZeroRttAccepted};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, timeout_at};
 
 use crate::authority::Occasion;
 use crate::bounds::{HANDSHAKE_TIME, HANDSHAKES_MAX, HANDSHAKES_UNPROVEN_MAX};
@@ -39,22 +40,23 @@ async fn take(shared: Arc<Shared>, incoming: Incoming, place: OwnedSemaphorePerm
     let Ok(connecting) = incoming.accept() else {
         return;
     };
-    let greeted = tokio::time::timeout(HANDSHAKE_TIME, greet(&shared, connecting)).await;
+    let greeted = greet(&shared, connecting).await;
     drop(place);
-    let reason = match greeted {
-        Ok(Ok(())) => return,
-        Ok(Err(reason)) => reason,
-        Err(_) => CloseReason::Lost {
-            text: "the handshake took too long".to_owned(),
-        },
-    };
-    shared.tell(SessionEvent::Refused { remote, reason });
+    if let Err(reason) = greeted {
+        shared.tell(SessionEvent::Refused { remote, reason });
+    }
 }
 
 /// Makes a session of an inbound connection, or closes it.
 async fn greet(shared: &Arc<Shared>, mut connecting: Connecting) -> Result<(), CloseReason> {
-    let lost = |error| CloseReason::from_error(&error);
-    connecting.handshake_data().await.map_err(lost)?;
+    let deadline = Instant::now() + HANDSHAKE_TIME;
+    let slow = |_| CloseReason::Lost {
+        text: "the handshake took too long".to_owned(),
+    };
+    timeout_at(deadline, connecting.handshake_data())
+        .await
+        .map_err(slow)?
+        .map_err(|error| CloseReason::from_error(&error))?;
     // On this end it succeeds always.
     let Ok((connection, confirmed)) = connecting.into_0rtt() else {
         return Err(CloseReason::protocol("no handshake"));
@@ -63,13 +65,14 @@ async fn greet(shared: &Arc<Shared>, mut connecting: Connecting) -> Result<(), C
         connection: connection.clone(),
         future: Some(confirmed),
     };
-    let greeted = hear_hello(shared, &connection, &mut confirmed).await;
+    let greeted = timeout_at(deadline, hear_hello(shared, &connection, &mut confirmed)).await;
+    let greeted = greeted.map_err(slow).flatten();
     if let Err(reason) = &greeted {
-        // A reason that is sent before the handshake has ended is lost (RFC 9000, 10.2.3).
-        if confirmed.wait().await.is_ok() {
-            let (code, text) = reason.to_wire();
-            connection.close(code, text.as_bytes());
-        }
+        // A reason that is sent before the handshake has ended is lost (RFC 9000, 10.2.3); but
+        // nobody is waited for longer than for anyone else.
+        let _ = timeout_at(deadline, confirmed.wait()).await;
+        let (code, text) = reason.to_wire();
+        connection.close(code, text.as_bytes());
     }
     greeted
 }
@@ -132,6 +135,10 @@ async fn hear_hello(
         tokio::spawn(serve(shared.clone(), link.clone(), recv));
         confirmed.wait().await?;
         shared.seat(&link)?;
+        // It may have ended before it had a seat to leave.
+        if let Some(reason) = link.end_reason() {
+            shared.leave(&link, reason);
+        }
     }
     link.tell(&ControlFrame::Hello(ours)).await
 }
@@ -158,11 +165,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, link: Arc<Link>, control: quinn::
             }
         }
     };
-    let was_session = lock(&shared.table).leave(&link);
-    if was_session {
-        let peer = link.standing().peer.id;
-        shared.tell(SessionEvent::Down { peer, reason });
-    }
+    shared.leave(&link, reason);
 }
 
 /// Reads what the peer says about the session; returns why it must end.

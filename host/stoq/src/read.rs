@@ -12,7 +12,9 @@ use tokio::time::{Instant, Sleep};
 
 use crate::bounds::HEADER_BYTES_MAX;
 use crate::close::CloseReason;
-use crate::proto::{FrameError, PREFIX_BYTES, StreamRefusal, StreamReply, body_bytes};
+use crate::proto::{
+    FrameError, PREFIX_BYTES, REPLY_BODY_BYTES_MIN, StreamRefusal, StreamReply, body_bytes,
+};
 
 /// Why one end gives up a stream, as a number on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -299,10 +301,18 @@ impl RecvStream {
 
 /// How many bytes the frame that begins with `so_far` still lacks, as far as is known.
 fn missing_bytes(so_far: &[u8]) -> Result<usize, FrameError> {
-    let Some(prefix) = so_far.first_chunk::<PREFIX_BYTES>() else {
-        return Ok(PREFIX_BYTES - so_far.len());
+    // The shortest reply is the usual one: one read is enough for it.
+    const LEAST: usize = PREFIX_BYTES + REPLY_BODY_BYTES_MIN;
+    let Some(prefix) = so_far
+        .first_chunk::<PREFIX_BYTES>()
+        .filter(|_| so_far.len() >= LEAST)
+    else {
+        return Ok(LEAST - so_far.len());
     };
     let body = body_bytes(*prefix, HEADER_BYTES_MAX)?;
+    if body < REPLY_BODY_BYTES_MIN {
+        return Err(FrameError::Malformed);
+    }
     Ok((PREFIX_BYTES + body).saturating_sub(so_far.len()))
 }
 

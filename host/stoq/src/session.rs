@@ -226,12 +226,20 @@ impl Session {
     /// What this end knows about it.
     #[must_use]
     pub fn info(&self) -> SessionInfo {
-        info(&self.0)
+        info(&self.current())
     }
 
-    /// Waits for the end, and says why.
+    /// Waits for the end, and says why. A connection that is replaced by another is not the end.
     pub async fn ended(&self) -> CloseReason {
-        self.0.ended().await
+        let mut link = self.0.clone();
+        loop {
+            let reason = link.ended().await;
+            let successor = Self(link.clone()).current();
+            if reason != CloseReason::Replaced || !successor.is_live() {
+                return reason;
+            }
+            link = successor;
+        }
     }
 
     /// Ends the session; the peer reads the first 256 bytes of `text`.

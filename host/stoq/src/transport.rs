@@ -6,7 +6,7 @@ use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, Va
 
 use crate::bounds::{
     DATAGRAM_BYTES_MAX, IDLE_TIME, KEEP_ALIVE, PACKET_BYTES_FIRST, PACKET_BYTES_MAX,
-    SEND_WINDOW_BYTES, SESSION_WINDOW_BYTES, STREAM_WINDOW_BYTES, STREAMS_PER_PEER_MAX,
+    SEND_WINDOW_BYTES, SESSION_WINDOW_BYTES, STREAM_WINDOW_BYTES, STREAMS_PER_PEER_FIRST,
 };
 use crate::congestion::SwitchingFactory;
 
@@ -14,7 +14,7 @@ use crate::congestion::SwitchingFactory;
 pub(crate) fn transport() -> Arc<TransportConfig> {
     let mut config = TransportConfig::default();
     // One more, which is about the session itself.
-    let streams = VarInt::from_u32(STREAMS_PER_PEER_MAX + 1);
+    let streams = VarInt::from_u32(STREAMS_PER_PEER_FIRST + 1);
     let mut mtu = MtuDiscoveryConfig::default();
     mtu.upper_bound(PACKET_BYTES_MAX);
     let idle_ms = u32::try_from(IDLE_TIME.as_millis()).unwrap_or(u32::MAX);

@@ -2,6 +2,11 @@
 //! none reserves what a length only announces. The seed is fixed, so a failure replays;
 //! `STOQ_SEED` sets another and `STOQ_ROUNDS` how many.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test stops at the first surprise, helpers of tests included"
+)]
+
 use std::time::Duration;
 
 use hypermesh_stoq::bounds::{CONTROL_BYTES_MAX, HEADER_BYTES_MAX};

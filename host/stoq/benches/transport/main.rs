@@ -1,6 +1,6 @@
 //! What STOQ costs over bare quinn with the same settings, and beside TLS over TCP.
 //!
-//! `cargo bench -p hypermesh-stoq --bench transport [bulk|ask|connect]`; two threads, one per end, loopback.
+//! `cargo bench -p hypermesh-stoq --bench transport [bulk|ask|connect|idle]`; two threads, one per end, loopback.
 
 #![allow(
     clippy::expect_used,
@@ -12,6 +12,7 @@
 
 mod bare;
 mod connect;
+mod idle;
 mod measure;
 mod relay;
 mod stoq;
@@ -23,7 +24,7 @@ use measure::{Summary, median};
 /// Bytes of one bulk run, in a warm session.
 const BULK_BYTES: u64 = 1 << 30;
 /// Runs of each kind, taken in turns so that a busy moment of the machine hits all.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 9;
 /// Requests of one latency run.
 const REQUESTS: usize = 10_000;
 
@@ -40,6 +41,9 @@ fn main() {
     }
     if wants("connect") {
         connect::table();
+    }
+    if wants("idle") {
+        idle::table();
     }
 }
 
@@ -64,10 +68,15 @@ fn bulk() {
                 theirs.push(run[1]);
             }
         }
-        let (ours, theirs) = (median(&mut ours), median(&mut theirs));
+        let (all_ours, all_theirs) = (&mut ours, &mut theirs);
+        let (ours, theirs) = (median(all_ours), median(all_theirs));
         let ratio = ours / theirs;
         let name = format!("stoq::bulk/streams={streams}");
         println!("{name:<44} {ours:>8.2} {theirs:>8.2} {ratio:>8.3}");
+        println!(
+            "{:<44} {all_ours:.1?} {all_theirs:.1?}",
+            "  all runs, sorted"
+        );
     }
     println!("stoq's session at the end: {}", stoq.describe());
     let mut tcp = tcp::Ends::start();

@@ -26,6 +26,13 @@ impl fmt::Debug for TraceId {
     }
 }
 
+/// Bytes of the shortest header's body: one each for the frame's version and the five fields.
+/// Whoever reads a header can ask for these along with the length.
+pub const HEADER_BODY_BYTES_MIN: usize = 6;
+
+/// Bytes of the shortest reply's body: the frame's version and which reply it is.
+pub const REPLY_BODY_BYTES_MIN: usize = 2;
+
 /// What a stream is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamHeader {

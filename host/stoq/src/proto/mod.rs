@@ -18,7 +18,8 @@ pub use control::{ControlFrame, CredentialsFrame, RenewalBudget, credentials_mes
 pub use frame::{FrameError, PREFIX_BYTES, Versioned, body_bytes, decode, encode};
 pub use greeting::{Dialler, GreetError, greet};
 pub use header::{
-    HeaderError, RefusalCode, StreamHeader, StreamRefusal, StreamReply, TraceId, bounded_text,
+    HEADER_BODY_BYTES_MIN, HeaderError, REPLY_BODY_BYTES_MIN, RefusalCode, StreamHeader,
+    StreamRefusal, StreamReply, TraceId, bounded_text,
 };
 pub use hello::{Agreed, FEATURES, Hello, NegotiateError, PROTOCOL};
 pub use pace::{Bucket, Grant};

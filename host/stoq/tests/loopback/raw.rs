@@ -201,9 +201,11 @@ async fn bad_headers_are_refused_and_the_session_lives_on() {
         refused(&connection, &unknown).await,
         RefusalCode::UnknownService
     );
-    let giant = [255, 255, 255, 255];
+    let giant = [255; 10];
     assert_eq!(refused(&connection, &giant).await, RefusalCode::BadHeader);
-    let garbage = [3, 0, 0, 0, 0, 4, 200];
+    let tiny = [1, 0, 0, 0, 0, 1, 1, 0, 0, 0];
+    assert_eq!(refused(&connection, &tiny).await, RefusalCode::BadHeader);
+    let garbage = [6, 0, 0, 0, 0, 4, 200, 200, 200, 200];
     assert_eq!(refused(&connection, &garbage).await, RefusalCode::BadHeader);
     assert_eq!(b.endpoint.sessions().len(), 1);
 }

@@ -10,20 +10,30 @@ use tokio_util::task::AbortOnDropHandle;
 /// Passes packets to `server` and back, each after `delay`.
 pub(crate) struct Relay {
     pub(crate) address: SocketAddr,
-    /// What the client sent, in order.
+    /// What the client sent, in order; not kept when packets are lost.
     pub(crate) sent: Arc<Mutex<Vec<Vec<u8>>>>,
     _task: AbortOnDropHandle<()>,
 }
 
 impl Relay {
     pub(crate) async fn start(server: SocketAddr, delay: Duration) -> Self {
+        Self::lossy(server, delay, usize::MAX).await
+    }
+
+    /// Loses one packet in `one_in`, in either direction.
+    pub(crate) async fn lossy(server: SocketAddr, delay: Duration, one_in: usize) -> Self {
         let front = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
         let back = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
         let sent = Arc::<Mutex<Vec<Vec<u8>>>>::default();
         Self {
             address: front.local_addr().unwrap(),
             sent: sent.clone(),
-            _task: AbortOnDropHandle::new(tokio::spawn(pass(front, back, server, delay, sent))),
+            _task: AbortOnDropHandle::new(tokio::spawn(pass(
+                front,
+                back,
+                (server, delay, one_in),
+                sent,
+            ))),
         }
     }
 }
@@ -31,22 +41,30 @@ impl Relay {
 async fn pass(
     front: Arc<UdpSocket>,
     back: Arc<UdpSocket>,
-    server: SocketAddr,
-    delay: Duration,
+    (server, delay, one_in): (SocketAddr, Duration, usize),
     sent: Arc<Mutex<Vec<Vec<u8>>>>,
 ) {
     let mut client = None;
+    let mut passed = 0_usize;
     let (mut up, mut down) = (vec![0; 65_536], vec![0; 65_536]);
     loop {
         tokio::select! {
             Ok((length, from)) = front.recv_from(&mut up) => {
                 client = Some(from);
                 let packet = up[..length].to_vec();
-                sent.lock().unwrap().push(packet.clone());
-                later(back.clone(), packet, server, delay);
+                if one_in == usize::MAX {
+                    sent.lock().unwrap().push(packet.clone());
+                }
+                passed += 1;
+                if !passed.is_multiple_of(one_in) {
+                    later(back.clone(), packet, server, delay);
+                }
             }
             Ok((length, _)) = back.recv_from(&mut down) => {
-                if let Some(client) = client {
+                passed += 1;
+                if let Some(client) = client
+                    && !passed.is_multiple_of(one_in)
+                {
                     later(front.clone(), down[..length].to_vec(), client, delay);
                 }
             }

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hypermesh_stoq::{OpenOptions, Service, bounds, proto};
+use hypermesh_stoq::{Control, OpenOptions, Service, Target, bounds, proto};
 
 use crate::harness::{Node, World, ask, until, within};
+use crate::relay::Relay;
 
 #[tokio::test]
 async fn a_transfer_goes_on_after_the_address_changes() {
@@ -144,4 +145,48 @@ async fn a_peer_that_never_reads_makes_the_other_hold_a_window_at_most() {
     ask(&session, b"past the stalled one").await;
     ask(&b.endpoint.session(&a.id).unwrap(), b"and back").await;
     drop(stalled);
+}
+
+#[tokio::test]
+async fn loss_changes_the_congestion_rule_of_a_live_session() {
+    let world = Arc::new(World::default());
+    let (a, mut b) = (Node::start(&world, 1), Node::start(&world, 2));
+    let relay = Relay::lossy(b.address(), Duration::from_millis(10), 50).await;
+    let target = Target {
+        node: Some(b.id),
+        addresses: vec![relay.address],
+    };
+    let session = within(a.endpoint.dial(target)).await.unwrap();
+    assert_eq!(session.settings().control, Control::Cubic);
+    let (mut send, _recv) = session
+        .open(Service::Control, OpenOptions::default())
+        .await
+        .unwrap();
+    send.flush().await.unwrap();
+    let mut stream = within(b.control.recv()).await.unwrap();
+    let reads = tokio::spawn(async move {
+        let mut heard = 0;
+        while let Ok(Some(chunk)) = stream.recv.read_chunk(usize::MAX).await {
+            heard += chunk.len();
+        }
+        heard
+    });
+    // More than there is time for: what counts is that the path has all that it takes.
+    let writes = async {
+        let chunk = bytes::Bytes::from(vec![0; 64 << 10]);
+        loop {
+            send.write_chunk(chunk.clone()).await.unwrap();
+        }
+    };
+    tokio::select! {
+        () = writes => {}
+        () = until("three readings show loss", || {
+            session.settings().control == Control::Bbr
+        }) => {}
+    }
+    // The stream that lived through the change goes on.
+    send.write_all(b"the last").await.unwrap();
+    send.finish().await.unwrap();
+    assert!(within(reads).await.unwrap() > 0);
+    ask(&session, b"and so do others").await;
 }
