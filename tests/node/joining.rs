@@ -385,3 +385,40 @@ fn an_audit_notices_a_history_that_was_cut_or_forked() {
     let said = audit(&forked).failed(5);
     assert!(said.contains("forked"), "{said}");
 }
+
+/// A node that lost an artifact gets it from whichever member has it.
+#[test]
+fn a_missing_artifact_comes_from_another_member() {
+    let founder = founder();
+    let member = join(&ticket(&founder), &[]);
+    acquainted(&founder, &member);
+    founder.write("empty.wat", "(component)");
+    let component = founder.folder.path().join("empty.wat");
+    let component = component.to_str().unwrap();
+    founder.nexus(&["deploy", component, "--name", "app"]).ok();
+    // The member has the artifact, too: a dry run uploads what it checks.
+    member
+        .nexus(&["deploy", component, "--name", "app", "--dry-run"])
+        .ok();
+    let stoq = founder.nexus(&["stoq", "sessions", "-o", "json"]).json();
+    let address = stoq["listening"].as_str().unwrap().to_owned();
+    let artifacts = founder.data().join("artifacts");
+    let compiled = founder.data().join("compiled");
+    let folder = founder.stop();
+    for lost in [&artifacts, &compiled] {
+        for entry in fs::read_dir(lost).unwrap().flatten() {
+            if entry.path().is_file() {
+                fs::remove_file(entry.path()).unwrap();
+            }
+        }
+    }
+    let founder = Fabric::start_in(folder, &["--stoq", &address]);
+    eventually("it is fetched and runs", || {
+        (founder.state("app").as_deref() == Some("running")).then_some(())
+    });
+    assert!(
+        founder.log().contains("fetched an artifact"),
+        "{}",
+        founder.log()
+    );
+}

@@ -10,6 +10,7 @@ use runtime::{CompileError, Compiled, Preopen};
 use storage::ReadArtifactError;
 use types::{ComponentSpec, Digest, FileMount};
 
+use crate::peers::FetchError;
 use crate::shared::Shared;
 
 /// Why a replica's artifacts are not ready.
@@ -17,6 +18,8 @@ use crate::shared::Shared;
 pub(crate) enum PrepareError {
     #[error(transparent)]
     Read(#[from] ReadArtifactError),
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
     #[error(transparent)]
     Compile(#[from] runtime::CompileError),
     #[error("cannot write {path} for the guest: {source}")]
@@ -30,6 +33,7 @@ pub(crate) async fn compiled(
     shared: &Arc<Shared>,
     spec: &ComponentSpec,
 ) -> Result<Arc<Compiled>, PrepareError> {
+    obtain(shared, spec.artifact).await?;
     let (artifacts, runtime) = (shared.artifacts.clone(), shared.runtime.clone());
     let (artifact, wanted) = (spec.artifact, spec.clone());
     let read = move || -> Result<_, PrepareError> {
@@ -41,8 +45,20 @@ pub(crate) async fn compiled(
     Ok(shared.runtime.compile(artifact, bytes, profile).await?)
 }
 
+/// Sees to it that an artifact is here: one that is missing comes from another member.
+async fn obtain(shared: &Arc<Shared>, digest: Digest) -> Result<(), PrepareError> {
+    let artifacts = shared.artifacts.clone();
+    let size = tokio::task::spawn_blocking(move || artifacts.size(&digest)).await?;
+    match (size, shared.peers.get()) {
+        // Without peers, reading says what is missing.
+        (Some(_), _) | (_, None) => Ok(()),
+        (None, Some(peers)) => Ok(peers.fetch(&shared.artifacts, digest).await?),
+    }
+}
+
 /// Reads an artifact off the async threads.
 pub(crate) async fn read(shared: &Arc<Shared>, digest: Digest) -> Result<Vec<u8>, PrepareError> {
+    obtain(shared, digest).await?;
     let artifacts = shared.artifacts.clone();
     Ok(tokio::task::spawn_blocking(move || artifacts.read(&digest)).await??)
 }

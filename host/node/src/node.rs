@@ -10,7 +10,7 @@ use consensus::{FinalizedBlock, Snapshot};
 use ledger::{CertificateFact, Membership, View};
 use monitor::Metrics;
 use orchestrator::Reconciler;
-use runtime::{CodeCache, Runtime, RuntimeConfig};
+use runtime::{Runtime, RuntimeConfig};
 use storage::{Artifacts, Stores};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, watch};
@@ -80,10 +80,7 @@ impl Node {
         let started = Instant::now();
         let data_dir = DataDir::open(&config.data_dir)?;
         let (listener, http) = match config.http {
-            Some(address) => {
-                let (listener, address) = listen(address).await?;
-                (Some(listener), Some(address))
-            }
+            Some(address) => listen(address).await.map(|(on, at)| (Some(on), Some(at)))?,
             None => (None, None),
         };
         let (identity, opened) = fabric_of(&data_dir, &config, ticket).await?;
@@ -94,11 +91,7 @@ impl Node {
         let guests = data_dir.guests();
         // Files of replicas that a killed node left.
         let _ = std::fs::remove_dir_all(&guests);
-        let machine = Machine::look();
-        let instances_max = config.instances.unwrap_or_else(|| machine.instances());
-        machine.check(instances_max)?;
-        let code = code_cache(&data_dir.compiled(), &data_dir.compiled_secret()?)?;
-        let runtime = runtime(instances_max, code)?;
+        let (runtime, instances_max) = runtime(&config, &data_dir)?;
         let consensus = consensus::Config {
             data_dir: data_dir.consensus(),
             secret_key: consensus::SecretKey::from_seed(&identity.node.expose_seed()),
@@ -151,10 +144,18 @@ impl Node {
             let _ = shared.peers.set(peers);
         }
         let node = Self::launch(shared, data_dir, listener, blocks, stop_peers).await?;
-        match node.become_member(ticket.zip(certificate)).await {
-            Ok(()) => Ok(node),
+        node.if_member(ticket.zip(certificate)).await
+    }
+
+    /// The node, unless it is no member of its fabric; then it is stopped.
+    async fn if_member(
+        self,
+        joining: Option<(&Ticket, CertificateFact)>,
+    ) -> Result<Self, StartNodeError> {
+        match self.become_member(joining).await {
+            Ok(()) => Ok(self),
             Err(error) => {
-                node.stop(Duration::ZERO).await;
+                self.stop(Duration::ZERO).await;
                 Err(error)
             }
         }
@@ -347,12 +348,17 @@ async fn fabric_of(
     Ok((identity, Some(opened)))
 }
 
-fn runtime(instances_max: u32, code: CodeCache) -> Result<Runtime, StartNodeError> {
+/// The runtime, and how many instances it can hold.
+fn runtime(config: &Config, data_dir: &DataDir) -> Result<(Runtime, u32), StartNodeError> {
+    let machine = Machine::look();
+    let instances_max = config.instances.unwrap_or_else(|| machine.instances());
+    machine.check(instances_max)?;
+    let code = code_cache(&data_dir.compiled(), &data_dir.compiled_secret()?)?;
     let config = RuntimeConfig {
         instances_max,
         ..RuntimeConfig::default()
     };
-    Ok(Runtime::with_code_cache(config, code)?)
+    Ok((Runtime::with_code_cache(config, code)?, instances_max))
 }
 
 fn followed(snapshot: Snapshot) -> FollowedState {

@@ -1,6 +1,7 @@
 //! Other nodes: the endpoint, who is spoken to, and what is carried. Decides nothing about who is
 //! trusted (`authority`), and nothing about the ledger.
 
+mod artifacts;
 mod authority;
 mod book;
 mod carriage;
@@ -22,17 +23,21 @@ use stoq::{
     CloseReason, Closer, DialError, Direction, Endpoint, InboundStream, Maintained, Service,
     Session, SessionEvent, SessionInfo, Target,
 };
+use storage::Artifacts;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use transfer::ARTIFACT_VERSION;
 use trust::{IssuedCertificate, SecretKey, Standing};
 use types::{Digest, FabricId, NodeId};
 
+use crate::peers::artifacts::ArtifactPeers;
 use crate::peers::authority::Authority;
 use crate::peers::book::Book;
 use crate::peers::carriage::Carriage;
 use crate::peers::renewal::Renewals;
 use crate::shared::Shared;
 
+pub(crate) use artifacts::FetchError;
 use authority::is_stranger;
 pub(crate) use authority::{label, standing};
 pub use credentials::CredentialsError;
@@ -40,6 +45,8 @@ pub use join::{BootstrapError, JoinError};
 pub(crate) use join::{bootstrap, join};
 pub use remote::{RemoteNode, remote};
 
+/// What the secret of stateless resets is derived for.
+const RESET_PURPOSE: &str = "hypermesh 2026-11 stoq stateless reset 1";
 /// Pause between attempts at the addresses of a ticket.
 const ENTRANCE_PAUSE: Duration = Duration::from_secs(2);
 
@@ -49,6 +56,7 @@ pub(crate) struct Opened {
     authority: Arc<Authority>,
     consensus: mpsc::Receiver<InboundStream>,
     control: mpsc::Receiver<InboundStream>,
+    artifacts: mpsc::Receiver<InboundStream>,
     certificate: IssuedCertificate,
     certificate_path: PathBuf,
     book: Book,
@@ -98,8 +106,10 @@ impl Opened {
             credentials::shown(&certificate),
             authority.clone(),
         );
+        config.reset_secret(*identity.derived(RESET_PURPOSE));
         let consensus = config.streams(Service::Consensus, carriage::VERSION..=carriage::VERSION);
         let control = config.streams(Service::Control, control::VERSION..=control::VERSION);
+        let artifacts = config.streams(Service::Artifact, ARTIFACT_VERSION..=ARTIFACT_VERSION);
         let endpoint = Endpoint::bind(config)?;
         let listening = listen.and_then(|_| endpoint.local_address().ok());
         let advertised = match (advertise, listening) {
@@ -111,6 +121,7 @@ impl Opened {
             authority,
             consensus,
             control,
+            artifacts,
             certificate,
             certificate_path,
             book: Book::open(book_path),
@@ -159,6 +170,9 @@ pub(crate) struct Peers {
     endpoint: Endpoint,
     carriage: Arc<Carriage>,
     renewals: Renewals,
+    artifacts: ArtifactPeers,
+    /// Why a peer refused this node, once one did.
+    refused: watch::Sender<Option<String>>,
     /// Sessions that are kept, by peer.
     kept: Mutex<BTreeMap<NodeId, Maintained>>,
     book: Mutex<Book>,
@@ -179,6 +193,7 @@ impl Peers {
             authority,
             consensus,
             control,
+            artifacts,
             certificate,
             certificate_path,
             book,
@@ -192,6 +207,8 @@ impl Peers {
         let peers = Arc::new(Self {
             carriage,
             renewals,
+            artifacts: ArtifactPeers::new(endpoint.clone()),
+            refused: watch::Sender::new(None),
             kept: Mutex::default(),
             book: Mutex::new(book),
             listening,
@@ -202,13 +219,12 @@ impl Peers {
         tokio::spawn(Arc::clone(&peers).watch(events, stop.clone()));
         tokio::spawn(Arc::clone(&peers).watch_blame(blocked));
         tokio::spawn(Arc::clone(&peers).read_messages(consensus));
+        tokio::spawn(artifacts::serve(shared.artifacts.clone(), artifacts));
         tokio::spawn(control::serve(Arc::clone(shared), control, stop.clone()));
         tokio::spawn(Arc::clone(&peers).keep(stop.clone()));
-        for info in peers.endpoint.sessions() {
-            if let Some(session) = peers.endpoint.session(&info.peer.id) {
-                peers.session_up(&session);
-            }
-        }
+        // Who came before the ledger could be asked was taken for a stranger.
+        peers.standing_changed(shared);
+        peers.resume();
         peers
     }
 
@@ -237,6 +253,18 @@ impl Peers {
     /// Gives this node a new certificate; returns its fingerprint once it is logged and shown.
     pub(crate) async fn renew(&self) -> Result<Digest, String> {
         self.renewals.renew().await
+    }
+
+    /// Brings an artifact here that is missing.
+    ///
+    /// # Errors
+    /// [`FetchError`] if no member has it.
+    pub(crate) async fn fetch(
+        &self,
+        artifacts: &Artifacts,
+        digest: Digest,
+    ) -> Result<(), FetchError> {
+        self.artifacts.fetch(artifacts, digest).await
     }
 
     pub(crate) fn certificate(&self) -> Digest {
@@ -392,8 +420,21 @@ impl Peers {
     }
 
     fn dial_failed(&self, error: &DialError) {
-        if let DialError::RefusedByPeer { code, .. } = error {
+        if let DialError::RefusedByPeer { code, text } = error {
             self.refused_by_peer(*code);
+            if !trust::Refusal::is_about_one_certificate(*code) {
+                self.refused.send_replace(Some(text.clone()));
+            }
+        }
+    }
+
+    /// Returns when a peer refuses this node, whatever certificate it shows; says why.
+    pub(crate) async fn refused(&self) -> String {
+        let mut refused = self.refused.subscribe();
+        match refused.wait_for(Option::is_some).await {
+            Ok(text) => text.clone().unwrap_or_default(),
+            // The sender is in `self`.
+            Err(_) => std::future::pending().await,
         }
     }
 

@@ -19,6 +19,7 @@ pub struct Config {
     pub(crate) bind: SocketAddr,
     pub(crate) credentials: Credentials,
     pub(crate) authority: Arc<dyn PeerAuthority>,
+    pub(crate) reset_secret: Option<[u8; 32]>,
     pub(crate) services: [Served; Service::ALL.len()],
 }
 
@@ -62,8 +63,16 @@ impl Config {
             bind,
             credentials,
             authority,
+            reset_secret: None,
             services: Default::default(),
         }
+    }
+
+    /// Keeps what recognises packets of sessions from before a restart: with the same secret as
+    /// then, their peers are told at once that those sessions are gone (RFC 9000, 10.3), instead of
+    /// waiting for silence. Whoever has it can end sessions.
+    pub const fn reset_secret(&mut self, secret: [u8; 32]) {
+        self.reset_secret = Some(secret);
     }
 
     /// Serves streams of `service` in these versions of its own protocol; they arrive here.

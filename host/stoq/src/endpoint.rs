@@ -110,7 +110,7 @@ impl Endpoint {
         let mut client = quinn::ClientConfig::new(Arc::new(tls::client(&provider, &shown, &kept)?));
         client.transport_config(transport);
         let quinn = quinn::Endpoint::new(
-            transport::endpoint(),
+            transport::endpoint(config.reset_secret.as_ref()),
             Some(server),
             socket::bind(address).map_err(in_socket)?,
             Arc::new(TokioRuntime),

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
+use aws_lc_rs::hmac;
 use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
+
+use quinn_proto::HashedConnectionIdGenerator;
 
 use crate::bounds::{
     DATAGRAM_BYTES_MAX, IDLE_TIME, KEEP_ALIVE, PACKET_BYTES_FIRST, PACKET_BYTES_MAX,
@@ -36,8 +39,19 @@ pub(crate) fn transport() -> Arc<TransportConfig> {
 }
 
 /// What concerns all connections.
-pub(crate) fn endpoint() -> EndpointConfig {
+pub(crate) fn endpoint(reset_secret: Option<&[u8; 32]>) -> EndpointConfig {
     let mut config = EndpointConfig::default();
+    if let Some(secret) = reset_secret {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
+        // Connection ids are recognised by a tag, which hides nothing: any part of the secret that
+        // the resets do not give away will do.
+        let tag = hmac::sign(&key, b"stoq/1 connection ids");
+        let (tag, _) = tag.as_ref().split_first_chunk().unwrap_or((&[0; 8], &[]));
+        let tag = u64::from_le_bytes(*tag);
+        config
+            .reset_key(Arc::new(key))
+            .cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(tag)));
+    }
     // It fails only below 1,200.
     let _ = config.max_udp_payload_size(PACKET_BYTES_MAX);
     config

@@ -15,6 +15,7 @@ use types::{
     Signature, WorkloadSpec,
 };
 
+mod histories;
 mod lifecycle;
 mod membership;
 mod roles;

@@ -1,14 +1,11 @@
 //! Joining, leaving, evicting, certificates and roles: each rule with its refusal.
 
-use std::collections::BTreeMap;
-
 use ed25519_dalek::{Signer as _, SigningKey};
 use hypermesh_ledger::{
     Admission, CERTIFICATE_LIFE_MS_MAX, CERTIFICATE_RECORD_GRACE_MS, CERTIFICATES_PER_MEMBER_MAX,
     CertificateFact, CertificateOperation, INVITE_LIFE_MS_MAX, Membership, MembershipOperation,
     Operation, Refusal, Role, RoleOperation, StateKey, TransactionOutcome, join_bytes,
 };
-use proptest::prelude::*;
 use types::{Digest, NodeId, PublicKey, Signature};
 
 use crate::{Fabric, public};
@@ -44,7 +41,7 @@ impl Fabric {
         self.clock_ms + self.height
     }
 
-    fn certificate(&self, label: &str) -> CertificateFact {
+    pub(crate) fn certificate(&self, label: &str) -> CertificateFact {
         CertificateFact {
             fingerprint: Digest::of(label.as_bytes()),
             not_before_ms: self.now_ms(),
@@ -52,7 +49,7 @@ impl Fabric {
         }
     }
 
-    fn invite(&mut self, ticket: &SigningKey, life_ms: u64) -> TransactionOutcome {
+    pub(crate) fn invite(&mut self, ticket: &SigningKey, life_ms: u64) -> TransactionOutcome {
         self.run(Operation::Membership(MembershipOperation::Invite {
             ticket: public(ticket),
             expires_at_ms: self.now_ms() + life_ms,
@@ -90,12 +87,16 @@ impl Fabric {
         node
     }
 
-    fn issue(&mut self, node: &SigningKey, certificate: CertificateFact) -> TransactionOutcome {
+    pub(crate) fn issue(
+        &mut self,
+        node: &SigningKey,
+        certificate: CertificateFact,
+    ) -> TransactionOutcome {
         let issue = CertificateOperation::Issue { certificate };
         self.run_as(node, Operation::Certificate(issue))
     }
 
-    fn evict(&mut self, node: NodeId) -> TransactionOutcome {
+    pub(crate) fn evict(&mut self, node: NodeId) -> TransactionOutcome {
         let reason = "lost".to_owned();
         self.run(Operation::Membership(MembershipOperation::Evict {
             node,
@@ -434,69 +435,3 @@ const PINNED_RECORDS: &str =
     "blake3:7de66f76f5fc2aab6cd550e7ace3ab680c827321047707bf2f9ce11ccafe09fb";
 const PINNED_OPERATIONS: &str =
     "blake3:e23927dbe90812a2c3ff826b56d7bde576b2e68c102a0e5d4253ed5e8bcc2e4c";
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-
-    /// Whatever nodes try: who is in was let in, tickets work once, nobody evicted comes back.
-    #[test]
-    fn any_history_keeps_membership_true(
-        steps in prop::collection::vec((0..6_u8, 0..4_u8, 0..4_u8, 0..40_u64), 1..60),
-    ) {
-        let mut fabric = Fabric::new();
-        let mut model: BTreeMap<NodeId, &str> = BTreeMap::new();
-        let mut open: Vec<u8> = Vec::new();
-        for (number, (kind, who, which, hours)) in steps.into_iter().enumerate() {
-            fabric.clock_ms += hours * HOUR_MS / 20;
-            let (node, ticket) = (secret(60 + who), secret(160 + which));
-            let id = public(&node);
-            let label = format!("certificate {number}");
-            match kind {
-                0 => {
-                    if fabric.invite(&ticket, 30 * 24 * HOUR_MS - 10) == APPLIED {
-                        open.push(which);
-                    }
-                }
-                1 | 2 => {
-                    let let_in = fabric.join(&node, &ticket, &label) == APPLIED;
-                    let may = open.contains(&which) && !matches!(model.get(&id), Some(&"in" | &"out"));
-                    prop_assert_eq!(let_in, may);
-                    if let_in {
-                        open.retain(|open| *open != which);
-                        model.insert(id, "in");
-                    }
-                }
-                3 => {
-                    let certificate = fabric.certificate(&label);
-                    let logged = fabric.issue(&node, certificate) == APPLIED;
-                    prop_assert!(!logged || model.get(&id) == Some(&"in"));
-                }
-                4 => {
-                    let leave = Operation::Membership(MembershipOperation::Leave);
-                    let left = fabric.run_as(&node, leave) == APPLIED;
-                    prop_assert_eq!(left, model.get(&id) == Some(&"in"));
-                    if left {
-                        model.insert(id, "left");
-                    }
-                }
-                _ => {
-                    let evicted = fabric.evict(id) == APPLIED;
-                    prop_assert_eq!(evicted, model.get(&id) == Some(&"in"));
-                    if evicted {
-                        model.insert(id, "out");
-                    }
-                }
-            }
-            let members = fabric.view().members().unwrap();
-            for (id, state) in &model {
-                let is_member = members[id].membership == Membership::Member;
-                prop_assert_eq!(is_member, *state == "in");
-                for fingerprint in &members[id].certificates {
-                    let record = fabric.view().certificate(fingerprint).unwrap().unwrap();
-                    prop_assert_eq!(record.node, *id);
-                    prop_assert!(is_member || record.revoked.is_some());
-                }
-            }
-        }
-    }
-}

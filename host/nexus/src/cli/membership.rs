@@ -47,13 +47,15 @@ machine runs `nexus join TICKET`.")]
     #[command(after_help = "Example:\n  nexus fabric approve NODE")]
     Approve {
         /// The node's id
-        node: NodeId,
+        #[arg(value_name = "NODE")]
+        id: NodeId,
     },
     /// Put a node out for good; its identity cannot return
     #[command(after_help = "Example:\n  nexus fabric evict NODE --reason 'machine was stolen'")]
     Evict {
         /// The node's id
-        node: NodeId,
+        #[arg(value_name = "NODE")]
+        id: NodeId,
         /// Why, for everyone to read
         #[arg(long, default_value = "", value_name = "TEXT")]
         reason: String,
@@ -77,7 +79,7 @@ becomes the one that commands use.")]
         name: Name,
         /// The node and where it is
         #[arg(value_name = "ID@ADDR")]
-        node: NodeAddress,
+        address: NodeAddress,
         /// Its fabric
         #[arg(long, value_name = "DIGEST")]
         fabric: FabricId,
@@ -151,7 +153,8 @@ pub(crate) enum TrustCommand {
     #[command(after_help = "Examples:\n  nexus trust show\n  nexus trust show NODE -o json")]
     Show {
         /// The node's id [default: this node]
-        node: Option<NodeId>,
+        #[arg(value_name = "NODE")]
+        id: Option<NodeId>,
     },
     /// List the certificates that are logged
     #[command(after_help = "Examples:\n  nexus trust list\n  nexus trust list -o json")]

@@ -25,10 +25,10 @@ pub(crate) fn run(global: &Global, command: ContextCommand) -> Outcome {
     match command {
         ContextCommand::Add {
             name,
-            node,
+            address,
             fabric,
             key,
-        } => add(global, name, node, fabric, key),
+        } => add(global, name, address, fabric, key),
         ContextCommand::List => list(global),
         ContextCommand::Use { name } => {
             let mut contexts = Contexts::load()?;

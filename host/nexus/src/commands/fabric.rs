@@ -33,7 +33,7 @@ pub(crate) async fn run(session: &Session, command: FabricCommand) -> Outcome {
             let report = session.submit(Operation::Membership(withdraw)).await?;
             session.show(&report, || format!("withdrew ticket {}", ticket.short()))
         }
-        FabricCommand::Approve { node } => {
+        FabricCommand::Approve { id: node } => {
             let report = session.client().approve(&node).await;
             let report = report.map_err(|error| session.failure(error))?;
             session.show(&report, || {
@@ -44,7 +44,7 @@ pub(crate) async fn run(session: &Session, command: FabricCommand) -> Outcome {
                 )
             })
         }
-        FabricCommand::Evict { node, reason } => {
+        FabricCommand::Evict { id: node, reason } => {
             let evict = MembershipOperation::Evict { node, reason };
             let report = session.submit(Operation::Membership(evict)).await?;
             session.show(&report, || {

@@ -14,7 +14,7 @@ use crate::text;
 pub(crate) async fn run(session: &Session, command: TrustCommand) -> Outcome {
     match command {
         TrustCommand::List => list(session).await,
-        TrustCommand::Show { node } => show(session, node).await,
+        TrustCommand::Show { id } => show(session, id).await,
         TrustCommand::Audit { fabric } => audit::run(session, fabric).await,
         TrustCommand::Rotate => {
             let certificate = session.client().rotate().await;

@@ -134,7 +134,10 @@ pub(crate) async fn join(
     ticket: &Ticket,
     certificate: CertificateFact,
 ) -> Result<(), JoinError> {
-    catch_up(shared).await?;
+    tokio::select! {
+        read = catch_up(shared) => read?,
+        reason = peers.refused() => return Err(JoinError::Refused(reason)),
+    }
     if is_member(shared) {
         return Ok(());
     }
