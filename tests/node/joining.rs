@@ -216,6 +216,26 @@ fn a_ticket_that_leads_to_another_fabric_is_refused() {
 }
 
 #[test]
+fn a_cap_is_shown_and_kept() {
+    let founder = founder();
+    let member = join(&ticket(&founder), &[]);
+    acquainted(&founder, &member);
+    let peer = id(&founder);
+    member.nexus(&["stoq", "cap", &peer, "0B"]).failed(1);
+    member.nexus(&["stoq", "cap", &peer, "1MiB"]).ok();
+    let capped =
+        |member: &Fabric| session(member, &peer).map(|found| found["cap_bytes_per_s"].clone());
+    assert_eq!(capped(&member), Some((1 << 20).into()));
+    assert_eq!(session(&member, &peer).unwrap()["tier"], "1 Gb/s");
+    let member = Fabric::start_in(member.stop(), &[]);
+    eventually("the cap is there again", || {
+        (capped(&member) == Some((1 << 20).into())).then_some(())
+    });
+    member.nexus(&["stoq", "cap", &peer, "none"]).ok();
+    assert_eq!(capped(&member), Some(Value::Null));
+}
+
+#[test]
 fn rotation_keeps_the_session() {
     let founder = founder();
     let member = join(&ticket(&founder), &[]);

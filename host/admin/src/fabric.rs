@@ -147,4 +147,9 @@ pub struct SessionStatus {
     pub sent_bytes: u64,
     /// Bytes received.
     pub received_bytes: u64,
+    /// The class of its link, by what was measured: `100 Mb/s`, `1 Gb/s`, `2.5 Gb/s`,
+    /// `above 2.5 Gb/s`.
+    pub tier: String,
+    /// Most bytes per second towards the peer, if an operator capped it.
+    pub cap_bytes_per_s: Option<u64>,
 }

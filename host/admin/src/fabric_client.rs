@@ -46,6 +46,22 @@ impl Client {
         self.get("/v1/stoq").await
     }
 
+    /// Caps what the node sends to a peer, or lifts the cap.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if the node speaks to no others.
+    pub async fn cap(
+        &self,
+        peer: &NodeId,
+        bytes_per_s: Option<u64>,
+    ) -> Result<StoqStatus, ClientError> {
+        let mut path = format!("/v1/stoq/caps/{peer}");
+        if let Some(rate) = bytes_per_s {
+            path.push_str(&format!("?bytes_per_s={rate}"));
+        }
+        self.call(Method::PUT, &path, "", Bytes::new()).await
+    }
+
     /// A final block with what proves it.
     ///
     /// # Errors

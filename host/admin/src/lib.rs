@@ -20,7 +20,9 @@ pub use fabric::{
     BlockProof, CertificateStatus, FabricStatus, InviteStatus, MemberStatus, RoleList, RoleStatus,
     SessionStatus, StateProof, StoqStatus,
 };
-pub use request::{ArtifactQuery, ArtifactUse, InvokeRequest, LogQuery, PublishQuery, StatusQuery};
+pub use request::{
+    ArtifactQuery, ArtifactUse, CapQuery, InvokeRequest, LogQuery, PublishQuery, StatusQuery,
+};
 
 /// Name of the admin socket in a node's data directory.
 pub const SOCKET_FILE: &str = "admin.sock";

@@ -61,6 +61,15 @@ pub struct PublishQuery {
     pub topic: Topic,
 }
 
+/// Query of a cap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct CapQuery {
+    /// Most bytes per second; no cap if absent.
+    pub bytes_per_s: Option<u64>,
+}
+
 /// A call of a typed export.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

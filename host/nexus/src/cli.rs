@@ -15,7 +15,7 @@ use crate::exit::EXIT_CODES;
 use crate::target::{ComponentTarget, RouteArg, address};
 
 pub(crate) use membership::{
-    ContextCommand, FabricCommand, GrantedRole, RoleCommand, StoqCommand, TrustCommand,
+    ContextCommand, FabricCommand, GrantedRole, Rate, RoleCommand, StoqCommand, TrustCommand,
 };
 
 /// Run sandboxed WebAssembly components on a fabric of machines

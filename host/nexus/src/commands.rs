@@ -23,7 +23,7 @@ mod trust;
 mod up;
 mod version;
 
-use crate::cli::{Cli, Command, NodeCommand, StoqCommand};
+use crate::cli::{Cli, Command, NodeCommand};
 use crate::exit::Outcome;
 use crate::session::Session;
 
@@ -55,7 +55,7 @@ pub(crate) async fn run(cli: Cli) -> Outcome {
         Command::Secret(command) => secret::run(&Session::new(global)?, command).await,
         Command::Fabric(command) => fabric::run(&Session::new(global)?, command).await,
         Command::Role(command) => role::run(&Session::new(global)?, command).await,
-        Command::Stoq(StoqCommand::Sessions) => stoq::sessions(&Session::new(global)?).await,
+        Command::Stoq(command) => stoq::run(&Session::new(global)?, command).await,
         Command::Trust(command) => trust::run(&Session::new(global)?, command).await,
         Command::Node(NodeCommand::Status) => node::status(&Session::new(global)?).await,
     }

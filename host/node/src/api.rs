@@ -62,6 +62,7 @@ fn router() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(membership::approve))
         .routes(routes!(membership::leave))
         .routes(routes!(stoq::stoq))
+        .routes(routes!(stoq::cap))
         .routes(routes!(stoq::rotate))
         .routes(routes!(document))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -127,6 +128,6 @@ mod tests {
                 assert!(text.is_some(), "{path} says not what it does");
             }
         }
-        assert_eq!(operations, 25);
+        assert_eq!(operations, 26);
     }
 }

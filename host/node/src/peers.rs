@@ -111,6 +111,10 @@ impl Opened {
         let control = config.streams(Service::Control, control::VERSION..=control::VERSION);
         let artifacts = config.streams(Service::Artifact, ARTIFACT_VERSION..=ARTIFACT_VERSION);
         let endpoint = Endpoint::bind(config)?;
+        let book = Book::open(book_path);
+        for (peer, rate) in book.caps() {
+            endpoint.set_cap(peer, Some(rate));
+        }
         let listening = listen.and_then(|_| endpoint.local_address().ok());
         let advertised = match (advertise, listening) {
             ([], Some(address)) => reached_at(address),
@@ -124,7 +128,7 @@ impl Opened {
             artifacts,
             certificate,
             certificate_path,
-            book: Book::open(book_path),
+            book,
             listening,
             advertised,
         })
@@ -265,6 +269,12 @@ impl Peers {
         digest: Digest,
     ) -> Result<(), FetchError> {
         self.artifacts.fetch(artifacts, digest).await
+    }
+
+    /// Caps what is sent to a peer, or lifts the cap.
+    pub(crate) fn cap(&self, peer: NodeId, bytes_per_s: Option<u64>) {
+        self.book().cap(peer, bytes_per_s);
+        self.endpoint.set_cap(peer, bytes_per_s);
     }
 
     pub(crate) fn certificate(&self) -> Digest {

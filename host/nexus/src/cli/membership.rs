@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
-use types::{Digest, FabricId, Millis, Name, NodeId, Principal, PublicKey};
+use types::{ByteSize, Digest, FabricId, Millis, Name, NodeId, Principal, PublicKey};
 
 use crate::contexts::NodeAddress;
 use crate::target::address;
@@ -110,6 +110,35 @@ pub(crate) enum StoqCommand {
     /// Show where this node is reached and list its sessions
     #[command(after_help = "Examples:\n  nexus stoq sessions\n  nexus stoq sessions -o json")]
     Sessions,
+    /// Cap what this node sends to a peer, now and after restarts
+    #[command(after_help = "\
+Examples:
+  nexus stoq cap NODE 10MiB
+  nexus stoq cap NODE none
+
+The rate is per second. What is urgent, such as the ledger's messages, is sent first.")]
+    Cap {
+        /// The peer's id
+        #[arg(value_name = "NODE")]
+        peer: NodeId,
+        /// Bytes per second, such as 10MiB, or none
+        #[arg(value_name = "RATE", value_parser = rate)]
+        rate: Rate,
+    },
+}
+
+/// A cap that was typed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rate(pub(crate) Option<ByteSize>);
+
+fn rate(text: &str) -> Result<Rate, String> {
+    match text {
+        "none" => Ok(Rate(None)),
+        text => text
+            .parse()
+            .map(|size| Rate(Some(size)))
+            .map_err(|error| format!("{error}; or `none`")),
+    }
 }
 
 #[derive(Debug, Subcommand)]

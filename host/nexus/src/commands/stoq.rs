@@ -1,15 +1,34 @@
 //! `nexus stoq`: sessions with other nodes.
 
 use admin::{SessionStatus, StoqStatus};
-use types::NodeId;
+use types::{ByteSize, NodeId};
 
+use crate::cli::{Rate, StoqCommand};
 use crate::clock::unix_ms;
 use crate::exit::Outcome;
 use crate::session::Session;
 use crate::table::{Fields, Table};
 use crate::text;
 
-pub(crate) async fn sessions(session: &Session) -> Outcome {
+pub(crate) async fn run(session: &Session, command: StoqCommand) -> Outcome {
+    match command {
+        StoqCommand::Sessions => sessions(session).await,
+        StoqCommand::Cap {
+            peer,
+            rate: Rate(rate),
+        } => {
+            let bytes_per_s = rate.map(ByteSize::as_u64);
+            let stoq = session.client().cap(&peer, bytes_per_s).await;
+            let stoq = stoq.map_err(|error| session.failure(error))?;
+            session.show(&stoq, || match rate {
+                Some(rate) => format!("at most {rate} per second go to {}", peer.short()),
+                None => format!("no cap on what goes to {}", peer.short()),
+            })
+        }
+    }
+}
+
+async fn sessions(session: &Session) -> Outcome {
     let failed = |error| session.failure(error);
     let stoq = session.client().stoq().await.map_err(failed)?;
     let node = session.client().node().await.map_err(failed)?.node;
@@ -37,7 +56,8 @@ fn render(node: NodeId, stoq: &StoqStatus) -> String {
 
 fn table(sessions: &[SessionStatus]) -> String {
     let headings = [
-        "PEER", "STANDING", "REMOTE", "OPENED", "FOR", "RTT", "LOSS", "SENT", "RECEIVED",
+        "PEER", "STANDING", "REMOTE", "OPENED", "FOR", "RTT", "LOSS", "SENT", "RECEIVED", "TIER",
+        "CAP",
     ];
     let mut table = Table::new(&headings);
     let now_ms = unix_ms();
@@ -52,6 +72,11 @@ fn table(sessions: &[SessionStatus]) -> String {
             format!("{}ppm", session.loss_ppm),
             text::size(session.sent_bytes),
             text::size(session.received_bytes),
+            session.tier.clone(),
+            session
+                .cap_bytes_per_s
+                .map(|rate| format!("{}/s", text::size(rate)))
+                .unwrap_or_default(),
         ]);
     }
     table.render()

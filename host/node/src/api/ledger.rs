@@ -20,7 +20,10 @@ use crate::shared::Shared;
     get,
     path = "/v1/ledger/blocks/{height}",
     params(("height" = u64, Path)),
-    responses((status = 200, body = BlockProof), (status = 404, body = ApiError))
+    responses(
+        (status = 200, body = BlockProof), (status = 400, body = ApiError),
+        (status = 404, body = ApiError)
+    )
 )]
 pub(super) async fn block(
     State(shared): State<Arc<Shared>>,
@@ -42,7 +45,10 @@ pub(super) async fn block(
     get,
     path = "/v1/ledger/certificates/{fingerprint}",
     params(("fingerprint" = String, Path)),
-    responses((status = 200, body = StateProof), (status = 503, body = ApiError))
+    responses(
+        (status = 200, body = StateProof), (status = 400, body = ApiError),
+        (status = 503, body = ApiError)
+    )
 )]
 pub(super) async fn certificate(
     State(shared): State<Arc<Shared>>,

@@ -65,7 +65,10 @@ pub(super) async fn roles(State(shared): State<Arc<Shared>>) -> Result<Json<Role
     post,
     path = "/v1/fabric/approve/{node}",
     params(("node" = String, Path, description = "public key, 64 hex digits")),
-    responses((status = 200, body = TransactionReport), (status = 422, body = ApiError))
+    responses(
+        (status = 200, body = TransactionReport), (status = 400, body = ApiError),
+        (status = 422, body = ApiError)
+    )
 )]
 pub(super) async fn approve(
     State(shared): State<Arc<Shared>>,

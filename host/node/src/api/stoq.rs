@@ -5,11 +5,12 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 
-use admin::{ApiError, CertificateStatus, ErrorCode, SessionStatus, StoqStatus};
+use admin::{ApiError, CapQuery, CertificateStatus, ErrorCode, SessionStatus, StoqStatus};
 use stoq::{Direction, SessionInfo};
+use types::NodeId;
 
 use crate::api::membership::certificate_status;
-use crate::api::refusal::Refused;
+use crate::api::refusal::{Path, Query, Refused};
 use crate::clock::unix_ms;
 use crate::peers::{Peers, label, standing};
 use crate::shared::Shared;
@@ -21,6 +22,32 @@ pub(super) async fn stoq(State(shared): State<Arc<Shared>>) -> Json<StoqStatus> 
         None => StoqStatus::default(),
         Some(peers) => status(peers),
     })
+}
+
+/// Caps what this node sends to a peer, now and after restarts; lifts the cap without a rate.
+#[utoipa::path(
+    put,
+    path = "/v1/stoq/caps/{peer}",
+    params(("peer" = String, Path, description = "public key, 64 hex digits"), CapQuery),
+    responses((status = 200, body = StoqStatus), (status = 400, body = ApiError), (status = 422, body = ApiError))
+)]
+pub(super) async fn cap(
+    State(shared): State<Arc<Shared>>,
+    Path(peer): Path<NodeId>,
+    Query(query): Query<CapQuery>,
+) -> Result<Json<StoqStatus>, Refused> {
+    if query.bytes_per_s == Some(0) {
+        let text = "a cap of 0 would end the session: evict the node instead";
+        return Err(Refused::new(ErrorCode::BadRequest, text));
+    }
+    let Some(peers) = shared.peers.get() else {
+        return Err(Refused::new(
+            ErrorCode::Refused,
+            "this node speaks to no others",
+        ));
+    };
+    peers.cap(peer, query.bytes_per_s);
+    Ok(Json(status(peers)))
 }
 
 /// Gives this node a new certificate now. Answers when it is logged and shown to peers.
@@ -79,5 +106,7 @@ fn session(info: &SessionInfo) -> SessionStatus {
         loss_ppm: number(lost / u128::from(info.packets_sent.max(1))),
         sent_bytes: info.bytes_sent,
         received_bytes: info.bytes_received,
+        tier: info.tier.to_string(),
+        cap_bytes_per_s: info.cap,
     }
 }

@@ -26,6 +26,9 @@ struct Content {
     /// Addresses of members, the best first.
     #[serde(default)]
     peers: BTreeMap<NodeId, Vec<SocketAddr>>,
+    /// What an operator allows to be sent to peers, bytes per second.
+    #[serde(default)]
+    caps: BTreeMap<NodeId, u64>,
 }
 
 /// The book and its file.
@@ -80,6 +83,24 @@ impl Book {
             addresses.retain(|known| *known != address);
             addresses.insert(0, address);
             addresses.truncate(ADDRESSES_MAX);
+        });
+    }
+
+    pub(crate) fn caps(&self) -> impl Iterator<Item = (NodeId, u64)> {
+        self.content.caps.iter().map(|(peer, rate)| (*peer, *rate))
+    }
+
+    /// Remembers a cap, or that there is none.
+    pub(crate) fn cap(&mut self, peer: NodeId, bytes_per_s: Option<u64>) {
+        self.change(|content| match bytes_per_s {
+            // An operator of this very node sets them; the bound is against accidents.
+            Some(rate) if content.caps.len() < PEERS_MAX || content.caps.contains_key(&peer) => {
+                content.caps.insert(peer, rate);
+            }
+            Some(_) => {}
+            None => {
+                content.caps.remove(&peer);
+            }
         });
     }
 
