@@ -32,6 +32,7 @@ mod guests;
 )]
 mod harness;
 mod hostile_stores;
+mod https;
 mod ingress;
 mod joining;
 mod sdk_examples;

@@ -29,6 +29,9 @@ pub struct NodeStatus {
     pub waiting_transactions: u32,
     /// Where HTTP for workloads is served, if it is.
     pub http: Option<String>,
+    /// Where HTTPS for workloads is served, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub https: Option<String>,
     /// Where the node keeps its data.
     pub data_directory: String,
     /// Milliseconds since it started.

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::ingress_tls::CertificateFiles;
+
 /// How a node runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Config {
@@ -10,6 +12,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where HTTP for workloads is served; nowhere if none.
     pub http: Option<SocketAddr>,
+    /// Where HTTPS for workloads is served, and with which certificate; nowhere if none.
+    pub https: Option<(SocketAddr, CertificateFiles)>,
     /// Where other nodes and remote operators reach this one; it only dials out if none.
     pub stoq: Option<SocketAddr>,
     /// What others are told instead of the address that this node listens at.

@@ -85,6 +85,9 @@ pub enum StartNodeError {
     /// No engine for guests.
     #[error("the runtime does not start: {0}")]
     Runtime(#[from] runtime::StartRuntimeError),
+    /// No certificate for HTTPS.
+    #[error("HTTPS cannot be served: {0}")]
+    Certificate(#[from] crate::ingress_tls::LoadCertificateError),
     /// No way to other nodes.
     #[error(transparent)]
     Peers(#[from] crate::peers::OpenPeersError),

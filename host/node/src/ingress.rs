@@ -12,10 +12,12 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use runtime::{Breach, CallError, Replica, ResponseBody};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::head_timer::HeadTimer;
@@ -25,6 +27,8 @@ use crate::shared::Shared;
 const CONNECTIONS_MAX: usize = 4_096;
 /// How long a client may take to send a request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a client may take for its TLS handshake.
+const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 /// Requests of one HTTP/2 connection at once.
 const STREAMS_MAX: u32 = 256;
 /// Largest request head.
@@ -38,7 +42,12 @@ const RETRY_AFTER_S: u64 = 1;
 type Body = Either<ResponseBody, Full<Bytes>>;
 
 /// Serves until `stop`, then lets requests in flight end. Dropping the future ends them.
-pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener, stop: CancellationToken) {
+pub(crate) async fn serve(
+    shared: Arc<Shared>,
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    stop: CancellationToken,
+) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let graceful = GracefulShutdown::new();
     loop {
@@ -47,7 +56,20 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener, stop: Canc
             accepted = accept(&listener, &places) => accepted,
         };
         match accepted {
-            Ok((stream, place)) => connection(&shared, &graceful, stream, place),
+            Ok((stream, place)) => match &tls {
+                None => connection(&shared, graceful.watcher(), stream, place),
+                Some(tls) => {
+                    let (shared, watcher) = (Arc::clone(&shared), graceful.watcher());
+                    let handshake = tls.accept(stream);
+                    tokio::spawn(async move {
+                        match tokio::time::timeout(HANDSHAKE_TIME, handshake).await {
+                            Ok(Ok(stream)) => connection(&shared, watcher, stream, place),
+                            Ok(Err(error)) => tracing::debug!("no TLS with a client: {error}"),
+                            Err(_) => tracing::debug!("a client did not finish its handshake"),
+                        }
+                    });
+                }
+            },
             Err(error) => {
                 tracing::warn!("a connection was not accepted: {error}");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -73,8 +95,8 @@ async fn accept(
 
 fn connection(
     shared: &Arc<Shared>,
-    graceful: &GracefulShutdown,
-    stream: TcpStream,
+    watcher: Watcher,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     place: OwnedSemaphorePermit,
 ) {
     let shared = Arc::clone(shared);
@@ -102,7 +124,7 @@ fn connection(
     let connection = builder
         .serve_connection(TokioIo::new(stream), service)
         .into_owned();
-    let connection = graceful.watch(connection);
+    let connection = watcher.watch(connection);
     tokio::spawn(async move {
         // A client that breaks the protocol or goes away ends its own connection only.
         if let Err(error) = connection.await {

@@ -12,19 +12,21 @@ use monitor::Metrics;
 use orchestrator::Reconciler;
 use runtime::{Runtime, RuntimeConfig};
 use storage::{Artifacts, Stores};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::UnixListener;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use trust::{SecretKey, Ticket};
 use types::{FabricId, NodeId};
 
+use crate::api;
 use crate::checkpoints::States;
 use crate::compiled::code_cache;
 use crate::config::Config;
 use crate::data_dir::{DataDir, Identity};
 use crate::error::StartNodeError;
 use crate::follower::{Follower, all_routes};
+use crate::listeners::Listeners;
 use crate::logbook::Logbooks;
 use crate::machine::Machine;
 use crate::peers::{Opened, Opening, Peers, bootstrap, join};
@@ -33,7 +35,6 @@ use crate::secrets::Secrets;
 use crate::shared::{FollowedState, Shared};
 use crate::signer::Signer;
 use crate::stores::GuestStores;
-use crate::{api, ingress};
 
 /// How long the first block of a fabric may take before a start counts as failed.
 const FIRST_BLOCK_TIMEOUT: Duration = Duration::from_secs(30);
@@ -49,7 +50,7 @@ pub struct Node {
     stop_follower: CancellationToken,
     stop_api: CancellationToken,
     stop_peers: CancellationToken,
-    ingress: Option<JoinHandle<()>>,
+    ingress: JoinSet<()>,
     follower: JoinHandle<()>,
     api: JoinHandle<()>,
     /// Dropped last: another node may have the directory only when this one is done.
@@ -79,10 +80,7 @@ impl Node {
     async fn begin(config: Config, ticket: Option<&Ticket>) -> Result<Self, StartNodeError> {
         let started = Instant::now();
         let data_dir = DataDir::open(&config.data_dir)?;
-        let (listener, http) = match config.http {
-            Some(address) => listen(address).await.map(|(on, at)| (Some(on), Some(at)))?,
-            None => (None, None),
-        };
+        let listeners = Listeners::bind(&config).await?;
         let (identity, opened) = fabric_of(&data_dir, &config, ticket).await?;
         let (links, carrier) = consensus::links();
         let artifacts = Artifacts::open(&data_dir.artifacts())?;
@@ -109,7 +107,8 @@ impl Node {
             started,
             data_dir: data_dir.path().to_owned(),
             guests,
-            http,
+            http: listeners.http(),
+            https: listeners.https(),
             ledger,
             runtime,
             instances_max,
@@ -143,7 +142,7 @@ impl Node {
             // Set here only.
             let _ = shared.peers.set(peers);
         }
-        let node = Self::launch(shared, data_dir, listener, blocks, stop_peers).await?;
+        let node = Self::launch(shared, data_dir, listeners, blocks, stop_peers).await?;
         node.if_member(ticket.zip(certificate)).await
     }
 
@@ -186,7 +185,7 @@ impl Node {
     async fn launch(
         shared: Arc<Shared>,
         data_dir: DataDir,
-        listener: Option<TcpListener>,
+        listeners: Listeners,
         blocks: mpsc::Receiver<FinalizedBlock>,
         stop_peers: CancellationToken,
     ) -> Result<Self, StartNodeError> {
@@ -200,13 +199,7 @@ impl Node {
             first_block(&shared).await;
         }
         let api = tokio::spawn(api::serve(Arc::clone(&shared), socket, stop_api.clone()));
-        let ingress = listener.map(|listener| {
-            tokio::spawn(ingress::serve(
-                Arc::clone(&shared),
-                listener,
-                stop_ingress.clone(),
-            ))
-        });
+        let ingress = listeners.serve(&shared, &stop_ingress);
         Ok(Self {
             shared,
             admin_socket,
@@ -225,6 +218,12 @@ impl Node {
     #[must_use]
     pub fn http_address(&self) -> Option<SocketAddr> {
         self.shared.http
+    }
+
+    /// Where HTTPS for workloads is served, if it is.
+    #[must_use]
+    pub fn https_address(&self) -> Option<SocketAddr> {
+        self.shared.https
     }
 
     /// Where other nodes reach this one, if it listens for them.
@@ -270,12 +269,10 @@ impl Node {
         self.stop_follower.cancel();
         self.stop_api.cancel();
         let ingress = async {
-            if let Some(ingress) = self.ingress {
-                let abort = ingress.abort_handle();
-                if tokio::time::timeout_at(deadline, ingress).await.is_err() {
-                    abort.abort();
-                }
-            }
+            let mut tasks = self.ingress;
+            let ended = async { while tasks.join_next().await.is_some() {} };
+            // Too late: dropping the tasks ends them.
+            let _ = tokio::time::timeout_at(deadline, ended).await;
         };
         self.shared.bus.close();
         let instances = tokio::time::timeout_at(deadline, self.follower);
@@ -379,13 +376,6 @@ async fn first_block(shared: &Shared) {
     {
         shared.fail(format!("no block became final in {FIRST_BLOCK_TIMEOUT:?}"));
     }
-}
-
-async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartNodeError> {
-    let failed = |source| StartNodeError::Listen { address, source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let bound = listener.local_addr().map_err(failed)?;
-    Ok((listener, bound))
 }
 
 /// Only the user who runs the node may speak to it: the mode is set before anyone can connect,

@@ -35,6 +35,7 @@ pub(crate) struct Shared {
     pub(crate) data_dir: PathBuf,
     pub(crate) guests: PathBuf,
     pub(crate) http: Option<SocketAddr>,
+    pub(crate) https: Option<SocketAddr>,
     pub(crate) ledger: Ledger,
     pub(crate) runtime: Runtime,
     /// Pool slots of the runtime.

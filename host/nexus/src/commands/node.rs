@@ -23,6 +23,9 @@ fn render(status: &NodeStatus) -> String {
     fields.add("Up for", text::duration(status.uptime_ms));
     fields.add("Data", &status.data_directory);
     fields.add("HTTP", status.http.as_deref().unwrap_or("not served"));
+    if let Some(https) = &status.https {
+        fields.add("HTTPS", https);
+    }
     fields.add("Fabric", status.fabric);
     fields.add("Height", status.height);
     fields.add("Block time", text::moment(status.block_time_ms));

@@ -5,7 +5,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
-use node::{Config, Node, StartNodeError};
+use node::{CertificateFiles, Config, Node, StartNodeError};
 use tracing_subscriber::EnvFilter;
 use trust::Ticket;
 
@@ -63,9 +63,12 @@ fn local(global: &Global, demo: bool) -> Outcome<Session> {
 }
 
 fn config(session: &Session, args: &NodeArgs, http: Option<SocketAddr>) -> Config {
+    let files = args.certificate.clone().zip(args.key.clone());
+    let files = files.map(|(certificate, key)| CertificateFiles { certificate, key });
     Config {
         data_dir: session.data().to_owned(),
         http,
+        https: args.https.zip(files),
         stoq: args.stoq,
         advertise: args.advertise.clone(),
         instances: args.instances,
@@ -112,10 +115,14 @@ async fn announce(session: &Session, node: &Node) {
         let http = http.map_or("not served: --http IP:PORT".to_owned(), |a| {
             format!("http://{a}")
         });
+        let https = node.https_address();
+        let https = https.map_or(String::new(), |address| {
+            format!("\n  https  https://{address}")
+        });
         let stoq = node.stoq_address();
         let stoq = stoq.map_or(String::new(), |address| format!("\n  stoq   {address}"));
         format!(
-            "nexus {} is up; Ctrl-C stops it\n  data   {}\n  admin  {}\n  http   {http}{stoq}",
+            "nexus {} is up; Ctrl-C stops it\n  data   {}\n  admin  {}\n  http   {http}{https}{stoq}",
             env!("CARGO_PKG_VERSION"),
             session.data().display(),
             node.admin_socket().display(),
