@@ -3,15 +3,16 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use types::{FabricId, Name, NodeId};
 
 use crate::exit::{Exit, Failure, Outcome};
+use crate::folders;
 
 /// A node as a command line names it: `ID@IP:PORT[,IP:PORT…]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,7 +89,7 @@ impl Contexts {
         let path = file()?;
         match fs::read_to_string(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(error) => Err(failed("read", &path, &error)),
+            Err(error) => Err(folders::failed("read", &path, &error)),
             Ok(text) => toml::from_str(&text).map_err(|error| {
                 let message = format!("{} is not understood: {error}", path.display());
                 Failure::new(Exit::Failed, message)
@@ -105,15 +106,7 @@ impl Contexts {
         let text = toml::to_string_pretty(self).map_err(|error| {
             Failure::new(Exit::Failed, format!("contexts cannot be written: {error}"))
         })?;
-        let folder = path.parent().unwrap_or(&path);
-        fs::create_dir_all(folder).map_err(|error| failed("create", folder, &error))?;
-        let unfinished = path.with_extension("new");
-        let written = fs::File::create(&unfinished).and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
-            file.sync_all()
-        });
-        written.map_err(|error| failed("write", &unfinished, &error))?;
-        fs::rename(&unfinished, &path).map_err(|error| failed("replace", &path, &error))
+        folders::replace(&path, text.as_bytes())
     }
 
     /// The context of that name.
@@ -132,27 +125,8 @@ impl Contexts {
     }
 }
 
-fn failed(action: &str, path: &Path, error: &io::Error) -> Failure {
-    let message = format!("cannot {action} {}: {error}", path.display());
-    Failure::new(Exit::Failed, message)
-}
-
-/// Where contexts are kept (XDG base directories).
-pub(crate) fn folder() -> Outcome<PathBuf> {
-    let variable = |name| {
-        std::env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
-    let base = variable("XDG_CONFIG_HOME").or_else(|| Some(variable("HOME")?.join(".config")));
-    base.map(|base| base.join("hypermesh")).ok_or_else(|| {
-        let message = "neither XDG_CONFIG_HOME nor HOME is set: contexts have no place";
-        Failure::new(Exit::Usage, message)
-    })
-}
-
 fn file() -> Outcome<PathBuf> {
-    Ok(folder()?.join("contexts.toml"))
+    Ok(folders::config()?.join("contexts.toml"))
 }
 
 #[cfg(test)]

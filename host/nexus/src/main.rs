@@ -7,6 +7,7 @@ mod contexts;
 mod deployment;
 mod excerpt;
 mod exit;
+mod folders;
 mod guest_toolchain;
 mod interrupt;
 mod place;

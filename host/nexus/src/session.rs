@@ -13,6 +13,7 @@ use types::{FabricId, Name};
 use crate::cli::{Global, Output};
 use crate::contexts::{Contexts, NodeAddress, NodeArg};
 use crate::exit::{Exit, Failure, Outcome};
+use crate::folders;
 use crate::terminal;
 
 /// How many further blocks may carry a transaction: enough for a queue, too few to surprise later.
@@ -279,24 +280,10 @@ impl Elsewhere {
 
 /// Where the node of this machine keeps its data, unless it is told.
 pub(crate) fn own_data() -> Outcome<PathBuf> {
-    default_data("hypermesh")
+    folders::data("hypermesh")
 }
 
 /// Where the demo keeps its data, unless it is told: beside the default, never within it.
 pub(crate) fn demo_data() -> Outcome<PathBuf> {
-    default_data("hypermesh-demo")
-}
-
-/// `folder` where a user's programs keep data (XDG base directories).
-fn default_data(folder: &str) -> Outcome<PathBuf> {
-    let variable = |name| {
-        std::env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|p| p.is_absolute())
-    };
-    let base = variable("XDG_DATA_HOME").or_else(|| Some(variable("HOME")?.join(".local/share")));
-    base.map(|base| base.join(folder)).ok_or_else(|| {
-        let message = "neither XDG_DATA_HOME nor HOME is set: name the data directory with --data";
-        Failure::new(Exit::Usage, message)
-    })
+    folders::data("hypermesh-demo")
 }

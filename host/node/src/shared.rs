@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockRea
 use std::time::Instant;
 
 use consensus::Ledger;
-use ledger::{Genesis, View};
+use ledger::{Genesis, Membership, View};
 use monitor::Metrics;
 use orchestrator::{Reconciler, RouteTable};
 use runtime::Runtime;
@@ -71,6 +71,15 @@ pub(crate) struct FollowedState {
 impl Shared {
     pub(crate) fn state(&self) -> RwLockReadGuard<'_, FollowedState> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether this node belongs to its fabric, as far as it has followed the ledger. State that
+    /// cannot be read ends the node elsewhere.
+    pub(crate) fn is_member(&self) -> bool {
+        let member = self.state().view.member(&self.node);
+        member.is_ok_and(|member| {
+            member.is_some_and(|member| member.membership == Membership::Member)
+        })
     }
 
     pub(crate) fn reconciler(&self) -> MutexGuard<'_, Reconciler> {

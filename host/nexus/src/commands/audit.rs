@@ -2,7 +2,7 @@
 //! What was seen is remembered, so that another history told later is noticed.
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use types::{Digest, FabricId};
 
 use crate::exit::{Exit, Failure, Outcome};
+use crate::folders;
 use crate::session::Session;
 
 /// What an audit found, and what the next one begins with.
@@ -163,27 +164,15 @@ fn unhex(text: &str) -> Outcome<Vec<u8>> {
     })
 }
 
-/// Where audits of a fabric are remembered (XDG base directories).
+/// Where audits of a fabric are remembered.
 fn memory(fabric: &FabricId) -> Outcome<PathBuf> {
-    let variable = |name| {
-        std::env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
-    let base = variable("XDG_STATE_HOME").or_else(|| Some(variable("HOME")?.join(".local/state")));
-    let base = base.ok_or_else(|| {
-        let message = "neither XDG_STATE_HOME nor HOME is set: an audit cannot be remembered";
-        Failure::new(Exit::Usage, message)
-    })?;
-    Ok(base
-        .join("hypermesh")
-        .join(format!("audit-{}.json", fabric.hex())))
+    Ok(folders::state()?.join(format!("audit-{}.json", fabric.hex())))
 }
 
 fn remembered(path: &Path) -> Outcome<Option<Audited>> {
     match fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(unusable("read", path, &error)),
+        Err(error) => Err(folders::failed("read", path, &error)),
         Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {
             let message = format!("{} is not understood: {error}", path.display());
             Failure::new(Exit::Failed, message)
@@ -192,20 +181,7 @@ fn remembered(path: &Path) -> Outcome<Option<Audited>> {
 }
 
 fn remember(path: &Path, audited: &Audited) -> Outcome {
-    let folder = path.parent().unwrap_or(path);
-    fs::create_dir_all(folder).map_err(|error| unusable("create", folder, &error))?;
     let text = serde_json::to_vec_pretty(audited);
     let text = text.map_err(|error| Failure::new(Exit::Failed, error))?;
-    let unfinished = path.with_extension("new");
-    let written = fs::File::create(&unfinished).and_then(|mut file| {
-        file.write_all(&text)?;
-        file.sync_all()
-    });
-    written.map_err(|error| unusable("write", &unfinished, &error))?;
-    fs::rename(&unfinished, path).map_err(|error| unusable("replace", path, &error))
-}
-
-fn unusable(action: &str, path: &Path, error: &io::Error) -> Failure {
-    let message = format!("cannot {action} {}: {error}", path.display());
-    Failure::new(Exit::Failed, message)
+    folders::replace(path, &text)
 }

@@ -7,8 +7,9 @@ use trust::SecretKey;
 use types::{FabricId, Name, PublicKey};
 
 use crate::cli::{ContextCommand, Global};
-use crate::contexts::{self, Context, Contexts, NodeAddress};
+use crate::contexts::{Context, Contexts, NodeAddress};
 use crate::exit::{Exit, Failure, Outcome};
+use crate::folders;
 use crate::session;
 use crate::table::Table;
 use crate::terminal;
@@ -66,17 +67,15 @@ fn add(
     }
     let key = match key {
         Some(key) => std::path::absolute(&key).unwrap_or(key),
-        None => contexts::folder()?.join(format!("{name}.key")),
+        None => folders::config()?.join(format!("{name}.key")),
     };
     let secret = match key.exists() {
         true => SecretKey::load(&key)?,
         false => {
             let secret = SecretKey::generate()?;
             let folder = key.parent().unwrap_or(&key);
-            std::fs::create_dir_all(folder).map_err(|error| {
-                let message = format!("cannot create {}: {error}", folder.display());
-                Failure::new(Exit::Failed, message)
-            })?;
+            let made = std::fs::create_dir_all(folder);
+            made.map_err(|error| folders::failed("create", folder, &error))?;
             secret.store(&key)?;
             secret
         }

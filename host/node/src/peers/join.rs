@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use admin::{Client, ClientError};
 use ledger::{
-    Admission, CertificateFact, DecodeGenesisError, Genesis, Membership, MembershipOperation,
-    Operation, join_bytes,
+    Admission, CertificateFact, DecodeGenesisError, Genesis, MembershipOperation, Operation,
+    join_bytes,
 };
 use stoq::{DialError, Target};
 use trust::{Standing, Ticket};
@@ -138,7 +138,7 @@ pub(crate) async fn join(
         read = catch_up(shared) => read?,
         reason = peers.refused() => return Err(JoinError::Refused(reason)),
     }
-    if is_member(shared) {
+    if shared.is_member() {
         return Ok(());
     }
     peer_is_logged(shared, peers).await?;
@@ -164,12 +164,6 @@ pub(crate) async fn join(
     let seen = revision.wait_for(|_| shared.state().view.height() >= signed.height);
     let _ = seen.await;
     Ok(())
-}
-
-fn is_member(shared: &Shared) -> bool {
-    let member = shared.state().view.member(&shared.node);
-    // State that cannot be read ends the node elsewhere.
-    member.is_ok_and(|member| member.is_some_and(|member| member.membership == Membership::Member))
 }
 
 /// Waits until the ledger is read as far as a peer has proved it to go.

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ledger::Membership;
 use stoq::Endpoint;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -102,7 +101,7 @@ async fn log_shown(shared: Arc<Shared>, mut shown: watch::Receiver<Arc<IssuedCer
             loop {
                 // A node that is about to join logs its first certificate with that.
                 let mut revision = shared.revision.subscribe();
-                if revision.wait_for(|_| is_member(&shared)).await.is_err() {
+                if revision.wait_for(|_| shared.is_member()).await.is_err() {
                     return;
                 }
                 match credentials::log(&shared, &certificate).await {
@@ -119,12 +118,6 @@ async fn log_shown(shared: Arc<Shared>, mut shown: watch::Receiver<Arc<IssuedCer
             changed = shown.changed() => if changed.is_err() { return },
         }
     }
-}
-
-fn is_member(shared: &Shared) -> bool {
-    let member = shared.state().view.member(&shared.node);
-    // State that cannot be read ends the node elsewhere.
-    member.is_ok_and(|member| member.is_some_and(|member| member.membership == Membership::Member))
 }
 
 struct Renewing {
@@ -190,7 +183,7 @@ impl Renewing {
 
     /// A new certificate, logged and then shown.
     async fn renew(&self) -> Result<Digest, String> {
-        if !is_member(&self.shared) {
+        if !self.shared.is_member() {
             return Err("this node is not a member of its fabric".to_owned());
         }
         let renewed = credentials::renew(&self.shared, &self.endpoint, &self.path).await;
