@@ -216,6 +216,44 @@ fn a_ticket_that_leads_to_another_fabric_is_refused() {
 }
 
 #[test]
+fn a_vote_lets_a_node_in_and_a_member_may_leave_and_return() {
+    let founder = founder();
+    let stoq = founder.nexus(&["stoq", "sessions", "-o", "json"]).json();
+    let status = founder.nexus(&["node", "status", "-o", "json"]).json();
+    let place = format!(
+        "{}@{}",
+        status["fabric"].as_str().unwrap(),
+        stoq["listening"].as_str().unwrap()
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let process = Running::new(&mut joining(folder.path(), &place, &[]));
+    let member = Fabric { process, folder };
+    let asked = eventually("the node says its id", || {
+        let log = member.log();
+        let (_, rest) = log.split_once("nexus fabric approve ")?;
+        rest.get(..64).map(str::to_owned)
+    });
+    assert!(!member.log().contains("is up"), "nobody voted yet");
+    founder.nexus(&["fabric", "approve", &asked]).ok();
+    eventually("it is let in", || {
+        member.log().contains("is up").then_some(())
+    });
+    acquainted(&founder, &member);
+    member.nexus(&["fabric", "leave"]).ok();
+    eventually("it left", || {
+        (membership(&founder, &asked).as_deref() == Some("left")).then_some(())
+    });
+    let folder = member.stop();
+    let again = ticket(&founder);
+    let process = Running::new(&mut joining(folder.path(), &again, &[]));
+    let member = Fabric { process, folder };
+    eventually("it is back", || {
+        member.log().contains("is up").then_some(())
+    });
+    acquainted(&founder, &member);
+}
+
+#[test]
 fn a_cap_is_shown_and_kept() {
     let founder = founder();
     let member = join(&ticket(&founder), &[]);

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use types::{Digest, FabricId, NodeId, Principal, PublicKey, Signature};
 
+use crate::genesis::quorum;
 use crate::record::{Record, Role};
 
 const JOIN_DOMAIN: &[u8] = b"hypermesh/join/1\0";
@@ -225,6 +226,24 @@ pub struct InvitesRecord {
 pub struct CandidatesRecord {
     /// Node and its votes, oldest first; at most [`CANDIDATES_MAX`] nodes.
     pub candidates: Vec<(NodeId, Vec<PublicKey>)>,
+}
+
+impl CandidatesRecord {
+    /// Those of `validators` that voted for a node.
+    pub(crate) fn votes(&self, node: &NodeId, validators: &[PublicKey]) -> usize {
+        let candidate = self.candidates.iter().find(|(id, _)| id == node);
+        candidate.map_or(0, |(_, votes)| {
+            votes
+                .iter()
+                .filter(|vote| validators.contains(vote))
+                .count()
+        })
+    }
+
+    /// Whether those are enough.
+    pub(crate) fn approves(&self, node: &NodeId, validators: &[PublicKey]) -> bool {
+        self.votes(node, validators) >= quorum(validators.len())
+    }
 }
 
 /// How many there are of what is bounded.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use types::{Digest, Name, NodeId, Principal, PublicKey, Route};
 
 use crate::key::StateKey;
-use crate::member::{CertificateRecord, InviteRecord, MemberRecord};
+use crate::member::{CandidatesRecord, CertificateRecord, InviteRecord, MemberRecord};
 use crate::record::{
     self, DecodeRecordError, DeploymentRecord, FabricRecord, PlacementRecord, PrincipalRecord,
     Record, RouteRecord,
@@ -139,6 +139,18 @@ impl View {
             .map(|fabric| fabric.nodes)
             .unwrap_or_default();
         Ok(founders.contains(node).then(MemberRecord::founder))
+    }
+
+    /// Whether enough validators voted that a node may join without a ticket.
+    ///
+    /// # Errors
+    /// [`DecodeRecordError`] if a newer release wrote the votes.
+    pub fn is_approved(&self, node: &NodeId) -> Result<bool, DecodeRecordError> {
+        let Some(fabric) = self.fabric()? else {
+            return Ok(false);
+        };
+        let votes: Option<CandidatesRecord> = self.read(&StateKey::candidates())?;
+        Ok(votes.is_some_and(|votes| votes.approves(node, &fabric.validators)))
     }
 
     /// All nodes that are or were members, in id order, founders included.

@@ -258,12 +258,14 @@ pub(crate) struct UpArgs {
 Examples:
   nexus join hm1…
   nexus --data /srv/fabric join hm1… --stoq 0.0.0.0:7400
+  nexus join blake3:…@203.0.113.7:7400
 
 A member prints a ticket with `nexus fabric invite`. Joining takes a fresh data directory; the next
 start is `nexus up`. A node that does not listen for peers dials out, which is enough behind NAT.")]
 pub(crate) struct JoinArgs {
-    /// The ticket
-    pub(crate) ticket: String,
+    /// The ticket; or FABRIC@IP:PORT, to be let in by votes of the validators
+    #[arg(value_name = "TICKET")]
+    pub(crate) entrance: String,
     #[command(flatten)]
     pub(crate) node: NodeArgs,
 }

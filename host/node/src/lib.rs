@@ -36,4 +36,7 @@ pub use data_dir::DataDir;
 pub use error::StartNodeError;
 pub use ingress_tls::{CertificateFiles, LoadCertificateError};
 pub use node::Node;
-pub use peers::{BootstrapError, CredentialsError, JoinError, OpenPeersError, RemoteNode, remote};
+pub use peers::{
+    BootstrapError, CredentialsError, Entrance, JoinError, OpenPeersError, ParseEntranceError,
+    RemoteNode, remote,
+};

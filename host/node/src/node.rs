@@ -16,7 +16,7 @@ use tokio::net::UnixListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
-use trust::{SecretKey, Ticket};
+use trust::SecretKey;
 use types::{FabricId, NodeId};
 
 use crate::api;
@@ -29,7 +29,7 @@ use crate::follower::{Follower, all_routes};
 use crate::listeners::Listeners;
 use crate::logbook::Logbooks;
 use crate::machine::Machine;
-use crate::peers::{Opened, Opening, Peers, bootstrap, join};
+use crate::peers::{Entrance, Opened, Opening, Peers, bootstrap, join};
 use crate::replicas::Replicas;
 use crate::secrets::Secrets;
 use crate::shared::{FollowedState, Shared};
@@ -68,20 +68,20 @@ impl Node {
         Self::begin(config, None).await
     }
 
-    /// Joins a fabric with `ticket` and starts as a member of it. Does what [`Node::start`] does if
+    /// Joins a fabric through `entrance` and starts as a member of it. Does what [`Node::start`] does if
     /// the node is a member already, so that a join that was cut off can be repeated.
     ///
     /// # Errors
     /// [`StartNodeError`]; the directory can be used for another attempt.
-    pub async fn join(config: Config, ticket: &Ticket) -> Result<Self, StartNodeError> {
-        Self::begin(config, Some(ticket)).await
+    pub async fn join(config: Config, entrance: &Entrance) -> Result<Self, StartNodeError> {
+        Self::begin(config, Some(entrance)).await
     }
 
-    async fn begin(config: Config, ticket: Option<&Ticket>) -> Result<Self, StartNodeError> {
+    async fn begin(config: Config, entrance: Option<&Entrance>) -> Result<Self, StartNodeError> {
         let started = Instant::now();
         let data_dir = DataDir::open(&config.data_dir)?;
         let listeners = Listeners::bind(&config).await?;
-        let (identity, opened) = fabric_of(&data_dir, &config, ticket).await?;
+        let (identity, opened) = fabric_of(&data_dir, &config, entrance).await?;
         let (links, carrier) = consensus::links();
         let artifacts = Artifacts::open(&data_dir.artifacts())?;
         let stores = Stores::open(&data_dir.stores())?;
@@ -143,13 +143,13 @@ impl Node {
             let _ = shared.peers.set(peers);
         }
         let node = Self::launch(shared, data_dir, listeners, blocks, stop_peers).await?;
-        node.if_member(ticket.zip(certificate)).await
+        node.if_member(entrance.zip(certificate)).await
     }
 
     /// The node, unless it is no member of its fabric; then it is stopped.
     async fn if_member(
         self,
-        joining: Option<(&Ticket, CertificateFact)>,
+        joining: Option<(&Entrance, CertificateFact)>,
     ) -> Result<Self, StartNodeError> {
         match self.become_member(joining).await {
             Ok(()) => Ok(self),
@@ -160,14 +160,14 @@ impl Node {
         }
     }
 
-    /// Sees to it that this node is a member, with a ticket and a first certificate if it has them.
+    /// Sees to it that this node is a member, with a way in and a first certificate if it has them.
     async fn become_member(
         &self,
-        joining: Option<(&Ticket, CertificateFact)>,
+        joining: Option<(&Entrance, CertificateFact)>,
     ) -> Result<(), StartNodeError> {
         let shared = &self.shared;
-        if let (Some((ticket, certificate)), Some(peers)) = (joining, shared.peers.get()) {
-            join(shared, peers, ticket, certificate).await?;
+        if let (Some((entrance, certificate)), Some(peers)) = (joining, shared.peers.get()) {
+            join(shared, peers, entrance, certificate).await?;
         }
         let member = shared.state().view.member(&shared.node);
         // State that cannot be read ends the node by itself.
@@ -296,7 +296,7 @@ impl Node {
 async fn fabric_of(
     data_dir: &DataDir,
     config: &Config,
-    ticket: Option<&Ticket>,
+    entrance: Option<&Entrance>,
 ) -> Result<(Identity, Option<Opened>), StartNodeError> {
     let open = |identity: &SecretKey, fabric: FabricId| {
         Opened::open(Opening {
@@ -308,12 +308,12 @@ async fn fabric_of(
             book_path: data_dir.peers(),
         })
     };
-    let identity = match (data_dir.identity()?, ticket) {
-        (None, Some(ticket)) => {
+    let identity = match (data_dir.identity()?, entrance) {
+        (None, Some(entrance)) => {
             let node = data_dir.joining_key()?;
-            let mut opened = open(&node, ticket.fabric)?;
-            let genesis = bootstrap(&opened, ticket).await?;
-            opened.enter(&ticket.addresses);
+            let mut opened = open(&node, entrance.fabric())?;
+            let genesis = bootstrap(&opened, entrance).await?;
+            opened.enter(entrance.addresses());
             data_dir.keep_genesis(&genesis)?;
             return Ok((Identity { node, genesis }, Some(opened)));
         }
@@ -321,8 +321,8 @@ async fn fabric_of(
         (Some(identity), _) => identity,
     };
     let fabric = identity.genesis.fabric_id();
-    if let Some(wanted) = ticket
-        .map(|ticket| ticket.fabric)
+    if let Some(wanted) = entrance
+        .map(Entrance::fabric)
         .filter(|wanted| *wanted != fabric)
     {
         return Err(StartNodeError::OtherFabric {
@@ -339,8 +339,8 @@ async fn fabric_of(
         return Ok((identity, None));
     }
     let mut opened = open(&identity.node, fabric)?;
-    if let Some(ticket) = ticket {
-        opened.enter(&ticket.addresses);
+    if let Some(entrance) = entrance {
+        opened.enter(entrance.addresses());
     }
     Ok((identity, Some(opened)))
 }

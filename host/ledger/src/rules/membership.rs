@@ -255,15 +255,9 @@ fn use_ticket<V: StateView>(
 fn use_votes<V: StateView>(draft: &mut Draft<'_, V>, node: &NodeId) -> Result<(), Stop> {
     let mut record: CandidatesRecord = draft.read(&StateKey::candidates())?.unwrap_or_default();
     let validators = fabric(draft)?.validators;
-    let candidate = record.candidates.iter().find(|(id, _)| id == node);
-    let votes = candidate.map_or(0, |(_, votes)| {
-        votes
-            .iter()
-            .filter(|vote| validators.contains(vote))
-            .count()
-    });
+    let votes = record.votes(node, &validators);
     let needed = quorum(validators.len());
-    if votes < needed {
+    if !record.approves(node, &validators) {
         return Err(Refusal::Votes {
             votes: u32::try_from(votes).unwrap_or(u32::MAX),
             needed: u32::try_from(needed).unwrap_or(u32::MAX),

@@ -5,9 +5,8 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
-use node::{CertificateFiles, Config, Node, StartNodeError};
+use node::{CertificateFiles, Config, Entrance, Node, StartNodeError};
 use tracing_subscriber::EnvFilter;
-use trust::Ticket;
 
 use crate::cli::{Global, JoinArgs, NodeArgs, Output, UpArgs};
 use crate::commands::demo;
@@ -36,14 +35,14 @@ pub(crate) async fn run(global: &Global, args: &UpArgs) -> Outcome {
 
 /// Joins a fabric, then stays as [`run`] does.
 pub(crate) async fn join(global: &Global, args: &JoinArgs) -> Outcome {
-    let ticket: Ticket = args
-        .ticket
+    let entrance: Entrance = args
+        .entrance
         .parse()
         .map_err(|error| Failure::new(Exit::Usage, error))?;
     start_logging()?;
     let session = local(global, false)?;
     let config = config(&session, &args.node, args.node.http);
-    live(&session, false, Node::join(config, &ticket)).await
+    live(&session, false, Node::join(config, &entrance)).await
 }
 
 /// A session with the node that this process becomes.

@@ -38,9 +38,10 @@ const OPEN: &[(&str, &str)] = &[
     ("GET", "/v1/genesis"),
     ("GET", "/v1/openapi.json"),
     ("GET", "/v1/principals/{id}"),
-    // The ledger checks who signed.
-    ("POST", "/v1/transactions"),
 ];
+
+/// What takes a role, any of them: the ledger checks who signed.
+const SUBMITTING: &[(&str, &str)] = &[("POST", "/v1/transactions")];
 
 /// What deploying and running workloads takes, beside looking.
 const DEPLOYING: &[(&str, &str)] = &[
@@ -59,7 +60,7 @@ fn need(method: &Method, path: &str) -> Need {
         Need::Nothing
     } else if listed(DEPLOYING) {
         Need::Role(Role::Deployer)
-    } else if method == Method::GET {
+    } else if method == Method::GET || listed(SUBMITTING) {
         Need::Role(Role::Viewer)
     } else {
         Need::Role(Role::Admin)
@@ -123,13 +124,16 @@ mod tests {
                 }
             }
         }
-        for entry in OPEN.iter().chain(DEPLOYING) {
+        for entry in OPEN.iter().chain(SUBMITTING).chain(DEPLOYING) {
             assert!(served.contains(entry), "{entry:?} is not served");
         }
         let role = |method: &str, path| need(&Method::from_bytes(method.as_bytes()).unwrap(), path);
         assert_eq!(role("GET", "/v1/workloads"), Need::Role(Role::Viewer));
         assert_eq!(role("POST", "/v1/trust/rotate"), Need::Role(Role::Admin));
-        let changing = served.iter().filter(|(method, _)| *method != "GET");
+        let changing = served.iter().filter(|entry| {
+            let (method, _) = entry;
+            *method != "GET" && !SUBMITTING.contains(entry)
+        });
         for (method, path) in changing {
             let looks = role(method, path) == Need::Role(Role::Viewer);
             assert!(!looks, "a viewer could {method} {path}");

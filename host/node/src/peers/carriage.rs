@@ -26,6 +26,10 @@ const BLOCK_QUEUE_MAX: usize = 64;
 /// Strangers that are given the ledger at once: newcomers, and members that were away.
 const STRANGERS_MAX: usize = 64;
 
+/// Transactions that a stranger may send while its session lasts: a newcomer has one, a member that
+/// was away a few. Members are bounded by the ledger's pool.
+const STRANGER_TRANSACTIONS_MAX: u32 = 16;
+
 const HEADER_BYTES: usize = 5;
 
 /// The peers that messages go to and come from.
@@ -42,6 +46,8 @@ struct Queues {
     small: mpsc::Sender<Outgoing>,
     blocks: mpsc::Sender<Outgoing>,
     is_stranger: bool,
+    /// Transactions that came from it while it was a stranger.
+    transactions: u32,
 }
 
 impl Carriage {
@@ -72,6 +78,7 @@ impl Carriage {
             small,
             blocks,
             is_stranger,
+            transactions: 0,
         };
         {
             let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -101,6 +108,16 @@ impl Carriage {
         self.members.send_modify(|members| {
             members.remove(peer);
         });
+    }
+
+    /// Whether a peer may send one more transaction.
+    fn may_submit(&self, peer: &NodeId) -> bool {
+        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(queues) = peers.get_mut(peer) else {
+            return false;
+        };
+        queues.transactions = queues.transactions.saturating_add(1);
+        !queues.is_stranger || queues.transactions <= STRANGER_TRANSACTIONS_MAX
     }
 
     /// A peer's standing may have changed.
@@ -153,6 +170,9 @@ impl Carriage {
                 }
                 .into());
             }
+            if channel == Channel::Transactions && !self.may_submit(&peer) {
+                return Err(ReadMessagesError::Strangers);
+            }
             let mut message = BytesMut::zeroed(length);
             stream.read_exact(&mut message).await?;
             match self.inbound.deliver(peer, channel, message.freeze()) {
@@ -168,6 +188,8 @@ impl Carriage {
 enum ReadMessagesError {
     #[error("the stream of messages ended: {0}")]
     Stream(#[from] stoq::ReadError),
+    #[error("a stranger sends more than {STRANGER_TRANSACTIONS_MAX} transactions")]
+    Strangers,
     #[error("channel {0} is not known here")]
     Channel(u8),
     #[error(transparent)]

@@ -11,13 +11,13 @@ use ledger::{
     join_bytes,
 };
 use stoq::{DialError, Target};
-use trust::{Standing, Ticket};
+use trust::Standing;
 use types::{FabricId, NodeId};
 
 use crate::clock::unix_ms;
 use crate::peers::authority::standing;
 use crate::peers::control::SessionDial;
-use crate::peers::{Opened, Peers};
+use crate::peers::{Entrance, Opened, Peers};
 use crate::shared::Shared;
 use crate::signer::SignError;
 
@@ -65,31 +65,30 @@ pub enum BootstrapError {
 
 /// Asks the ticket's addresses how the fabric began. What comes back is checked against the fabric
 /// id; who answered is checked later, against the ledger.
-pub(crate) async fn bootstrap(opened: &Opened, ticket: &Ticket) -> Result<Genesis, BootstrapError> {
-    let now_s = unix_ms() / 1_000;
-    if let Some(seconds) = now_s
-        .checked_sub(u64::from(ticket.expires_at_s))
-        .filter(|s| *s > 0)
-    {
+pub(crate) async fn bootstrap(
+    opened: &Opened,
+    entrance: &Entrance,
+) -> Result<Genesis, BootstrapError> {
+    if let Some(seconds) = entrance.over_for_s(unix_ms() / 1_000) {
         return Err(BootstrapError::Expired { seconds });
     }
-    if ticket.addresses.is_empty() {
+    if entrance.addresses().is_empty() {
         return Err(BootstrapError::NoAddress);
     }
     let target = Target {
         node: None,
-        addresses: ticket.addresses.clone(),
+        addresses: entrance.addresses().to_vec(),
     };
     let session = opened.endpoint.dial(target).await;
     let session = session.map_err(|source| BootstrapError::Dial {
-        fabric: ticket.fabric,
+        fabric: entrance.fabric(),
         source,
     })?;
     let bytes = Client::over(Arc::new(SessionDial(session)))
         .genesis()
         .await?;
     let genesis = Genesis::decode(&bytes)?;
-    let (expected, found) = (ticket.fabric, genesis.fabric_id());
+    let (expected, found) = (entrance.fabric(), genesis.fabric_id());
     if expected != found {
         return Err(BootstrapError::OtherFabric { expected, found });
     }
@@ -127,11 +126,11 @@ pub enum JoinError {
     Refused(String),
 }
 
-/// Becomes a member with `ticket`, unless this node is one. The ledger runs and follows its peers.
+/// Becomes a member through `entrance`, unless this node is one. The ledger runs and follows its peers.
 pub(crate) async fn join(
     shared: &Arc<Shared>,
     peers: &Peers,
-    ticket: &Ticket,
+    entrance: &Entrance,
     certificate: CertificateFact,
 ) -> Result<(), JoinError> {
     tokio::select! {
@@ -142,13 +141,21 @@ pub(crate) async fn join(
         return Ok(());
     }
     peer_is_logged(shared, peers).await?;
-    let key = ticket.key();
-    let signature = key.sign(&join_bytes(&shared.fabric, &shared.node));
+    let admission = match entrance {
+        Entrance::Ticket(ticket) => {
+            let key = ticket.key();
+            Admission::Ticket {
+                ticket: key.public(),
+                signature: key.sign(&join_bytes(&shared.fabric, &shared.node)),
+            }
+        }
+        Entrance::Vote { .. } => {
+            approved(shared).await;
+            Admission::Vote
+        }
+    };
     let operation = MembershipOperation::Join {
-        admission: Admission::Ticket {
-            ticket: key.public(),
-            signature,
-        },
+        admission,
         certificate,
     };
     let signed = shared
@@ -164,6 +171,17 @@ pub(crate) async fn join(
     let seen = revision.wait_for(|_| shared.state().view.height() >= signed.height);
     let _ = seen.await;
     Ok(())
+}
+
+/// Waits until enough validators have voted for this node.
+async fn approved(shared: &Shared) {
+    let node = shared.node;
+    tracing::info!("this node waits to be let in: validators run `nexus fabric approve {node}`");
+    let mut revision = shared.revision.subscribe();
+    // State that cannot be read ends the node elsewhere.
+    let is_approved = || shared.state().view.is_approved(&node).unwrap_or(false);
+    // The sender is in `shared`.
+    let _ = revision.wait_for(|_| is_approved()).await;
 }
 
 /// Waits until the ledger is read as far as a peer has proved it to go.
