@@ -115,6 +115,13 @@ fn the_data_directory_comes_from_flag_environment_or_home() {
         run(binary().arg("ps").env("NEXUS_DATA", "")).failed(3),
         home
     );
+    let service = binary()
+        .arg("ps")
+        .env("XDG_DATA_HOME", "/nonexistent/x")
+        .env_remove("HOME")
+        .output()
+        .unwrap();
+    assert_eq!(service.status.code(), Some(3), "no context is needed");
     let nothing = run(binary().arg("ps").env_remove("HOME")).failed(2);
     assert!(
         nothing.contains("name the data directory with --data"),

@@ -86,7 +86,10 @@ impl Contexts {
     /// # Errors
     /// [`Failure`] if it cannot be read or understood.
     pub(crate) fn load() -> Outcome<Self> {
-        let path = file()?;
+        // Who has no place for contexts has none.
+        let Ok(path) = file() else {
+            return Ok(Self::default());
+        };
         match fs::read_to_string(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(folders::failed("read", &path, &error)),

@@ -8,21 +8,31 @@ use crate::exit::{Exit, Failure, Outcome};
 
 /// `folder` where data is kept.
 pub(crate) fn data(folder: &str) -> Outcome<PathBuf> {
-    below("XDG_DATA_HOME", ".local/share", folder)
-        .map_err(|failure| failure.hint("Name the data directory with --data."))
+    let advice = "name the data directory with --data";
+    below("XDG_DATA_HOME", ".local/share", folder, advice)
 }
 
 /// Our folder where configuration is kept.
 pub(crate) fn config() -> Outcome<PathBuf> {
-    below("XDG_CONFIG_HOME", ".config", "hypermesh")
+    below(
+        "XDG_CONFIG_HOME",
+        ".config",
+        "hypermesh",
+        "contexts have no place",
+    )
 }
 
 /// Our folder where what was seen is kept.
 pub(crate) fn state() -> Outcome<PathBuf> {
-    below("XDG_STATE_HOME", ".local/state", "hypermesh")
+    below(
+        "XDG_STATE_HOME",
+        ".local/state",
+        "hypermesh",
+        "an audit cannot be remembered",
+    )
 }
 
-fn below(variable: &str, default: &str, folder: &str) -> Outcome<PathBuf> {
+fn below(variable: &str, default: &str, folder: &str, advice: &str) -> Outcome<PathBuf> {
     let absolute = |name: &str| {
         std::env::var_os(name)
             .map(PathBuf::from)
@@ -30,7 +40,7 @@ fn below(variable: &str, default: &str, folder: &str) -> Outcome<PathBuf> {
     };
     let base = absolute(variable).or_else(|| Some(absolute("HOME")?.join(default)));
     base.map(|base| base.join(folder)).ok_or_else(|| {
-        let message = format!("neither {variable} nor HOME is set");
+        let message = format!("neither {variable} nor HOME is set: {advice}");
         Failure::new(Exit::Usage, message)
     })
 }
