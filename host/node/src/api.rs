@@ -35,7 +35,7 @@ const BODY_BYTES_MAX: usize = 1024 * 1024;
 #[derive(OpenApi)]
 #[openapi(info(
     title = "nexus admin API",
-    description = "Served on the Unix socket `admin.sock` of a node's data directory."
+    description = "Served on the Unix socket `admin.sock` of a node's data directory, and over STOQ to operators, as far as their role goes."
 ))]
 struct Api;
 
