@@ -67,6 +67,9 @@ async fn followers_reach_the_state_of_the_validator() {
                 .contains_key(&deployment_key("shop-9"))
         );
     }
+    // The stream carries a block just before the status counts it.
+    let counted = |status: &Status| status.height >= height;
+    until("counted", &members[1], counted).await;
     let status = members[1].node.ledger.status();
     assert_eq!(
         (status.role, status.peers, status.height),
