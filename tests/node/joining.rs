@@ -426,6 +426,8 @@ fn an_audit_notices_a_history_that_was_cut_or_forked() {
     let said = audit(&honest).ok();
     assert!(said.contains("since the genesis"), "{said}");
     assert!(said.contains("certificates are in the log"), "{said}");
+    let said = audit(&honest).ok();
+    assert!(said.contains(": 0 blocks since height"), "{said}");
     grant(&honest, "a4");
     let said = audit(&honest).ok();
     assert!(said.contains("since height"), "{said}");

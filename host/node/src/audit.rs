@@ -85,16 +85,22 @@ impl Audit {
     pub fn from_genesis(genesis: Genesis) -> Result<Self, AuditError> {
         let digest = genesis_digest(&genesis);
         let digest = digest.map_err(|source| AuditError::Block { after: 0, source })?;
-        Ok(Self::from_point(genesis, AuditPoint { height: 0, digest }))
+        // Nothing is proven about the empty state.
+        let state_root = [0; 32];
+        Ok(Self::from_point(
+            genesis,
+            AuditPoint { height: 0, digest },
+            state_root,
+        ))
     }
 
-    /// A walk on from where an earlier one ended.
+    /// A walk on from where an earlier one ended; `state_root` is what the block there says.
     #[must_use]
-    pub const fn from_point(genesis: Genesis, at: AuditPoint) -> Self {
+    pub const fn from_point(genesis: Genesis, at: AuditPoint, state_root: [u8; 32]) -> Self {
         Self {
             genesis,
             at,
-            state_root: [0; 32],
+            state_root,
             proven: at.height,
         }
     }

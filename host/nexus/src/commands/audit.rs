@@ -54,8 +54,8 @@ pub(crate) async fn run(session: &Session, fabric: Option<FabricId>) -> Outcome 
                 height: known.height,
                 digest: *known.block.as_bytes(),
             };
-            seen_again(session, &genesis, point).await?;
-            Audit::from_point(genesis, point)
+            let state_root = seen_again(session, &genesis, point).await?;
+            Audit::from_point(genesis, point, state_root)
         }
         None => Audit::from_genesis(genesis).map_err(broken)?,
     };
@@ -130,15 +130,16 @@ async fn walk(session: &Session, audit: &mut Audit, height: u64) -> Outcome {
     Ok(())
 }
 
-/// The block that was audited last must still be there.
-async fn seen_again(session: &Session, genesis: &Genesis, point: AuditPoint) -> Outcome {
+/// The block that was audited last must still be there; the state root that it carries.
+async fn seen_again(session: &Session, genesis: &Genesis, point: AuditPoint) -> Outcome<[u8; 32]> {
     let proof = session.client().block(point.height).await;
     let proof = proof.map_err(|error| session.failure(error))?;
     let header = node::read_block(genesis, &unhex(&proof.block)?);
     let same = header
-        .is_ok_and(|header| (header.height, header.block_digest) == (point.height, point.digest));
-    if same {
-        return Ok(());
+        .ok()
+        .filter(|header| (header.height, header.block_digest) == (point.height, point.digest));
+    if let Some(header) = same {
+        return Ok(header.state_root);
     }
     Err(forged(format!(
         "the history is forked: the block at height {} is not the one that was audited before",
