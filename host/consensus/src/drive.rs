@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use commonware_consensus::marshal::Identifier;
 use commonware_consensus::types::Height;
@@ -31,6 +31,7 @@ use crate::observer::Observer;
 use crate::pacing::Unsettled;
 use crate::start::Job;
 use crate::state::{Databases, Snapshot, read_all, read_head};
+use crate::waking::WakingClock;
 
 /// Pause before each reminder of votes.
 const REMINDER_PAUSE: Duration = Duration::from_millis(10);
@@ -109,7 +110,8 @@ impl Job {
         pace: Pace,
         patient: bool,
     ) -> End {
-        let parts = self.parts(pace);
+        let parts = self.parts(pace, context.current());
+        let waking = parts.waking.clone();
         let observer = parts.observer.clone();
         let validators: BTreeSet<_> = self.config.genesis.validators().iter().copied().collect();
         let exchange = Exchange::new(&self.shared, &self.scheme, &validators);
@@ -141,8 +143,16 @@ impl Job {
             actors.push(("agreement", voter));
         }
         let exchange = exchange.run(&context, &base, &peers, queries);
+        let timed = async {
+            match &waking {
+                Some(clock) => clock.follow(shared, config.heartbeat).await,
+                None => std::future::pending().await,
+            }
+        };
         let serve = async {
+            // Among several, others bring a round to its end.
             let resumed = shared.role == Role::Follower
+                || shared.validators > 1
                 || resume_votes(&context, shared, &observer, me, pace).await;
             if pace == Pace::Unblocking {
                 return if resumed { End::Unblocked } else { End::Stuck };
@@ -161,6 +171,7 @@ impl Job {
         tokio::select! {
             _ = stopped => End::Closed(Closed::Stopped),
             end = first_end(&context, actors) => end,
+            () = timed => End::Closed(Closed::Stopped),
             served = serve => match served {
                 Ok(Either::Left((end, _))) => end,
                 Ok(Either::Right(((), _))) => End::Closed(Closed::Stopped),
@@ -172,7 +183,12 @@ impl Job {
         }
     }
 
-    fn parts(&self, pace: Pace) -> Parts {
+    /// Whether this node votes, and not alone.
+    fn is_one_of_several(&self) -> bool {
+        self.shared.role == Role::Validator && self.shared.validators > 1
+    }
+
+    fn parts(&self, pace: Pace, now: SystemTime) -> Parts {
         let Self { config, shared, .. } = self;
         let genesis_block = Block::genesis::<_, Databases<engine_runtime::Context>>(
             &config.genesis,
@@ -196,6 +212,7 @@ impl Job {
             observer: Observer::new(shared.clone()),
             heartbeat: config.heartbeat,
             pace,
+            waking: self.is_one_of_several().then(|| WakingClock::new(now)),
         }
     }
 }
@@ -271,7 +288,7 @@ async fn snapshot<E: EngineRuntime>(
         Ok(head) => head.map_or(0, |head| head.height),
         Err(error) => panic!("{error}"),
     };
-    let durable = durable_height(base, shared.role, height).await;
+    let durable = durable_height(base, shared, height).await;
     if height < durable {
         let mut tip = shared.tip.subscribe();
         // The sender is in `shared`.
@@ -300,10 +317,10 @@ async fn snapshot<E: EngineRuntime>(
     }
 }
 
-/// Height of the last block that can be executed without asking anybody. A follower may hold
+/// Height of the last block that can be executed without asking anybody. Who is not alone may hold
 /// blocks above a gap that only its peers can fill.
-async fn durable_height<E: EngineRuntime>(base: &Foundation<E>, role: Role, head: u64) -> u64 {
-    if role == Role::Validator {
+async fn durable_height<E: EngineRuntime>(base: &Foundation<E>, shared: &Shared, head: u64) -> u64 {
+    if shared.role == Role::Validator && shared.validators == 1 {
         let latest = base.marshal.get_info(Identifier::Latest).await;
         return latest.map_or(0, |(height, _)| height.get());
     }

@@ -41,6 +41,7 @@ use crate::network::{Agreement, Delivery, NoStatePeers, PeerSet};
 use crate::observer::Observer;
 use crate::pacing::Paced;
 use crate::state::db_config;
+use crate::waking::{Waking, WakingClock};
 
 /// Size of a page on disk. Part of the disk format: files of another page size do not open.
 const PAGE_BYTES: u32 = 4096;
@@ -69,6 +70,15 @@ const REPLAY_BUFFER_BYTES: usize = 1 << 18;
 /// How much longer than the heartbeat a leader may stay silent. A leader holds an empty block
 /// until the heartbeat, so a shorter time would end idle rounds without a block.
 const LEADER_SLACK: Duration = Duration::from_secs(30);
+/// How long a leader among several may stay silent while there is work: hundreds of milliseconds
+/// to the far side of the earth, the flush of a block, and room for a busy machine.
+const LEADER_TIME: Duration = Duration::from_secs(1);
+/// The same for votes and their certificate, which follow the proposal.
+const CERTIFICATE_TIME: Duration = Duration::from_secs(2);
+/// Pause between two wishes to end a round that got nowhere.
+const ROUND_RETRY: Duration = Duration::from_secs(1);
+/// A leader that was silent for this long is passed over at once.
+const LEADER_GONE: Duration = Duration::from_secs(5);
 /// Timeout of a round that a crash cut off.
 const UNBLOCKING_TIMEOUT: Duration = Duration::from_millis(500);
 /// State operations asked of and given to a peer at once.
@@ -102,6 +112,8 @@ pub(crate) struct Parts {
     pub(crate) observer: Observer,
     pub(crate) heartbeat: Duration,
     pub(crate) pace: Pace,
+    /// What a validator among several times rounds by.
+    pub(crate) waking: Option<WakingClock>,
 }
 
 /// How long rounds may take.
@@ -200,6 +212,7 @@ pub(crate) fn agree<E: EngineRuntime>(
     network: Agreement,
     blocker: Blamer,
 ) -> Handle<()> {
+    let times = Times::of(&parts);
     let paced = Paced {
         inner: foundation.stateful.clone(),
         unsettled: parts.application.unsettled.clone(),
@@ -209,10 +222,6 @@ pub(crate) fn agree<E: EngineRuntime>(
     let marshal = foundation.marshal.clone();
     let deferred = Deferred::new(context.child("deferred"), paced, marshal, epocher());
     let reporter: Reporters<_, _> = (parts.observer, deferred.clone()).into();
-    let (leader_timeout, slack) = match parts.pace {
-        Pace::Usual => (parts.heartbeat.saturating_add(LEADER_SLACK), LEADER_SLACK),
-        Pace::Unblocking => (UNBLOCKING_TIMEOUT, UNBLOCKING_TIMEOUT),
-    };
     let config = simplex::Config {
         scheme: parts.scheme,
         elector: RoundRobin::<Blake3>::default(),
@@ -229,21 +238,61 @@ pub(crate) fn agree<E: EngineRuntime>(
         replay_buffer: NZUsize!(REPLAY_BUFFER_BYTES),
         write_buffer: NZUsize!(WRITE_BUFFER_BYTES),
         page_cache: foundation.page_cache.clone(),
-        leader_timeout,
-        certification_timeout: leader_timeout.saturating_add(slack),
-        timeout_retry: slack,
+        leader_timeout: times.leader,
+        certification_timeout: times.certificate,
+        timeout_retry: times.retry,
         view_retention: ViewDelta::new(RETAINED_VIEWS),
         // A proposal that fails ends its round at once instead of at the leader's time.
         skip: SkipPolicy::Enabled {
-            timeout: leader_timeout.saturating_add(slack * 2),
+            timeout: times.gone,
             budget: SkipBudget::Participants,
         },
         fetch_timeout: NZDuration!(FETCH_TIMEOUT),
         fetch_retry_delay: FETCH_RETRY,
         forward: ForwardPolicy::SilentLeader,
     };
-    let engine = simplex::Engine::new(context.child("agreement"), config);
-    engine.start(network.votes, network.certificates, network.resolver)
+    let context = context.child("agreement");
+    let Agreement {
+        votes,
+        certificates,
+        resolver,
+    } = network;
+    match parts.waking {
+        Some(clock) => simplex::Engine::new(Waking::new(context, clock), config)
+            .start(votes, certificates, resolver),
+        None => simplex::Engine::new(context, config).start(votes, certificates, resolver),
+    }
+}
+
+/// How long what may take in a round.
+struct Times {
+    leader: Duration,
+    certificate: Duration,
+    retry: Duration,
+    gone: Duration,
+}
+
+impl Times {
+    fn of(parts: &Parts) -> Self {
+        if parts.waking.is_some() {
+            return Self {
+                leader: LEADER_TIME,
+                certificate: CERTIFICATE_TIME,
+                retry: ROUND_RETRY,
+                gone: LEADER_GONE,
+            };
+        }
+        let (leader, slack) = match parts.pace {
+            Pace::Usual => (parts.heartbeat.saturating_add(LEADER_SLACK), LEADER_SLACK),
+            Pace::Unblocking => (UNBLOCKING_TIMEOUT, UNBLOCKING_TIMEOUT),
+        };
+        Self {
+            leader,
+            certificate: leader.saturating_add(slack),
+            retry: slack,
+            gone: leader.saturating_add(slack * 2),
+        }
+    }
 }
 
 type Archive<E, V> = prunable::Archive<EightCap, E, Digest, V>;

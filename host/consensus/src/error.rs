@@ -136,8 +136,8 @@ pub enum StartError {
         /// The key.
         key: PublicKey,
     },
-    /// This release agrees with nobody over a network.
-    #[error("the genesis names {validators} validators; this release runs fabrics of one")]
+    /// Validators agree over a network, and there is none.
+    #[error("the genesis names {validators} validators, and this node has no links to others")]
     Committee {
         /// How many the genesis names.
         validators: usize,

@@ -95,6 +95,7 @@ mod settled;
 mod start;
 mod state;
 mod tips;
+mod waking;
 
 pub use blame::{Blame, PEER_BLOCKED_FOR};
 pub use config::{Config, SecretKey};

@@ -1,5 +1,5 @@
 //! Transactions on their way to the validators: takes those of peers into the pool, and sends a
-//! follower's own and passed-on ones until they are final or expired. Never decides what a
+//! node's own and passed-on ones until they are final or expired. Never decides what a
 //! transaction does.
 
 use std::collections::BTreeSet;
@@ -50,10 +50,10 @@ impl Relay {
         pending().await
     }
 
-    /// Sends what waits in a follower's pool, again and again with growing pauses, for ever. A
-    /// validator's pool is emptied by its own blocks.
+    /// Sends what waits in the pool, again and again with growing pauses, for ever. The pool of a
+    /// validator that is alone is emptied by its own blocks.
     pub(crate) async fn send(&self) {
-        if self.shared.role == Role::Validator {
+        if self.shared.role == Role::Validator && self.validators.len() == 1 {
             return pending().await;
         }
         let mut members = self.wires.members.clone();
@@ -89,13 +89,17 @@ impl Relay {
     /// Sends everything that is due and says when the next is.
     fn send_due(&self, peers: &BTreeSet<NodeId>) -> Option<Instant> {
         let validators: BTreeSet<_> = peers.intersection(&self.validators).copied().collect();
-        let to = if validators.is_empty() {
+        let to = if validators.is_empty() && self.shared.role == Role::Follower {
             peers
         } else {
             &validators
         };
         let (due, next) = self.shared.pool.take_due(Instant::now());
         for (transaction, origin) in due {
+            // A validator has told the others itself.
+            if origin.is_some_and(|origin| self.validators.contains(&origin)) {
+                continue;
+            }
             let bytes = Bytes::copy_from_slice(transaction.bytes());
             for peer in to.iter().filter(|peer| Some(**peer) != origin) {
                 self.wires

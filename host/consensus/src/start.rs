@@ -113,17 +113,16 @@ fn shared(genesis: &Genesis, role: Role, links: &Links) -> Arc<Shared> {
 
 /// What this node is in the fabric of its genesis.
 fn member(config: &Config) -> Result<Member, StartError> {
-    let validators = config.genesis.validators();
-    let &[leader] = validators else {
-        return Err(StartError::Committee {
-            validators: validators.len(),
-        });
-    };
-    let key = leader;
-    let leader = engine_key(&key).ok_or(StartError::ValidatorKey { key })?;
+    let keys = config.genesis.validators().iter();
+    let keys = keys.map(|key| engine_key(key).ok_or(StartError::ValidatorKey { key: *key }));
+    let keys = keys.collect::<Result<Vec<_>, _>>()?;
+    // A genesis names one validator or more.
+    let leader = keys.first().cloned();
+    let leader = leader.ok_or(StartError::Committee { validators: 0 })?;
     let signer = config.secret_key.signer();
     let me = signer.public_key();
-    let keys = Set::from_iter_dedup([leader.clone()]);
+    let validators = keys.len();
+    let keys = Set::from_iter_dedup(keys);
     let namespace = vote_namespace(&config.genesis.fabric_id());
     let (role, scheme) = match Scheme::signer(&namespace, keys, signer) {
         Some(scheme) => (Role::Validator, scheme),
@@ -138,6 +137,9 @@ fn member(config: &Config) -> Result<Member, StartError> {
             key: config.secret_key.public_key(),
             fabric: config.genesis.fabric_id(),
         });
+    }
+    if validators > 1 && config.links.is_none() {
+        return Err(StartError::Committee { validators });
     }
     Ok(Member {
         role,

@@ -22,7 +22,7 @@ use commonware_consensus::marshal::Identifier;
 use commonware_consensus::marshal::core::Mailbox as MarshalMailbox;
 use commonware_consensus::marshal::standard::Standard;
 use commonware_consensus::simplex::scheme::ed25519::Scheme;
-use commonware_consensus::simplex::types::{Activity, Finalization};
+use commonware_consensus::simplex::types::{Activity, Certificate as Proven, Finalization};
 use commonware_consensus::types::{Epoch, Height};
 use commonware_consensus::{Epochable as _, Reporter as _, Viewable as _};
 use commonware_cryptography::certificate::Verifier as _;
@@ -299,12 +299,25 @@ impl Tips {
 
     /// Asks the engine for the newest block announced, if there is room.
     fn want(&self, wanted: &mut Wanted) {
-        if self.shared.role == Role::Validator {
-            // Its own votes made the block final; it has it or gets it through agreement.
+        let votes = self.shared.role == Role::Validator;
+        if votes && self.shared.validators == 1 {
+            // Its own votes made the block final.
             return;
         }
-        if let Some(certificate) = wanted.next(Instant::now()) {
+        if let Some(Claim {
+            peer, certificate, ..
+        }) = wanted.next(Instant::now())
+        {
             let view = certificate.view().get();
+            let missed = self.shared.rounds.borrow().final_view < view;
+            let voters = self.wires.voters.get();
+            if votes && missed && voters.is_some_and(|voters| voters.contains(&peer)) {
+                // Agreement has missed it: an idle fabric says nothing about it again.
+                let message = Proven::Finalization(certificate.clone()).encode();
+                let inbox = self.wires.inbox(Channel::Certificates);
+                // What does not fit now comes with the next announcement.
+                let _ = inbox.push(peer, message.len(), message, false);
+            }
             self.shared.rounds.send_modify(|rounds| {
                 rounds.view = rounds.view.max(view);
                 rounds.final_view = rounds.final_view.max(view);
@@ -349,7 +362,7 @@ impl Wanted {
     }
 
     /// The certificate to tell the engine of, if a new one is due.
-    fn next(&mut self, now: Instant) -> Option<Certificate> {
+    fn next(&mut self, now: Instant) -> Option<Claim> {
         self.open
             .retain(|(_, since)| now.duration_since(*since) < WANTED_FOR);
         let newest = self.newest.as_ref()?;
@@ -366,7 +379,7 @@ impl Wanted {
             self.open.push((newest.clone(), now));
         }
         self.told_view = view;
-        Some(newest.certificate.clone())
+        Some(newest.clone())
     }
 
     fn open_claims(&self) -> Vec<Claim> {

@@ -1,5 +1,6 @@
 //! Behaviour of a validator's ledger through its public interface: real engine, real files.
 
+mod committee;
 mod crash;
 mod finality;
 mod follow;

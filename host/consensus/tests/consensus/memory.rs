@@ -13,7 +13,7 @@ use ledger::Genesis;
 use tokio::sync::watch;
 use types::NodeId;
 
-use crate::support::{Dice, Node, SEED_VARIABLE, config_of, key_of, seed};
+use crate::support::{Dice, Node, SEED_VARIABLE, config_of, genesis, key_of, seed};
 
 /// What becomes of a message.
 type Alter = Box<dyn FnMut(Outgoing) -> Option<Outgoing> + Send>;
@@ -195,6 +195,7 @@ pub(crate) struct Member {
     pub(crate) node: Node,
     pub(crate) dir: Arc<tempfile::TempDir>,
     pub(crate) key: u8,
+    genesis: Genesis,
 }
 
 impl Member {
@@ -210,28 +211,68 @@ impl Member {
         key: u8,
         dir: Arc<tempfile::TempDir>,
     ) -> Result<Self, StartError> {
-        let mut config = config_of(key, dir.path());
-        config.links = Some(memory.join(key));
-        let node = Node::start(config).await?;
-        Ok(Self { node, dir, key })
+        Self::start_at(memory, key, dir, genesis(0)).await
     }
 
     /// A ledger of another fabric.
     pub(crate) async fn start_of(memory: &Memory, key: u8, genesis: Genesis) -> Self {
         let dir = Arc::new(tempfile::tempdir().expect("a directory"));
+        let started = Self::start_at(memory, key, dir, genesis).await;
+        started.expect("the ledger starts")
+    }
+
+    async fn start_at(
+        memory: &Memory,
+        key: u8,
+        dir: Arc<tempfile::TempDir>,
+        genesis: Genesis,
+    ) -> Result<Self, StartError> {
         let mut config = config_of(key, dir.path());
         config.links = Some(memory.join(key));
-        config.genesis = genesis;
-        let node = Node::start(config).await.expect("the ledger starts");
-        Self { node, dir, key }
+        config.genesis = genesis.clone();
+        let node = Node::start(config).await?;
+        Ok(Self {
+            node,
+            dir,
+            key,
+            genesis,
+        })
     }
 
     /// Ends it without asking it to stop, and starts it again.
     pub(crate) async fn restart(self, memory: &Memory) -> Self {
-        let Self { node, dir, key } = self;
+        self.kill().start_again(memory).await
+    }
+
+    /// Ends it without asking it to stop.
+    pub(crate) fn kill(self) -> Killed {
+        let Self {
+            node,
+            dir,
+            key,
+            genesis,
+        } = self;
         drop(node);
+        Killed { dir, key, genesis }
+    }
+
+    pub(crate) async fn stop(self) -> Snapshot {
+        self.node.stop().await
+    }
+}
+
+/// What is left of a member that was killed.
+pub(crate) struct Killed {
+    dir: Arc<tempfile::TempDir>,
+    key: u8,
+    genesis: Genesis,
+}
+
+impl Killed {
+    pub(crate) async fn start_again(self, memory: &Memory) -> Member {
+        let Self { dir, key, genesis } = self;
         for _ in 0..100 {
-            match Self::start_in(memory, key, dir.clone()).await {
+            match Member::start_at(memory, key, dir.clone(), genesis.clone()).await {
                 Ok(member) => return member,
                 Err(StartError::InUse { .. }) => {
                     tokio::time::sleep(Duration::from_millis(20)).await;
@@ -240,9 +281,5 @@ impl Member {
             }
         }
         panic!("the directory stays in use");
-    }
-
-    pub(crate) async fn stop(self) -> Snapshot {
-        self.node.stop().await
     }
 }

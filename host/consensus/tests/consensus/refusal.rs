@@ -68,7 +68,7 @@ async fn a_node_without_a_vote_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fabric_of_two_validators_is_refused_until_there_is_a_network() {
+async fn a_validator_among_several_is_refused_without_links() {
     let dir = tempfile::tempdir().unwrap();
     let nodes: Vec<_> = [VALIDATOR, [2; 32]]
         .map(|seed| SecretKey::from(seed).public_key())

@@ -56,6 +56,13 @@ pub(crate) fn genesis_at(time_ms: u64, salt: u8) -> Genesis {
     Genesis::new(time_ms, [salt; 16], vec![node], vec![node], operators).expect("a valid genesis")
 }
 
+/// The genesis of a fabric whose validators are the nodes with the seeds from 1 to `validators`.
+pub(crate) fn genesis_of(validators: u8) -> Genesis {
+    let nodes: Vec<_> = (1..=validators).map(key_of).collect();
+    let operators = (0..10).map(|index| public(&operator_key(index))).collect();
+    Genesis::new(*GENESIS_MS, [0; 16], nodes.clone(), nodes, operators).expect("a valid genesis")
+}
+
 pub(crate) fn config(dir: &Path) -> Config {
     Config {
         data_dir: dir.to_owned(),
@@ -121,6 +128,14 @@ impl Principal {
             key,
             fabric,
             nonce: AtomicU64::new(nonce),
+        }
+    }
+
+    /// The operator of that index in the fabric of `genesis`.
+    pub(crate) fn operator_in(genesis: &Genesis, index: u8) -> Self {
+        Self {
+            fabric: genesis.fabric_id(),
+            ..Self::operator(index, 0)
         }
     }
 
