@@ -262,6 +262,13 @@ impl Node {
         }
     }
 
+    /// Reads the stream from now on and forgets it.
+    pub(crate) fn let_pass(&mut self) {
+        let (_, closed) = mpsc::channel(1);
+        let mut stream = std::mem::replace(&mut self.stream, closed);
+        tokio::spawn(async move { while stream.recv().await.is_some() {} });
+    }
+
     /// Stops and returns the state at the end of the stream.
     pub(crate) async fn stop(mut self) -> Snapshot {
         self.ledger.shutdown().await.expect("a clean stop");
