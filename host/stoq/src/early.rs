@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::bounds::{EARLY_BYTES_MAX, HANDSHAKE_TIME};
 use crate::close::CloseReason;
 use crate::control;
-use crate::dial::{DialError, Target, Turn, dial, expect, finish_hello, reach};
+use crate::dial::{DialError, Target, Turn, Ways, dial, expect, finish_hello, reach};
 use crate::endpoint::Shared;
 use crate::lane::Lane;
 use crate::link::Standing;
@@ -81,7 +81,7 @@ pub(crate) async fn ask(
     let begun = match early {
         Some(begun) => begun?,
         None => {
-            let (connection, standing) = reach(shared, target.clone()).await?;
+            let (connection, standing) = reach(shared, target.clone(), Ways::All).await?;
             let sent = send(shared, &connection, question).await?;
             Begun {
                 connection,

@@ -17,11 +17,20 @@ pub(crate) struct Relay {
 
 impl Relay {
     pub(crate) async fn start(server: SocketAddr, delay: Duration) -> Self {
-        Self::lossy(server, delay, usize::MAX).await
+        Self::with(server, delay, usize::MAX, usize::MAX).await
     }
 
     /// Loses one packet in `one_in`, in either direction.
     pub(crate) async fn lossy(server: SocketAddr, delay: Duration, one_in: usize) -> Self {
+        Self::with(server, delay, one_in, usize::MAX).await
+    }
+
+    /// Loses what is longer than a path takes, in either direction.
+    pub(crate) async fn narrow(server: SocketAddr, bytes_max: usize) -> Self {
+        Self::with(server, Duration::ZERO, usize::MAX, bytes_max).await
+    }
+
+    async fn with(server: SocketAddr, delay: Duration, one_in: usize, bytes_max: usize) -> Self {
         let front = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
         let back = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
         let sent = Arc::<Mutex<Vec<Vec<u8>>>>::default();
@@ -31,7 +40,7 @@ impl Relay {
             _task: AbortOnDropHandle::new(tokio::spawn(pass(
                 front,
                 back,
-                (server, delay, one_in),
+                (server, delay, one_in, bytes_max),
                 sent,
             ))),
         }
@@ -41,7 +50,7 @@ impl Relay {
 async fn pass(
     front: Arc<UdpSocket>,
     back: Arc<UdpSocket>,
-    (server, delay, one_in): (SocketAddr, Duration, usize),
+    (server, delay, one_in, bytes_max): (SocketAddr, Duration, usize, usize),
     sent: Arc<Mutex<Vec<Vec<u8>>>>,
 ) {
     let mut client = None;
@@ -56,7 +65,7 @@ async fn pass(
                     sent.lock().unwrap().push(packet.clone());
                 }
                 passed += 1;
-                if !passed.is_multiple_of(one_in) {
+                if !passed.is_multiple_of(one_in) && length <= bytes_max {
                     later(back.clone(), packet, server, delay);
                 }
             }
@@ -64,6 +73,7 @@ async fn pass(
                 passed += 1;
                 if let Some(client) = client
                     && !passed.is_multiple_of(one_in)
+                    && length <= bytes_max
                 {
                     later(front.clone(), down[..length].to_vec(), client, delay);
                 }
