@@ -133,8 +133,11 @@ pub struct SessionStatus {
     pub peer: PublicKey,
     /// `member`, `unlogged`, `stranger` or `operator`.
     pub standing: String,
-    /// Where the peer is.
+    /// Where the peer is, or the node that relays for it.
     pub remote: String,
+    /// The member that relays the session, if the two cannot reach each other.
+    #[schema(value_type = Option<String>)]
+    pub via: Option<PublicKey>,
     /// `dialled` if this node opened it, else `accepted`.
     pub direction: String,
     /// Since when, Unix milliseconds.

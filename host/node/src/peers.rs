@@ -9,6 +9,7 @@ mod control;
 mod credentials;
 mod entrance;
 mod join;
+mod relay;
 mod remote;
 mod renewal;
 
@@ -228,6 +229,8 @@ impl Peers {
         tokio::spawn(artifacts::serve(shared.artifacts.clone(), artifacts));
         tokio::spawn(control::serve(Arc::clone(shared), control, stop.clone()));
         tokio::spawn(Arc::clone(&peers).keep(stop.clone()));
+        let ledger = Arc::downgrade(shared);
+        tokio::spawn(relay::keep(Arc::clone(&peers), ledger, stop.clone()));
         // Who came before the ledger could be asked was taken for a stranger.
         peers.standing_changed(shared);
         peers.resume();
@@ -354,15 +357,26 @@ impl Peers {
     fn session_up(&self, session: &Session) {
         let peer = session.peer();
         let info = session.info();
-        tracing::info!(peer = %peer.id.short(), remote = %info.remote, standing = peer.label, "session up");
+        let via = info.via.map(|relay| relay.short());
+        tracing::info!(peer = %peer.id.short(), remote = %info.remote, via, standing = peer.label, "session up");
         if matches!(standing(&peer), Standing::Operator(_)) {
             return;
         }
         self.carriage.add(session, is_stranger(&peer));
         if info.direction == Direction::Outbound {
-            self.book().note(peer.id, info.remote);
+            // Where a relay is says nothing about the peer.
+            if info.via.is_none() {
+                self.book().note(peer.id, info.remote);
+            }
             self.keep_session(peer.id);
         }
+    }
+
+    fn kept_count(&self) -> usize {
+        self.kept
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len()
     }
 
     fn keep_session(&self, peer: NodeId) {

@@ -6,14 +6,9 @@ use std::time::Duration;
 
 use quinn::Connection;
 use tokio::sync::OwnedMutexGuard;
-use tokio::task::JoinSet;
 use types::NodeId;
 
-use crate::authority::Occasion;
-use crate::bounds::{
-    DIAL_ADDRESSES_MAX, DIAL_STAGGER, HANDSHAKE_TIME, REFUSAL_LINGER, RELAY_DELAY, RELAY_LINGER,
-    SURVIVOR_TIME,
-};
+use crate::bounds::{HANDSHAKE_TIME, SURVIVOR_TIME};
 use crate::circuit::is_place;
 use crate::close::{CloseReason, Closer};
 use crate::control;
@@ -21,7 +16,8 @@ use crate::endpoint::Shared;
 use crate::link::{Established, Link, Standing, lock};
 use crate::listen::serve;
 use crate::proto::{self, ControlFrame, Dialler, Hello};
-use crate::relaying::{self, FailedRelay};
+use crate::reach::{Ways, reach};
+use crate::relaying::FailedRelay;
 use crate::session::Session;
 use crate::tls::server_name;
 
@@ -225,182 +221,6 @@ async fn survivor(shared: &Arc<Shared>, node: NodeId) -> Option<Session> {
         }
     };
     tokio::time::timeout(SURVIVOR_TIME, found).await.ok()
-}
-
-/// Which ways a dial may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ways {
-    /// The target's addresses, then relays.
-    All,
-    /// The target's addresses only.
-    Direct,
-}
-
-/// Connects to the first address where the right peer answers, or through the first relay that
-/// leads to it.
-pub(crate) async fn reach(
-    shared: &Arc<Shared>,
-    target: Target,
-    ways: Ways,
-) -> Result<(Connection, Standing), DialError> {
-    let mut dials = JoinSet::new();
-    if let (Ways::All, Some(node)) = (ways, target.node) {
-        let shared = shared.clone();
-        let has_addresses = !target.addresses.is_empty();
-        dials.spawn(async move {
-            if has_addresses {
-                tokio::time::sleep(RELAY_DELAY).await;
-            }
-            through_relays(&shared, node).await
-        });
-    }
-    let mut addresses = target.addresses;
-    addresses.truncate(DIAL_ADDRESSES_MAX);
-    for (index, address) in addresses.into_iter().enumerate() {
-        let shared = shared.clone();
-        let index = u32::try_from(index).unwrap_or(0);
-        dials.spawn(async move {
-            tokio::time::sleep(DIAL_STAGGER * index).await;
-            let tried =
-                tokio::time::timeout(HANDSHAKE_TIME, attempt(&shared, target.node, address));
-            let timed_out = || Err(Attempt::Unreachable(TIMED_OUT.to_owned()));
-            let tried = tried.await.unwrap_or_else(|_| timed_out());
-            tried.map_err(|attempt| match attempt {
-                Attempt::Unreachable(reason) => Unreached::At(FailedAttempt { address, reason }),
-                Attempt::Refused(error) => Unreached::Refused(error),
-            })
-        });
-    }
-    let (mut attempts, mut relays) = (Vec::new(), Vec::new());
-    let mut refused = None;
-    while let Some(dialled) = dials.join_next().await {
-        match dialled {
-            Ok(Ok(reached)) => return Ok(reached),
-            Ok(Err(Unreached::At(failed))) => attempts.push(failed),
-            Ok(Err(Unreached::Through(failed))) => relays = failed,
-            Ok(Err(Unreached::Refused(error))) => refused = Some(error),
-            Err(_) => {}
-        }
-    }
-    // Who answered and was wrong says more than who did not answer.
-    Err(match refused {
-        Some(error) => error,
-        None if attempts.is_empty() && relays.is_empty() => DialError::NoAddress,
-        None => DialError::Unreachable { attempts, relays },
-    })
-}
-
-/// What a handshake that takes too long is said to have done.
-const TIMED_OUT: &str = "timed out";
-
-/// Why one way failed.
-enum Unreached {
-    At(FailedAttempt),
-    Through(Vec<FailedRelay>),
-    Refused(DialError),
-}
-
-/// Connects through the first relay that leads to `node`.
-async fn through_relays(
-    shared: &Arc<Shared>,
-    node: NodeId,
-) -> Result<(Connection, Standing), Unreached> {
-    let mut failed = Vec::new();
-    for link in relaying::candidates(shared, &node) {
-        let relay = link.standing().peer.id;
-        let mut way = match relaying::ask(shared, &link, node).await {
-            Ok(way) => way,
-            Err(reason) => {
-                failed.push(FailedRelay { relay, reason });
-                continue;
-            }
-        };
-        let tried = tokio::time::timeout(HANDSHAKE_TIME, attempt(shared, Some(node), way.address));
-        let reason = match tried.await {
-            Ok(Ok((connection, standing))) => {
-                let carried = connection.clone();
-                tokio::spawn(async move {
-                    tokio::select! {
-                        _ = carried.closed() => tokio::time::sleep(RELAY_LINGER).await,
-                        () = way.ended() => {}
-                    }
-                });
-                return Ok((connection, standing));
-            }
-            Ok(Err(Attempt::Refused(error))) => return Err(Unreached::Refused(error)),
-            Ok(Err(Attempt::Unreachable(reason))) => reason,
-            Err(_) => TIMED_OUT.to_owned(),
-        };
-        failed.push(FailedRelay { relay, reason });
-    }
-    Err(Unreached::Through(failed))
-}
-
-/// Why one address failed.
-enum Attempt {
-    Unreachable(String),
-    Refused(DialError),
-}
-
-async fn attempt(
-    shared: &Shared,
-    expected: Option<NodeId>,
-    address: SocketAddr,
-) -> Result<(Connection, Standing), Attempt> {
-    let name = server_name(expected.as_ref());
-    let client = if is_place(address) {
-        &shared.relayed_client
-    } else {
-        &shared.client
-    };
-    let unreachable = |error: &dyn ToString| Attempt::Unreachable(error.to_string());
-    let connecting = shared
-        .quinn
-        .connect_with(client.clone(), address, &name)
-        .map_err(|error| unreachable(&error))?;
-    let connection = connecting.await.map_err(|error| unreachable(&error))?;
-    let standing = expect(shared, &connection, expected).map_err(Attempt::Refused)?;
-    Ok((connection, standing))
-}
-
-/// Who answered, if it is who was dialled and may be.
-pub(crate) fn expect(
-    shared: &Shared,
-    connection: &Connection,
-    expected: Option<NodeId>,
-) -> Result<Standing, DialError> {
-    let standing = match shared.judge(connection, Occasion::Dialled) {
-        Ok(standing) => standing,
-        Err(reason) => {
-            tokio::spawn(decline(connection.clone(), reason.clone()));
-            return Err(reason.into());
-        }
-    };
-    let found = standing.peer.id;
-    if let Some(expected) = expected.filter(|expected| *expected != found) {
-        return Err(DialError::WrongNode { expected, found });
-    }
-    if found == shared.node {
-        return Err(DialError::Oneself);
-    }
-    Ok(standing)
-}
-
-/// Tells the peer why it is not wanted, and leaves.
-async fn decline(connection: Connection, reason: CloseReason) {
-    let told = async {
-        let (mut send, _recv) = connection.open_bi().await.ok()?;
-        if let CloseReason::Refused { code, text, .. } = &reason {
-            let (code, text) = (*code, text.clone());
-            let frame = ControlFrame::Refusal { code, text };
-            control::write(&mut send, &frame).await.ok()?;
-        }
-        connection.closed().await;
-        Some(())
-    };
-    let _ = tokio::time::timeout(REFUSAL_LINGER, told).await;
-    let (code, text) = reason.to_wire();
-    connection.close(code, text.as_bytes());
 }
 
 /// Makes a session of an outbound connection.

@@ -20,6 +20,7 @@ mod link;
 mod listen;
 mod maintain;
 pub mod proto;
+mod reach;
 mod read;
 mod relaying;
 mod session;

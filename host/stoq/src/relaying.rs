@@ -250,6 +250,10 @@ async fn be_reached(shared: Arc<Shared>, stream: InboundStream, leg: u32) -> Res
     if link.is_relayed() {
         return Err((send, RelayRefusal::Relayed));
     }
+    // Nodes relay; whoever else may use them does not.
+    if !link.standing().peer.single {
+        return Err((send, RelayRefusal::Declined));
+    }
     let by_opener = false;
     let (leg, waiting) = shared.circuits.leg(&link, Tag { leg, by_opener });
     let Some(end) = shared.circuits.end_here(leg.clone()) else {

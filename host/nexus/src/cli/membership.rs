@@ -72,7 +72,8 @@ pub(crate) enum ContextCommand {
 Example:
   nexus context add prod ID@203.0.113.7:7400 --fabric blake3:…
 
-`nexus stoq sessions` on that node shows ID@ADDR, `nexus node status` its fabric. The first context
+A node that does not listen is reached through a member: ID@MEMBER@ADDR, with the member's address.
+`nexus stoq sessions` on that node shows either, `nexus node status` its fabric. The first context
 becomes the one that commands use.")]
     Add {
         /// What to call it

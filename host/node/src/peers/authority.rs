@@ -69,7 +69,12 @@ fn peer(standing: Standing) -> Peer {
         }
         Standing::Operator(key) => Peer {
             single: false,
-            ..Peer::node(key, [Service::Control].into_iter().collect(), label)
+            // Relayed, it reaches members that dialled out; they let it do no more than this.
+            ..Peer::node(
+                key,
+                [Service::Control, Service::Relay].into_iter().collect(),
+                label,
+            )
         },
     }
 }
