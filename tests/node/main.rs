@@ -35,6 +35,7 @@ mod hostile_stores;
 mod https;
 mod ingress;
 mod joining;
+mod nat;
 mod sdk_examples;
 mod secrets_hidden;
 mod stateful;

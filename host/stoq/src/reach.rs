@@ -56,9 +56,6 @@ pub(crate) async fn reach(
                 Ok(reached) => return Ok(reached),
                 Err(unreached) => unreached,
             };
-            if unreached.is_final() {
-                return Err(unreached.into());
-            }
             given_up.notify_one();
             match relayed.await {
                 Ok(reached) => return Ok(reached),
@@ -111,19 +108,12 @@ async fn reach_directly(
 struct Unreached {
     attempts: Vec<FailedAttempt>,
     relays: Vec<FailedRelay>,
-    /// Who answered and was wrong says more than who did not answer.
+    /// Who answered and was wrong says more than who did not answer. It may have been somebody else:
+    /// private addresses are many nodes' at once.
     refused: Option<DialError>,
 }
 
 impl Unreached {
-    /// Whether another way would lead to the same answer.
-    const fn is_final(&self) -> bool {
-        matches!(
-            self.refused,
-            Some(DialError::PeerRefused { .. } | DialError::Oneself)
-        )
-    }
-
     fn and(mut self, mut other: Self) -> Self {
         self.attempts.append(&mut other.attempts);
         self.relays.append(&mut other.relays);
