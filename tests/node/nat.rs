@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use rustix::process::Signal;
 use serde_json::Value;
 
+use crate::components::LIBRARY;
 use crate::harness::{Fabric, Ran, Running, binary, eventually, run};
 
 /// What is public: the first node, and the two routers that hide the others.
@@ -284,6 +285,8 @@ fn an_operator_reaches_a_machine_behind_nat() {
     };
     let place = trio.through();
     trio.public.write("empty.wat", "(component)");
+    let deploy = ["deploy", "empty.wat", "--name", "app"];
+    trio.public.nexus(&deploy).ok();
     // The operator is behind the other NAT.
     let operator = |arguments: &[&str]| {
         let arguments = [&["--node", &place], arguments].concat();
@@ -291,12 +294,13 @@ fn an_operator_reaches_a_machine_behind_nat() {
     };
     let status = operator(&["node", "status", "-o", "json"]).json();
     assert_eq!(status["node"], *id(&trio.hidden[0]));
-    operator(&["deploy", "empty.wat", "--name", "app"]).ok();
-    let listed = operator(&["ps"]).ok();
-    assert!(listed.contains("app"), "{listed}");
+    eventually("the machine knows of the workload", || {
+        operator(&["ps"]).ok().contains("app").then_some(())
+    });
     operator(&["logs", "app"]).ok();
-    let shown = trio.hidden[0].nexus(&["stoq", "sessions"]).ok();
-    assert!(shown.contains("member"), "{shown}");
+    operator(&["role", "grant", "viewer", &"ab".repeat(32)]).ok();
+    let roles = trio.public.nexus(&["role", "list"]).ok();
+    assert!(roles.contains(&"ab".repeat(32)), "{roles}");
     // A key without a role is not even carried.
     let home = folder();
     let elsewhere = |arguments: &[&str]| {
@@ -313,6 +317,62 @@ fn an_operator_reaches_a_machine_behind_nat() {
     eventually("the machine knows of the role", || {
         (elsewhere(&["ps"]).code == 0).then_some(())
     });
+}
+
+/// The founder runs the workloads. Here it is behind NAT; a member let it be found once.
+#[test]
+fn an_operator_calls_what_runs_on_a_machine_behind_nat() {
+    let Some(net) = Net::new() else {
+        return;
+    };
+    let listen = format!("{HIDDEN}:7400");
+    let outside = format!("{}:7400", ROUTERS[0]);
+    let up = ["up", "--stoq", &listen, "--advertise", &outside];
+    let founder = net.start("machine0", folder(), &up);
+    // The router lets one member in, and then nobody any more.
+    let forwarded = format!(
+        "table ip open {{
+            chain before {{
+                type nat hook prerouting priority -100;
+                iifname \"wan\" udp dport 7400 dnat to {HIDDEN}
+            }}
+        }}"
+    );
+    let opened = "add rule ip filter through iifname \"wan\" udp dport 7400 accept";
+    for rule in [&forwarded, opened] {
+        done(net.inside("router0", "nft").arg(rule));
+    }
+    let ticket = founder.nexus(&["fabric", "invite"]).ok();
+    let listen = format!("{PUBLIC}:7400");
+    let join = ["join", ticket.trim(), "--stoq", &listen];
+    let member = net.start("public", folder(), &join);
+    eventually("both know each other as members", || {
+        let known = |at: &Fabric, peer: &str| {
+            session(at, peer).is_some_and(|found| found["standing"] == "member")
+        };
+        (known(&founder, &id(&member)) && known(&member, &id(&founder))).then_some(())
+    });
+    for rule in ["delete table ip open", "flush chain ip filter through"] {
+        done(net.inside("router0", "nft").arg(rule));
+    }
+    let again = "add rule ip filter through iifname \"lan\" accept; \
+                 add rule ip filter through ct state established,related accept";
+    done(net.inside("router0", "nft").arg(again));
+    founder.write("lib.wat", LIBRARY);
+    founder.nexus(&["deploy", "lib.wat"]).ok();
+    let operator = |place: &str, words: &[&str]| {
+        let arguments = [&["--node", place], words].concat();
+        net.operator("machine1", &founder, &arguments)
+    };
+    let direct = format!("{}@{outside}", id(&founder));
+    assert_ne!(operator(&direct, &["ps"]).code, 0, "the router is open");
+    let place = format!("{}@{}@{PUBLIC}:7400", id(&founder), id(&member));
+    let sum = operator(&place, &["invoke", "lib", "add", "2", "-3"]).ok();
+    assert_eq!(sum, "-1\n");
+    let listed = operator(&place, &["ps"]).ok();
+    assert!(listed.contains("lib"), "{listed}");
+    let logs = operator(&place, &["logs", "lib"]);
+    assert_eq!(logs.code, 0, "{logs:?}");
 }
 
 /// Bytes that are sent while the address changes, and how fast they may go: some seconds' worth.

@@ -181,5 +181,7 @@ pub const RELAYS_KNOWN_MAX: usize = 1_024;
 /// How long a leg is kept after its connection has ended, so that the other end hears of it.
 pub const RELAY_LINGER: Duration = Duration::from_millis(500);
 
-/// Pause between attempts to do without the relay. Each costs a handshake at every address.
-pub const RELAY_UPGRADE_PAUSE: Duration = Duration::from_secs(30);
+/// First pause before a kept session tries to do without the relay; it doubles.
+pub const RELAY_UPGRADE_FIRST: Duration = Duration::from_secs(2);
+/// Longest of these pauses: each attempt costs a handshake at every address.
+pub const RELAY_UPGRADE_LAST: Duration = Duration::from_secs(60);

@@ -1,6 +1,7 @@
 //! Sessions that a third node carries: what they can do, what the relay sees, and how they end.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use hypermesh_stoq::proto::{
     PREFIX_BYTES, RELAY_FRAME_BYTES_MAX, RELAY_VERSION, RelayFrame, Tag, decode, encode,
@@ -201,6 +202,27 @@ async fn a_direct_session_takes_the_place_of_a_relayed_one() {
 }
 
 #[tokio::test]
+async fn a_kept_session_leaves_the_relay_when_an_address_answers() {
+    let trio = Trio::start().await;
+    let switch = Relay::start(trio.other.address(), Duration::ZERO).await;
+    let target = Target {
+        node: Some(trio.other.id),
+        addresses: vec![switch.address],
+    };
+    switch.cut(true);
+    let mut kept = trio.one.endpoint.maintain(target);
+    let session = within(kept.up()).await.unwrap();
+    assert!(session.is_relayed());
+    ask(&session, b"around").await;
+    switch.cut(false);
+    until("the session is direct", || !session.is_relayed()).await;
+    ask(&session, b"and now straight").await;
+    assert_eq!(session.info().via, None);
+    let back = trio.other.endpoint.session(&trio.one.id).unwrap();
+    ask(&back, b"both ways").await;
+}
+
+#[tokio::test]
 async fn a_silent_address_is_helped_by_a_relay() {
     let trio = Trio::start().await;
     let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -258,8 +280,11 @@ async fn a_peer_that_may_not_relay_is_refused() {
 
 #[tokio::test]
 async fn a_flood_through_a_relay_is_lost_there_and_not_kept() {
+    /// Far less than the flood, far more than the questions.
+    const CAP: u64 = 100_000;
     let trio = Trio::start().await;
     let relay = &trio.relay.endpoint;
+    relay.set_cap(trio.other.id, Some(CAP));
     let mut flooder = Flooder::reach(&trio, 1).await;
     let packet = [0; bounds::RELAYED_PACKET_BYTES_MAX];
     // Four times what may wait, and as noise at that: no connection slows it down.
@@ -273,6 +298,9 @@ async fn a_flood_through_a_relay_is_lost_there_and_not_kept() {
         relay.relayed().packets >= packets as u64
     })
     .await;
+    // What did not fit was lost at once: nothing of it waits to be sent later.
+    let lost = relay.relayed().packets_lost;
+    assert!(lost > packets as u64 / 2, "{lost} of {packets}");
     // The session that it went through is as good as before, and so is everything else.
     let other = relay.session(&trio.other.id).unwrap();
     ask(&other, b"unmoved").await;
