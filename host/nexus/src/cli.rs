@@ -61,7 +61,7 @@ pub(crate) struct Global {
     )]
     data: Option<OsString>,
     /// A node elsewhere: the name of a context, or ID@IP:PORT with the operator's key and the fabric
-    /// of the data directory; ID@RELAY@IP:PORT reaches it through a member
+    /// of the data directory
     #[arg(
         long,
         global = true,
