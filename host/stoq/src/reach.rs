@@ -80,6 +80,8 @@ async fn reach_directly(
 ) -> Result<(Connection, Standing), Unreached> {
     let mut dials = JoinSet::new();
     let mut addresses = target.addresses;
+    // What others say must not lead into this endpoint's own relayed connections.
+    addresses.retain(|address| !is_place(*address));
     addresses.truncate(DIAL_ADDRESSES_MAX);
     for (index, address) in addresses.into_iter().enumerate() {
         let shared = shared.clone();

@@ -45,7 +45,7 @@ fn render(node: NodeId, stoq: &StoqStatus) -> String {
         .map(|address| format!("{node}@{address}"));
     fields.list("Reached at", reached);
     if stoq.listening.is_none() {
-        fields.list("Reached through", through_members(node, stoq).into_iter());
+        fields.list("Reached through", through_members(node, stoq));
     }
     if let Some(certificate) = stoq.certificate {
         fields.add("Certificate", certificate);
