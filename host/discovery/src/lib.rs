@@ -12,7 +12,7 @@ pub use exchange::{Exchange, Heard, MESSAGE_BYTES_MAX, ReadMessageError, Sending
 pub use lan::{Announced, HINTS_MAX, Hint, Hints, Lan, LanError, Sightings};
 pub use record::{
     ADDRESSES_MAX, AddressRecord, CLOCK_SKEW_MAX_MS, DecodeRecordError, RECORD_BYTES_MAX,
-    RECORD_LIFE_MS, RELAYS_MAX, RecordProblem, SignedRecord,
+    RECORD_LIFE_MS, RELAYS_MAX, RecordProblem, SignedRecord, advertisable,
 };
 pub use swim::{DATAGRAM_BYTES_MAX, Effect, Liveness, Swim};
 pub use table::{RECORDS_MAX, Records, RefusedRecord, Taken};

@@ -240,6 +240,22 @@ impl Encoded {
     }
 }
 
+/// What a record may hold of the addresses of a node, the best first: those at which it can be
+/// dialled, and those of its machine alone only if there are no others.
+#[must_use]
+pub fn advertisable(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
+    let is_local = |address: &SocketAddr| address.ip().is_loopback();
+    let dialled = || addresses.iter().filter(|address| is_dialled(address));
+    let only_local = dialled().all(is_local);
+    let mut chosen = Vec::new();
+    for address in dialled().filter(|address| only_local || !is_local(address)) {
+        if !chosen.contains(address) && chosen.len() < ADDRESSES_MAX {
+            chosen.push(*address);
+        }
+    }
+    chosen
+}
+
 /// Whether one node can be dialled at an address, written in its shortest form.
 pub(crate) fn is_dialled(address: &SocketAddr) -> bool {
     let ip = address.ip();
@@ -391,6 +407,21 @@ mod tests {
         bad(&|record| record.relays.push(record.node));
         bad(&|record| record.expires_at_ms = record.sequence);
         bad(&|record| record.expires_at_ms += 1);
+    }
+
+    #[test]
+    fn addresses_of_one_machine_are_told_if_there_are_no_others() {
+        let chosen = |texts: &[&str]| {
+            let addresses: Vec<_> = texts.iter().map(|text| text.parse().unwrap()).collect();
+            let chosen = advertisable(&addresses);
+            chosen.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let both = ["192.0.2.1:1", "192.0.2.1:1", "0.0.0.0:1", "127.0.0.1:1"];
+        assert_eq!(chosen(&both), ["192.0.2.1:1"]);
+        assert_eq!(
+            chosen(&["127.0.0.1:1", "[::1]:1"]),
+            ["127.0.0.1:1", "[::1]:1"]
+        );
     }
 
     proptest! {

@@ -3,7 +3,8 @@
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    reason = "a test stops at the first surprise"
+    clippy::cast_possible_truncation,
+    reason = "a test stops at the first surprise; its numbers are small"
 )]
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

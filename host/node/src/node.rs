@@ -304,6 +304,7 @@ async fn fabric_of(
             identity,
             listen: config.stoq,
             advertise: &config.advertise,
+            mdns: config.mdns,
             certificate_path: data_dir.certificate(),
             book_path: data_dir.peers(),
         })

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use admin::FabricStatus;
+use admin::{FabricStatus, MemberStatus};
 use ledger::{MembershipOperation, Operation};
 use serde::Serialize;
 use trust::Ticket;
@@ -73,7 +73,16 @@ async fn status(session: &Session) -> Outcome<FabricStatus> {
 async fn members(session: &Session) -> Outcome {
     let fabric = status(session).await?;
     session.show(&fabric, || {
-        let mut table = Table::new(&["NODE", "MEMBERSHIP", "SINCE", "VOTE", "CERTIFICATES"]);
+        let mut table = Table::new(&[
+            "NODE",
+            "MEMBERSHIP",
+            "SINCE",
+            "VOTE",
+            "CERTIFICATES",
+            "LIVENESS",
+            "HEARD",
+            "ADDRESSES",
+        ]);
         for member in &fabric.members {
             let good = member
                 .certificates
@@ -95,10 +104,20 @@ async fn members(session: &Session) -> Outcome {
                 since,
                 vote.to_owned(),
                 format!("{good} good"),
+                member.liveness.clone(),
+                member.heard_at_ms.map(text::moment).unwrap_or_default(),
+                addresses(member),
             ]);
         }
         table.render()
     })
+}
+
+/// Each address with who says so.
+fn addresses(member: &MemberStatus) -> String {
+    let each = member.addresses.iter();
+    let each = each.map(|known| format!("{} ({})", known.address, known.source));
+    each.collect::<Vec<_>>().join(", ")
 }
 
 async fn invites(session: &Session) -> Outcome {
