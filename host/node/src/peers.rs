@@ -11,6 +11,7 @@ mod entrance;
 mod gossip;
 mod join;
 mod keeping;
+mod lan;
 mod remote;
 mod renewal;
 
@@ -48,6 +49,7 @@ pub use credentials::CredentialsError;
 pub use entrance::{Entrance, ParseEntranceError};
 pub use join::{BootstrapError, JoinError};
 pub(crate) use join::{bootstrap, join};
+pub use lan::{LanNode, nodes_on_lan};
 pub use remote::{RemoteNode, remote};
 
 /// What the secret of stateless resets is derived for.
