@@ -21,6 +21,7 @@ mod code_cache;
 mod components;
 mod data_directory;
 mod determinism;
+mod discovery;
 mod durability;
 mod examples;
 mod foreign;

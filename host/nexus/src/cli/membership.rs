@@ -14,6 +14,14 @@ pub(crate) enum FabricCommand {
     /// List the nodes that are or were members
     #[command(after_help = "Examples:\n  nexus fabric members\n  nexus fabric members -o json")]
     Members,
+    /// Look for nodes of any fabric on the local network, by multicast DNS
+    #[command(after_help = "\
+Examples:
+  nexus fabric discover
+  nexus fabric discover -o json
+
+Anybody on the network can claim anything: whoever is joined must prove that it is a member.")]
+    Discover,
     /// Print a ticket with which one other node may join
     #[command(after_help = "\
 Examples:

@@ -99,6 +99,11 @@ pub(crate) fn standing(peer: &Peer) -> Standing {
     }
 }
 
+/// Whether a peer is a member whose certificate is logged.
+pub(crate) fn is_member(peer: &Peer) -> bool {
+    matches!(standing(peer), Standing::Member(_))
+}
+
 /// Whether a peer was let in without being a member.
 pub(crate) fn is_stranger(peer: &Peer) -> bool {
     matches!(standing(peer), Standing::Stranger(_))
