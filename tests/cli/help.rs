@@ -3,7 +3,7 @@
 use crate::harness::nexus;
 
 /// Every command; a family is one, too.
-const COMMANDS: [&[&str]; 53] = [
+const COMMANDS: [&[&str]; 54] = [
     &[],
     &["up"],
     &["new"],
@@ -29,6 +29,7 @@ const COMMANDS: [&[&str]; 53] = [
     &["join"],
     &["fabric"],
     &["fabric", "members"],
+    &["fabric", "discover"],
     &["fabric", "invite"],
     &["fabric", "invites"],
     &["fabric", "withdraw"],

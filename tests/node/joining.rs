@@ -10,17 +10,17 @@ use tempfile::TempDir;
 use crate::harness::{Fabric, Ran, Running, binary, eventually, run};
 
 /// A founder that listens for others.
-fn founder() -> Fabric {
+pub(crate) fn founder() -> Fabric {
     Fabric::start_in(tempfile::tempdir().unwrap(), &["--stoq", "127.0.0.1:0"])
 }
 
-fn ticket(fabric: &Fabric) -> String {
+pub(crate) fn ticket(fabric: &Fabric) -> String {
     let ticket = fabric.nexus(&["fabric", "invite"]).ok();
     ticket.trim().to_owned()
 }
 
 /// `nexus join` with its data and its log in `folder`.
-fn joining(folder: &Path, ticket: &str, arguments: &[&str]) -> std::process::Command {
+pub(crate) fn joining(folder: &Path, ticket: &str, arguments: &[&str]) -> std::process::Command {
     let log = File::create(folder.join("node.log")).unwrap();
     let mut command = binary();
     command
@@ -33,7 +33,7 @@ fn joining(folder: &Path, ticket: &str, arguments: &[&str]) -> std::process::Com
 }
 
 /// A member that stays.
-fn join(ticket: &str, arguments: &[&str]) -> Fabric {
+pub(crate) fn join(ticket: &str, arguments: &[&str]) -> Fabric {
     let folder = tempfile::tempdir().unwrap();
     let process = Running::new(&mut joining(folder.path(), ticket, arguments));
     let mut member = Fabric { process, folder };
@@ -53,12 +53,12 @@ fn refused(folder: &TempDir, ticket: &str) -> String {
     log
 }
 
-fn id(fabric: &Fabric) -> String {
+pub(crate) fn id(fabric: &Fabric) -> String {
     let status = fabric.nexus(&["node", "status", "-o", "json"]).json();
     status["node"].as_str().unwrap().to_owned()
 }
 
-fn members(fabric: &Fabric) -> Vec<Value> {
+pub(crate) fn members(fabric: &Fabric) -> Vec<Value> {
     let status = fabric.nexus(&["fabric", "members", "-o", "json"]).json();
     status["members"].as_array().unwrap().clone()
 }
@@ -71,14 +71,14 @@ fn membership(fabric: &Fabric, node: &str) -> Option<String> {
 }
 
 /// The session of `fabric` with `peer`, if there is one.
-fn session(fabric: &Fabric, peer: &str) -> Option<Value> {
+pub(crate) fn session(fabric: &Fabric, peer: &str) -> Option<Value> {
     let stoq = fabric.nexus(&["stoq", "sessions", "-o", "json"]).json();
     let sessions = stoq["sessions"].as_array().unwrap().clone();
     sessions.into_iter().find(|session| session["peer"] == peer)
 }
 
 /// Waits until both ends have each other as members.
-fn acquainted(one: &Fabric, other: &Fabric) {
+pub(crate) fn acquainted(one: &Fabric, other: &Fabric) {
     let (first, second) = (id(one), id(other));
     for (fabric, peer) in [(one, &second), (other, &first)] {
         eventually("the peer is known as a member", || {

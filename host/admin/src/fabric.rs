@@ -37,6 +37,27 @@ pub struct MemberStatus {
     pub joined_at: u64,
     /// Its logged certificates, oldest first.
     pub certificates: Vec<CertificateStatus>,
+    /// `alive`, `suspect`, `down` or `unknown`, as the answering node believes now; no part of the
+    /// ledger.
+    pub liveness: String,
+    /// When the answering node itself heard it last, Unix milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heard_at_ms: Option<u64>,
+    /// Where the answering node knows it to be, the best first.
+    pub addresses: Vec<AddressStatus>,
+    /// Members through which it says that it is reached, the best first.
+    #[schema(value_type = Vec<String>)]
+    pub relays: Vec<NodeId>,
+}
+
+/// One address of a member.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AddressStatus {
+    /// `IP:PORT`.
+    pub address: String,
+    /// Who says so: `record` (the member itself, signed), `ticket` (a ticket or an operator), `lan`
+    /// (somebody on the local network), `own` (the answering node about itself).
+    pub source: String,
 }
 
 /// One logged certificate.
@@ -133,8 +154,11 @@ pub struct SessionStatus {
     pub peer: PublicKey,
     /// `member`, `unlogged`, `stranger` or `operator`.
     pub standing: String,
-    /// Where the peer is.
+    /// Where the peer is, or the node that relays for it.
     pub remote: String,
+    /// The member that relays the session, if the two cannot reach each other.
+    #[schema(value_type = Option<String>)]
+    pub via: Option<PublicKey>,
     /// `dialled` if this node opened it, else `accepted`.
     pub direction: String,
     /// Since when, Unix milliseconds.

@@ -17,8 +17,8 @@ pub use answer::{
 pub use client::{Client, ClientError, Dial, Dialling, LogReader, Wire};
 pub use error::{ApiError, ErrorCode};
 pub use fabric::{
-    BlockProof, CertificateStatus, FabricStatus, InviteStatus, MemberStatus, RoleList, RoleStatus,
-    SessionStatus, StateProof, StoqStatus,
+    AddressStatus, BlockProof, CertificateStatus, FabricStatus, InviteStatus, MemberStatus,
+    RoleList, RoleStatus, SessionStatus, StateProof, StoqStatus,
 };
 pub use request::{
     ArtifactQuery, ArtifactUse, CapQuery, InvokeRequest, LogQuery, PublishQuery, StatusQuery,

@@ -14,10 +14,12 @@ use types::{FabricId, Name, NodeId};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::folders;
 
-/// A node as a command line names it: `ID@IP:PORT[,IP:PORT…]`.
+/// A node as a command line names it: `ID@IP:PORT[,IP:PORT…]`, or `ID@RELAY@IP:PORT[,IP:PORT…]` if
+/// the member RELAY, which is there, relays for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NodeAddress {
     pub(crate) node: NodeId,
+    pub(crate) relay: Option<NodeId>,
     pub(crate) addresses: Vec<SocketAddr>,
 }
 
@@ -25,12 +27,22 @@ impl FromStr for NodeAddress {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let expected = "expected ID@IP:PORT, as `nexus stoq sessions` of that node shows it";
-        let (node, addresses) = text.split_once('@').ok_or(expected)?;
+        let expected = "expected ID@IP:PORT, or ID@RELAY@IP:PORT through a member that relays, as \
+                        `nexus stoq sessions` of that node shows it";
+        let (nodes, addresses) = text.rsplit_once('@').ok_or(expected)?;
+        let (node, relay) = match nodes.split_once('@') {
+            Some((node, relay)) => (node, Some(relay)),
+            None => (nodes, None),
+        };
         let node = node.parse().map_err(|_| expected)?;
+        let relay = relay.map(str::parse).transpose().map_err(|_| expected)?;
         let addresses = addresses.split(',').map(str::parse);
         let addresses = addresses.collect::<Result<_, _>>().map_err(|_| expected)?;
-        Ok(Self { node, addresses })
+        Ok(Self {
+            node,
+            relay,
+            addresses,
+        })
     }
 }
 
@@ -62,7 +74,10 @@ pub(crate) struct Context {
     pub(crate) fabric: FabricId,
     /// The node; another one at the same address is not spoken to.
     pub(crate) node: NodeId,
-    /// Where it is.
+    /// The member that relays for it, if it is not reached itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) relay: Option<NodeId>,
+    /// Where it is, or the relay.
     pub(crate) addresses: Vec<SocketAddr>,
     /// The operator's key file.
     pub(crate) key: PathBuf,
@@ -146,6 +161,13 @@ mod tests {
             panic!("{two:?}");
         };
         assert_eq!(address.addresses.len(), 2);
+        assert_eq!(address.relay, None);
+        let through: NodeAddress = format!("{id}@{}@192.0.2.1:7400", "cd".repeat(32))
+            .parse()
+            .unwrap();
+        assert_eq!(through.node, address.node);
+        assert_eq!(through.relay, "cd".repeat(32).parse().ok());
+        assert_eq!(through.addresses, address.addresses[..1]);
         assert_eq!(
             "prod".parse(),
             Ok(NodeArg::Context(Name::new("prod").unwrap()))
@@ -155,6 +177,8 @@ mod tests {
             "@",
             "ab@192.0.2.1:1",
             &format!("{id}@192.0.2.1"),
+            &format!("{id}@ab@192.0.2.1:1"),
+            &format!("{id}@{id}@{id}@192.0.2.1:1"),
             "Prod",
         ] {
             assert!(bad.parse::<NodeArg>().is_err(), "{bad}");

@@ -235,6 +235,7 @@ impl Elsewhere {
         Ok(Some(Self {
             address: NodeAddress {
                 node: context.node,
+                relay: context.relay,
                 addresses: context.addresses,
             },
             fabric: context.fabric,
@@ -263,10 +264,15 @@ impl Elsewhere {
 
     fn session(self, local: Session) -> Outcome<Session> {
         let operator = SecretKey::load(&self.operator_key)?;
-        let NodeAddress { node, addresses } = self.address;
+        let NodeAddress {
+            node,
+            relay,
+            addresses,
+        } = self.address;
         let remote = RemoteNode {
             fabric: self.fabric,
             node,
+            relay,
             addresses,
             operator,
         };

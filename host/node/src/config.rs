@@ -18,6 +18,9 @@ pub struct Config {
     pub stoq: Option<SocketAddr>,
     /// What others are told instead of the address that this node listens at.
     pub advertise: Vec<SocketAddr>,
+    /// Whether the node looks for members on the local network by multicast DNS, and is found there
+    /// if it listens.
+    pub mdns: bool,
     /// Instances that may live at once; derived from the machine if none.
     pub instances: Option<u32>,
 }

@@ -33,10 +33,11 @@ pub use audit::{Audit, AuditError, AuditPoint};
 pub use config::Config;
 pub use consensus::read_block;
 pub use data_dir::DataDir;
+pub use discovery::LanError;
 pub use error::StartNodeError;
 pub use ingress_tls::{CertificateFiles, LoadCertificateError};
 pub use node::Node;
 pub use peers::{
-    BootstrapError, CredentialsError, Entrance, JoinError, OpenPeersError, ParseEntranceError,
-    RemoteNode, remote,
+    BootstrapError, CredentialsError, Entrance, JoinError, LanNode, OpenPeersError,
+    ParseEntranceError, RemoteNode, nodes_on_lan, remote,
 };

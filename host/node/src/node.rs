@@ -304,6 +304,7 @@ async fn fabric_of(
             identity,
             listen: config.stoq,
             advertise: &config.advertise,
+            mdns: config.mdns,
             certificate_path: data_dir.certificate(),
             book_path: data_dir.peers(),
         })
@@ -312,8 +313,7 @@ async fn fabric_of(
         (None, Some(entrance)) => {
             let node = data_dir.joining_key()?;
             let mut opened = open(&node, entrance.fabric())?;
-            let genesis = bootstrap(&opened, entrance).await?;
-            opened.enter(entrance.addresses());
+            let genesis = bootstrap(&mut opened, entrance).await?;
             data_dir.keep_genesis(&genesis)?;
             return Ok((Identity { node, genesis }, Some(opened)));
         }
@@ -339,7 +339,7 @@ async fn fabric_of(
         return Ok((identity, None));
     }
     let mut opened = open(&identity.node, fabric)?;
-    if let Some(entrance) = entrance {
+    if let Some(entrance) = entrance.filter(|entrance| !entrance.addresses().is_empty()) {
         opened.enter(entrance.addresses());
     }
     Ok((identity, Some(opened)))

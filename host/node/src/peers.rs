@@ -8,7 +8,11 @@ mod carriage;
 mod control;
 mod credentials;
 mod entrance;
+mod gossip;
 mod join;
+mod keeping;
+mod lan;
+mod relay;
 mod remote;
 mod renewal;
 
@@ -16,13 +20,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use consensus::{Blame, Carrier};
 use ledger::{CertificateFact, Membership};
 use stoq::{
-    CloseReason, Closer, DialError, Direction, Endpoint, InboundStream, Maintained, Service,
-    Session, SessionEvent, SessionInfo, Target,
+    CloseReason, Closer, DialError, Direction, Endpoint, InboundStream, Service, Session,
+    SessionEvent, SessionInfo,
 };
 use storage::Artifacts;
 use tokio::sync::{broadcast, mpsc, watch};
@@ -33,8 +36,10 @@ use types::{Digest, FabricId, NodeId};
 
 use crate::peers::artifacts::ArtifactPeers;
 use crate::peers::authority::Authority;
-use crate::peers::book::Book;
+use crate::peers::book::{Book, Known};
 use crate::peers::carriage::Carriage;
+use crate::peers::gossip::{Gossip, Inbound};
+use crate::peers::keeping::Kept;
 use crate::peers::renewal::Renewals;
 use crate::shared::Shared;
 
@@ -45,12 +50,11 @@ pub use credentials::CredentialsError;
 pub use entrance::{Entrance, ParseEntranceError};
 pub use join::{BootstrapError, JoinError};
 pub(crate) use join::{bootstrap, join};
+pub use lan::{LanNode, nodes_on_lan};
 pub use remote::{RemoteNode, remote};
 
 /// What the secret of stateless resets is derived for.
 const RESET_PURPOSE: &str = "hypermesh 2026-11 stoq stateless reset 1";
-/// Pause between attempts at the addresses of a ticket.
-const ENTRANCE_PAUSE: Duration = Duration::from_secs(2);
 
 /// A bound endpoint that nobody listens to yet.
 pub(crate) struct Opened {
@@ -59,6 +63,8 @@ pub(crate) struct Opened {
     consensus: mpsc::Receiver<InboundStream>,
     control: mpsc::Receiver<InboundStream>,
     artifacts: mpsc::Receiver<InboundStream>,
+    gossip: Inbound,
+    mdns: bool,
     certificate: IssuedCertificate,
     certificate_path: PathBuf,
     book: Book,
@@ -74,6 +80,8 @@ pub(crate) struct Opening<'a> {
     pub(crate) listen: Option<SocketAddr>,
     /// What others are told instead of the address it listens at.
     pub(crate) advertise: &'a [SocketAddr],
+    /// Whether it speaks to the local network by multicast DNS.
+    pub(crate) mdns: bool,
     pub(crate) certificate_path: PathBuf,
     pub(crate) book_path: PathBuf,
 }
@@ -96,6 +104,7 @@ impl Opened {
             identity,
             listen,
             advertise,
+            mdns,
             certificate_path,
             book_path,
         } = opening;
@@ -112,6 +121,10 @@ impl Opened {
         let consensus = config.streams(Service::Consensus, carriage::VERSION..=carriage::VERSION);
         let control = config.streams(Service::Control, control::VERSION..=control::VERSION);
         let artifacts = config.streams(Service::Artifact, ARTIFACT_VERSION..=ARTIFACT_VERSION);
+        let gossip = Inbound {
+            datagrams: config.datagrams(Service::Gossip),
+            streams: config.streams(Service::Gossip, gossip::VERSION..=gossip::VERSION),
+        };
         let endpoint = Endpoint::bind(config)?;
         let book = Book::open(book_path);
         for (peer, rate) in book.caps() {
@@ -128,6 +141,8 @@ impl Opened {
             consensus,
             control,
             artifacts,
+            gossip,
+            mdns,
             certificate,
             certificate_path,
             book,
@@ -180,7 +195,8 @@ pub(crate) struct Peers {
     /// Why a peer refused this node, once one did.
     refused: watch::Sender<Option<String>>,
     /// Sessions that are kept, by peer.
-    kept: Mutex<BTreeMap<NodeId, Maintained>>,
+    kept: Mutex<BTreeMap<NodeId, Kept>>,
+    gossip: Gossip,
     book: Mutex<Book>,
     listening: Option<SocketAddr>,
     advertised: Vec<SocketAddr>,
@@ -200,6 +216,8 @@ impl Peers {
             consensus,
             control,
             artifacts,
+            gossip,
+            mdns,
             certificate,
             certificate_path,
             book,
@@ -210,12 +228,14 @@ impl Peers {
         let path = certificate_path;
         let renewals = Renewals::start(shared, endpoint.clone(), path, certificate, stop);
         let (carriage, blocked) = Carriage::start(carrier);
+        let (gossip, prepared) = gossip::prepare(gossip, mdns);
         let peers = Arc::new(Self {
             carriage,
             renewals,
             artifacts: ArtifactPeers::new(endpoint.clone()),
             refused: watch::Sender::new(None),
             kept: Mutex::default(),
+            gossip,
             book: Mutex::new(book),
             listening,
             advertised,
@@ -228,9 +248,12 @@ impl Peers {
         tokio::spawn(artifacts::serve(shared.artifacts.clone(), artifacts));
         tokio::spawn(control::serve(Arc::clone(shared), control, stop.clone()));
         tokio::spawn(Arc::clone(&peers).keep(stop.clone()));
+        let ledger = Arc::downgrade(shared);
+        tokio::spawn(relay::keep(Arc::clone(&peers), ledger, stop.clone()));
         // Who came before the ledger could be asked was taken for a stranger.
         peers.standing_changed(shared);
         peers.resume();
+        gossip::start(&peers, shared, prepared, stop);
         peers
     }
 
@@ -295,6 +318,16 @@ impl Peers {
         &self.advertised
     }
 
+    /// Where a member may be, and who says so; the best first.
+    pub(crate) fn known(&self, peer: &NodeId) -> Vec<Known> {
+        self.book().of(peer).to_vec()
+    }
+
+    /// What is known of the liveness of others, and what they say about themselves.
+    pub(crate) const fn gossip(&self) -> &Gossip {
+        &self.gossip
+    }
+
     /// Ends all sessions.
     pub(crate) async fn close(&self) {
         self.kept
@@ -354,62 +387,26 @@ impl Peers {
     fn session_up(&self, session: &Session) {
         let peer = session.peer();
         let info = session.info();
-        tracing::info!(peer = %peer.id.short(), remote = %info.remote, standing = peer.label, "session up");
+        let via = info.via.map(|relay| relay.short());
+        tracing::info!(peer = %peer.id.short(), remote = %info.remote, via, standing = peer.label, "session up");
         if matches!(standing(&peer), Standing::Operator(_)) {
             return;
         }
         self.carriage.add(session, is_stranger(&peer));
         if info.direction == Direction::Outbound {
-            self.book().note(peer.id, info.remote);
+            // Where a relay is says nothing about the peer.
+            if info.via.is_none() {
+                self.book().note(peer.id, info.remote);
+            }
             self.keep_session(peer.id);
         }
     }
 
-    fn keep_session(&self, peer: NodeId) {
-        let addresses = {
-            let book = self.book();
-            let known = book.peers().find(|(known, _)| **known == peer);
-            known.map_or_else(Vec::new, |(_, addresses)| addresses.clone())
-        };
-        let target = Target {
-            node: Some(peer),
-            addresses,
-        };
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.entry(peer)
-            .or_insert_with(|| self.endpoint.maintain(target));
-    }
-
-    /// Dials the peers that are remembered; while there are none, the addresses of the ticket.
-    async fn keep(self: Arc<Self>, stop: CancellationToken) {
-        let known: Vec<_> = self.book().peers().map(|(peer, _)| *peer).collect();
-        for peer in known {
-            self.keep_session(peer);
-        }
-        let entrances = self.book().entrances().to_vec();
-        loop {
-            if self.sessions().is_empty() && !entrances.is_empty() {
-                let target = Target {
-                    node: None,
-                    addresses: entrances.clone(),
-                };
-                if let Err(error) = self.endpoint.dial(target).await {
-                    tracing::info!("{error}");
-                    self.dial_failed(&error);
-                }
-            }
-            let errors: Vec<_> = {
-                let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-                kept.values().filter_map(Maintained::last_error).collect()
-            };
-            for error in errors {
-                self.dial_failed(&error);
-            }
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(ENTRANCE_PAUSE) => {}
-            }
-        }
+    fn kept_count(&self) -> usize {
+        self.kept
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len()
     }
 
     /// Peers that refuse this node's certificate, and not the node, are shown another one: the

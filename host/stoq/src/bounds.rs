@@ -48,7 +48,7 @@ pub const RETIRED_TIME: Duration = Duration::from_secs(5);
 pub const SURVIVOR_TIME: Duration = Duration::from_secs(2);
 
 /// Streams of one peer at once, of all services.
-pub const STREAMS_PER_PEER_MAX: u32 = 320;
+pub const STREAMS_PER_PEER_MAX: u32 = 352;
 
 /// Streams that a peer may open at first. QUIC keeps a place for each, used or not: all of them
 /// would be 18 KiB more for every idle session. Half of these in use open the rest.
@@ -141,3 +141,47 @@ pub const TICKETS_KEPT_NODES_MAX: usize = 1_024;
 /// Largest request that travels with the first packets. More would wait for the peer's first
 /// acknowledgement anyway.
 pub const EARLY_BYTES_MAX: usize = 8 << 10;
+
+/// Largest packet that is relayed: what every path carries, and no more, so that it fits into a
+/// packet of the session with the relay on most paths.
+pub const RELAYED_PACKET_BYTES_MAX: usize = PACKET_BYTES_FIRST as usize;
+
+/// Pairs of nodes that one node relays for. A pair costs two streams and up to
+/// [`RELAYED_PACKETS_WAITING_MAX`] packets each way.
+pub const RELAYED_PAIRS_MAX: usize = 256;
+
+/// Relayed connections that one node is an end of, under way ones as well.
+pub const RELAYED_ENDS_MAX: usize = 1_024;
+
+/// Bytes of relayed datagrams that wait for one session. Beyond this they are lost, as in any
+/// router; datagrams of the node's own still have room.
+pub const RELAYED_BYTES_WAITING_MAX: usize = 256 << 10;
+
+/// Packets of one leg that wait for its stream, on paths whose datagrams are too small. Then the
+/// newest is lost.
+pub const RELAYED_PACKETS_WAITING_MAX: usize = 128;
+
+/// Packets from relays that wait for the endpoint. Then the newest is lost.
+pub const RELAYED_PACKETS_INBOUND_MAX: usize = 1_024;
+
+/// Time for a relay to say that it carries, or not: two round trips to the far side of the earth,
+/// with one lost packet.
+pub const RELAY_OPEN_TIME: Duration = Duration::from_secs(3);
+
+/// Pause before relays are asked beside a target's own addresses. A direct way is nearly always
+/// found within it, and is better.
+pub const RELAY_DELAY: Duration = Duration::from_secs(1);
+
+/// Relays that are asked for one target, one after the other.
+pub const RELAYS_ASKED_MAX: usize = 3;
+
+/// Targets for which relays are remembered.
+pub const RELAYS_KNOWN_MAX: usize = 1_024;
+
+/// How long a leg is kept after its connection has ended, so that the other end hears of it.
+pub const RELAY_LINGER: Duration = Duration::from_millis(500);
+
+/// First pause before a kept session tries to do without the relay; it doubles.
+pub const RELAY_UPGRADE_FIRST: Duration = Duration::from_secs(2);
+/// Longest of these pauses: each attempt costs a handshake at every address.
+pub const RELAY_UPGRADE_LAST: Duration = Duration::from_secs(60);

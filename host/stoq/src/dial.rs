@@ -6,19 +6,18 @@ use std::time::Duration;
 
 use quinn::Connection;
 use tokio::sync::OwnedMutexGuard;
-use tokio::task::JoinSet;
 use types::NodeId;
 
-use crate::authority::Occasion;
-use crate::bounds::{
-    DIAL_ADDRESSES_MAX, DIAL_STAGGER, HANDSHAKE_TIME, REFUSAL_LINGER, SURVIVOR_TIME,
-};
+use crate::bounds::{HANDSHAKE_TIME, SURVIVOR_TIME};
+use crate::circuit::is_place;
 use crate::close::{CloseReason, Closer};
 use crate::control;
 use crate::endpoint::Shared;
 use crate::link::{Established, Link, Standing, lock};
 use crate::listen::serve;
 use crate::proto::{self, ControlFrame, Dialler, Hello};
+use crate::reach::{Ways, reach};
+use crate::relaying::FailedRelay;
 use crate::session::Session;
 use crate::tls::server_name;
 
@@ -46,11 +45,13 @@ pub enum DialError {
     /// The target has no address.
     #[error("no address is known")]
     NoAddress,
-    /// No address answered.
-    #[error("no address answered: {}", list(.attempts))]
+    /// No address answered, and no relay led there.
+    #[error("no address answered: {}", list(.attempts, .relays))]
     Unreachable {
-        /// Each with its reason.
+        /// Each address with its reason.
         attempts: Vec<FailedAttempt>,
+        /// Each relay that was asked, with its reason.
+        relays: Vec<FailedRelay>,
     },
     /// The peer's authority refused this node.
     #[error("the peer refused this node: {text} (code {code})")]
@@ -84,11 +85,14 @@ pub enum DialError {
     Ended(CloseReason),
 }
 
-fn list(attempts: &[FailedAttempt]) -> String {
-    let each = attempts
+fn list(attempts: &[FailedAttempt], relays: &[FailedRelay]) -> String {
+    let direct = attempts
         .iter()
         .map(|attempt| format!("{} ({})", attempt.address, attempt.reason));
-    each.collect::<Vec<_>>().join(", ")
+    let relayed = relays
+        .iter()
+        .map(|failed| format!("through {} ({})", failed.relay.short(), failed.reason));
+    direct.chain(relayed).collect::<Vec<_>>().join(", ")
 }
 
 impl From<CloseReason> for DialError {
@@ -106,7 +110,7 @@ impl From<CloseReason> for DialError {
 /// The session with `target`, dialled if there is none.
 pub(crate) async fn dial(shared: &Arc<Shared>, target: Target) -> Result<Session, DialError> {
     let Some(node) = target.node else {
-        return connect(shared, target).await;
+        return connect(shared, target, Ways::All).await;
     };
     if node == shared.node {
         return Err(DialError::Oneself);
@@ -118,7 +122,20 @@ pub(crate) async fn dial(shared: &Arc<Shared>, target: Target) -> Result<Session
     if let Some(session) = shared.session(&node) {
         return Ok(session);
     }
-    connect(shared, target).await
+    connect(shared, target, Ways::All).await
+}
+
+/// Replaces a relayed session with `target` by a direct one, if one of its addresses answers now.
+pub(crate) async fn improve(shared: &Arc<Shared>, target: Target) -> Result<(), DialError> {
+    let Some(node) = target.node else {
+        return Ok(());
+    };
+    let _turn = Turn::take(shared, node).await;
+    let session = shared.session(&node);
+    if session.is_some_and(|session| session.is_relayed()) {
+        connect(shared, target, Ways::Direct).await?;
+    }
+    Ok(())
 }
 
 /// The right to dial a node: whoever wants the same node meanwhile waits, and finds the session.
@@ -156,21 +173,25 @@ impl Drop for Turn {
 
 /// Connects; if a ticket was refused, which may be older than the peers' certificates, then once
 /// more in full.
-async fn connect(shared: &Arc<Shared>, target: Target) -> Result<Session, DialError> {
+async fn connect(shared: &Arc<Shared>, target: Target, ways: Ways) -> Result<Session, DialError> {
     let name = server_name(target.node.as_ref());
     let had_ticket = shared.kept.has(&name);
-    match connect_once(shared, target.clone()).await {
+    match connect_once(shared, target.clone(), ways).await {
         Err(DialError::RefusedByPeer { .. } | DialError::PeerRefused { .. }) if had_ticket => {
             shared.kept.forget_one(&name);
-            connect_once(shared, target).await
+            connect_once(shared, target, ways).await
         }
         other => other,
     }
 }
 
-async fn connect_once(shared: &Arc<Shared>, target: Target) -> Result<Session, DialError> {
+async fn connect_once(
+    shared: &Arc<Shared>,
+    target: Target,
+    ways: Ways,
+) -> Result<Session, DialError> {
     let node = target.node;
-    let (connection, standing) = reach(shared, target).await?;
+    let (connection, standing) = reach(shared, target, ways).await?;
     let peer = standing.peer.id;
     let established = tokio::time::timeout(HANDSHAKE_TIME, greet(shared, &connection, standing));
     let reason = match established.await {
@@ -200,107 +221,6 @@ async fn survivor(shared: &Arc<Shared>, node: NodeId) -> Option<Session> {
         }
     };
     tokio::time::timeout(SURVIVOR_TIME, found).await.ok()
-}
-
-/// Connects to the first address where the right peer answers.
-pub(crate) async fn reach(
-    shared: &Arc<Shared>,
-    target: Target,
-) -> Result<(Connection, Standing), DialError> {
-    let mut dials = JoinSet::new();
-    let mut addresses = target.addresses;
-    addresses.truncate(DIAL_ADDRESSES_MAX);
-    for (index, address) in addresses.into_iter().enumerate() {
-        let shared = shared.clone();
-        let index = u32::try_from(index).unwrap_or(0);
-        dials.spawn(async move {
-            tokio::time::sleep(DIAL_STAGGER * index).await;
-            let tried =
-                tokio::time::timeout(HANDSHAKE_TIME, attempt(&shared, target.node, address));
-            let timed_out = || Err(Attempt::Unreachable("timed out".to_owned()));
-            (address, tried.await.unwrap_or_else(|_| timed_out()))
-        });
-    }
-    let mut attempts = Vec::new();
-    let mut refused = None;
-    while let Some(dialled) = dials.join_next().await {
-        match dialled {
-            Ok((_, Ok(reached))) => return Ok(reached),
-            Ok((address, Err(Attempt::Unreachable(reason)))) => {
-                attempts.push(FailedAttempt { address, reason });
-            }
-            Ok((_, Err(Attempt::Refused(error)))) => refused = Some(error),
-            Err(_) => {}
-        }
-    }
-    // Who answered and was wrong says more than who did not answer.
-    Err(match refused {
-        Some(error) => error,
-        None if attempts.is_empty() => DialError::NoAddress,
-        None => DialError::Unreachable { attempts },
-    })
-}
-
-/// Why one address failed.
-enum Attempt {
-    Unreachable(String),
-    Refused(DialError),
-}
-
-async fn attempt(
-    shared: &Shared,
-    expected: Option<NodeId>,
-    address: SocketAddr,
-) -> Result<(Connection, Standing), Attempt> {
-    let name = server_name(expected.as_ref());
-    let unreachable = |error: &dyn ToString| Attempt::Unreachable(error.to_string());
-    let connecting = shared
-        .quinn
-        .connect_with(shared.client.clone(), address, &name)
-        .map_err(|error| unreachable(&error))?;
-    let connection = connecting.await.map_err(|error| unreachable(&error))?;
-    let standing = expect(shared, &connection, expected).map_err(Attempt::Refused)?;
-    Ok((connection, standing))
-}
-
-/// Who answered, if it is who was dialled and may be.
-pub(crate) fn expect(
-    shared: &Shared,
-    connection: &Connection,
-    expected: Option<NodeId>,
-) -> Result<Standing, DialError> {
-    let standing = match shared.judge(connection, Occasion::Dialled) {
-        Ok(standing) => standing,
-        Err(reason) => {
-            tokio::spawn(decline(connection.clone(), reason.clone()));
-            return Err(reason.into());
-        }
-    };
-    let found = standing.peer.id;
-    if let Some(expected) = expected.filter(|expected| *expected != found) {
-        return Err(DialError::WrongNode { expected, found });
-    }
-    if found == shared.node {
-        return Err(DialError::Oneself);
-    }
-    Ok(standing)
-}
-
-/// Tells the peer why it is not wanted, and leaves.
-async fn decline(connection: Connection, reason: CloseReason) {
-    let told = async {
-        let (mut send, _recv) = connection.open_bi().await.ok()?;
-        if let CloseReason::Refused { code, text, .. } = &reason {
-            let (code, text) = (*code, text.clone());
-            let frame = ControlFrame::Refusal { code, text };
-            control::write(&mut send, &frame).await.ok()?;
-        }
-        connection.closed().await;
-        Some(())
-    };
-    let _ = tokio::time::timeout(REFUSAL_LINGER, told).await;
-    let (code, text) = reason.to_wire();
-    connection.close(code, text.as_bytes());
 }
 
 /// Makes a session of an outbound connection.
@@ -333,8 +253,9 @@ pub(crate) async fn finish_hello(
 ) -> Result<Arc<Link>, CloseReason> {
     let frame = control::read(&mut recv).await;
     let theirs = frame.map_err(|error| error.reason())?;
-    let (_, claim) =
-        proto::greet(&ours, theirs, Dialler::Us(shared.node)).map_err(CloseReason::ungreeted)?;
+    let relayed = is_place(connection.remote_address());
+    let (_, claim) = proto::greet(&ours, theirs, Dialler::Us(shared.node), relayed)
+        .map_err(CloseReason::ungreeted)?;
     let link = shared.link(Established {
         connection,
         standing,

@@ -9,11 +9,12 @@ use tokio::time::Instant;
 use crate::bounds::{EARLY_BYTES_MAX, HANDSHAKE_TIME};
 use crate::close::CloseReason;
 use crate::control;
-use crate::dial::{DialError, Target, Turn, dial, expect, finish_hello, reach};
+use crate::dial::{DialError, Target, Turn, dial, finish_hello};
 use crate::endpoint::Shared;
 use crate::lane::Lane;
 use crate::link::Standing;
 use crate::proto::{ControlFrame, Hello, Service};
+use crate::reach::{Ways, expect, reach};
 use crate::read::{ReadError, RecvStream};
 use crate::session::{OpenError, OpenOptions, Session, header};
 use crate::tls::server_name;
@@ -81,7 +82,7 @@ pub(crate) async fn ask(
     let begun = match early {
         Some(begun) => begun?,
         None => {
-            let (connection, standing) = reach(shared, target.clone()).await?;
+            let (connection, standing) = reach(shared, target.clone(), Ways::All).await?;
             let sent = send(shared, &connection, question).await?;
             Begun {
                 connection,

@@ -8,28 +8,32 @@ use std::sync::{Arc, Mutex};
 use quinn::{Connection, TokioRuntime};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
-use tokio::sync::{Semaphore, broadcast};
+use tokio::sync::{Semaphore, broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 use types::NodeId;
 
 use crate::authority::{Occasion, PeerAuthority};
 use crate::bounds::{
-    EVENTS_MAX, HANDSHAKES_MAX, INCOMING_BYTES_MAX, INCOMING_BYTES_TOTAL, RETIRED_TIME,
+    EVENTS_MAX, HANDSHAKES_MAX, INCOMING_BYTES_MAX, INCOMING_BYTES_TOTAL, RELAYS_ASKED_MAX,
+    RELAYS_KNOWN_MAX, RETIRED_TIME,
 };
+use crate::circuit::{Circuits, Relayed};
 use crate::close::{CloseReason, Closer};
 use crate::config::{BindError, Config, Served};
 use crate::credentials::{self, Credentials, CredentialsError, Shown};
 use crate::dial::{DialError, Target, dial};
 use crate::early::{Answer, AskError, Question, ask};
 use crate::event::SessionEvent;
+use crate::inbound::InboundStream;
 use crate::link::{Established, Link, Standing, lock};
 use crate::listen::listen;
 use crate::maintain::Maintained;
-use crate::proto::{ControlFrame, Service, bounded_text};
+use crate::proto::{ControlFrame, RELAY_VERSION, Service, bounded_text};
 use crate::session::{Session, SessionInfo, info};
 use crate::table::{Seat, Table};
 use crate::tickets::{Given, Kept};
-use crate::{socket, tiering, tls, transport};
+use crate::underlay::Underlay;
+use crate::{relaying, socket, tiering, tls, transport};
 
 /// One end of STOQ: dials and is dialled on one UDP port. Clones are the same endpoint; when the
 /// last is dropped, its sessions end.
@@ -44,6 +48,12 @@ pub(crate) struct Shared {
     pub(crate) node: NodeId,
     pub(crate) quinn: quinn::Endpoint,
     pub(crate) client: quinn::ClientConfig,
+    /// The same for connections that a third node carries.
+    pub(crate) relayed_client: quinn::ClientConfig,
+    pub(crate) relayed_server: Arc<quinn::ServerConfig>,
+    pub(crate) circuits: Arc<Circuits>,
+    /// Through whom nodes are said to be reached.
+    relays: Mutex<HashMap<NodeId, Vec<NodeId>>>,
     pub(crate) provider: Arc<CryptoProvider>,
     pub(crate) authority: Arc<dyn PeerAuthority>,
     pub(crate) services: [Served; Service::ALL.len()],
@@ -92,8 +102,9 @@ impl Endpoint {
     ///
     /// # Errors
     /// [`BindError`].
-    pub fn bind(config: Config) -> Result<Self, BindError> {
+    pub fn bind(mut config: Config) -> Result<Self, BindError> {
         let address = config.bind;
+        let relaying = relaying(&mut config);
         let in_socket = |source| BindError::Socket { address, source };
         let provider = tls::provider();
         let certified = credentials::load(config.credentials, &provider)?;
@@ -107,12 +118,18 @@ impl Endpoint {
             .max_incoming(HANDSHAKES_MAX)
             .incoming_buffer_size(INCOMING_BYTES_MAX)
             .incoming_buffer_size_total(INCOMING_BYTES_TOTAL);
+        let mut relayed_server = server.clone();
+        relayed_server.transport_config(transport::relayed());
         let mut client = quinn::ClientConfig::new(Arc::new(tls::client(&provider, &shown, &kept)?));
         client.transport_config(transport);
-        let quinn = quinn::Endpoint::new(
+        let mut relayed_client = client.clone();
+        relayed_client.transport_config(transport::relayed());
+        let circuits = Arc::<Circuits>::default();
+        let socket = socket::bind(address).map_err(in_socket)?;
+        let quinn = quinn::Endpoint::new_with_abstract_socket(
             transport::endpoint(config.reset_secret.as_ref()),
             Some(server),
-            socket::bind(address).map_err(in_socket)?,
+            Underlay::new(socket, &circuits).map_err(in_socket)?,
             Arc::new(TokioRuntime),
         )
         .map_err(in_socket)?;
@@ -120,6 +137,10 @@ impl Endpoint {
             node: config.node,
             quinn,
             client,
+            relayed_client,
+            relayed_server: Arc::new(relayed_server),
+            circuits,
+            relays: Mutex::default(),
             authority: config.authority,
             services: config.services,
             table: Mutex::new(Table::new(config.node)),
@@ -138,6 +159,9 @@ impl Endpoint {
             links: AtomicU64::new(0),
         });
         tokio::spawn(listen(shared.clone()));
+        if let Some(streams) = relaying {
+            tokio::spawn(relaying::serve(shared.clone(), streams));
+        }
         tokio::spawn(tiering::watch(Arc::downgrade(&shared)));
         Ok(Self {
             _guard: Arc::new(Guard(shared.clone())),
@@ -214,6 +238,25 @@ impl Endpoint {
         }
     }
 
+    /// Says through which nodes `node` can be reached, the best first, for dials to come; none are
+    /// forgotten. Relays are asked after the addresses of a target; besides these, peers that may
+    /// open the service `relay` here are.
+    pub fn set_relays(&self, node: NodeId, relays: &[NodeId]) {
+        let mut known = lock(&self.shared.relays);
+        if relays.is_empty() {
+            known.remove(&node);
+        } else if known.len() < RELAYS_KNOWN_MAX || known.contains_key(&node) {
+            let first = relays.iter().take(RELAYS_ASKED_MAX).copied();
+            known.insert(node, first.collect());
+        }
+    }
+
+    /// What this endpoint carries for others.
+    #[must_use]
+    pub fn relayed(&self) -> Relayed {
+        self.shared.circuits.relayed()
+    }
+
     /// News of sessions from now on.
     #[must_use]
     pub fn events(&self) -> broadcast::Receiver<SessionEvent> {
@@ -271,7 +314,8 @@ impl Endpoint {
     /// # Errors
     /// What the system says about the socket; the old one stays.
     pub fn rebind(&self, socket: UdpSocket) -> std::io::Result<()> {
-        self.shared.quinn.rebind(socket)
+        let underlay = Underlay::new(socket, &self.shared.circuits)?;
+        self.shared.quinn.rebind_abstract(underlay)
     }
 
     /// Ends all sessions, telling peers `text`, and waits until they know or cannot be reached.
@@ -286,6 +330,11 @@ impl Shared {
     pub(crate) fn session(&self, node: &NodeId) -> Option<Session> {
         let link = lock(&self.table).of_node(node)?;
         link.is_live().then_some(Session(link))
+    }
+
+    /// Through whom a node is said to be reached.
+    pub(crate) fn relays_of(&self, node: &NodeId) -> Vec<NodeId> {
+        lock(&self.relays).get(node).cloned().unwrap_or_default()
     }
 
     /// Asks the authority about a connection's peer. TLS has checked possession of the key, now
@@ -401,6 +450,13 @@ fn retire(old: Arc<Link>, new: &Link) {
         }
         old.end(CloseReason::Replaced);
     });
+}
+
+/// The streams of relays, unless someone else serves them.
+fn relaying(config: &mut Config) -> Option<mpsc::Receiver<InboundStream>> {
+    let served = config.services.get(Service::Relay.index());
+    let is_free = served.is_some_and(|served| served.streams.is_none());
+    is_free.then(|| config.streams(Service::Relay, RELAY_VERSION..=RELAY_VERSION))
 }
 
 /// Random bytes; all zero if the system has none, which only costs their spread.

@@ -198,12 +198,13 @@ fn deliver_datagram(shared: &Shared, link: &Arc<Link>, datagram: &mut Bytes) -> 
     let Some(service) = Service::from_number(number) else {
         return false;
     };
-    if !link.standing().peer.services.contains(service) {
+    // Packets of a leg were allowed with its stream.
+    if service != Service::Relay && !link.standing().peer.services.contains(service) {
         return false;
     }
     let served = shared.services.get(service.index());
     let Some(queue) = served.and_then(|served| served.datagrams.as_ref()) else {
-        return false;
+        return service == Service::Relay && shared.circuits.take_datagram(link.number, &payload);
     };
     let session = Session(link.clone());
     queue.try_send(InboundDatagram { session, payload }).is_ok()

@@ -4,6 +4,7 @@
 
 mod authority;
 pub mod bounds;
+mod circuit;
 mod close;
 mod config;
 mod congestion;
@@ -19,7 +20,9 @@ mod link;
 mod listen;
 mod maintain;
 pub mod proto;
+mod reach;
 mod read;
+mod relaying;
 mod session;
 mod socket;
 mod table;
@@ -27,9 +30,11 @@ mod tickets;
 mod tiering;
 mod tls;
 mod transport;
+mod underlay;
 mod write;
 
 pub use authority::{Occasion, Peer, PeerAuthority, PeerRefusal};
+pub use circuit::Relayed;
 pub use close::{CloseReason, Closer};
 pub use config::{BindError, Config};
 pub use credentials::{Credentials, CredentialsError};
@@ -44,6 +49,7 @@ pub use proto::{
     TraceId,
 };
 pub use read::{ReadError, RecvStream};
+pub use relaying::FailedRelay;
 pub use session::{Direction, OpenError, OpenOptions, SendDatagramError, Session, SessionInfo};
 pub use write::{SendStream, WriteError};
 

@@ -1,5 +1,6 @@
 //! One connection between two nodes, with what this end knows about it.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
@@ -9,12 +10,14 @@ use tokio::time::Instant;
 
 use crate::authority::Peer;
 use crate::bounds::{STREAMS_PER_PEER_FIRST, STREAMS_PER_PEER_MAX};
+use crate::circuit::is_place;
 use crate::close::CloseReason;
 use crate::congestion::Lever;
 use crate::endpoint::Shared;
 use crate::lane::Lane;
 use crate::proto::{Admission, Claim, ControlFrame, RenewalBudget, Service, TierEstimator};
 use crate::session::Direction;
+use crate::socket::plain;
 use crate::tiering::Counted;
 
 /// One authenticated connection.
@@ -26,6 +29,8 @@ pub(crate) struct Link {
     pub(crate) direction: Direction,
     pub(crate) since: Instant,
     pub(crate) claim: Claim,
+    /// Where the peer seems to be, if a third node carries the packets.
+    pub(crate) place: Option<SocketAddr>,
     pub(crate) admission: Mutex<Admission>,
     pub(crate) renewals: Mutex<RenewalBudget>,
     /// Datagrams that found no place in the queue of their service, or no service.
@@ -68,8 +73,10 @@ impl Link {
             Direction::Inbound
         };
         let cap = shared.cap(&established.standing.peer.id);
+        let remote = plain(established.connection.remote_address());
         Arc::new(Self {
             number,
+            place: is_place(remote).then_some(remote),
             lane: Arc::new(Lane::new(cap)),
             lever: Lever::of(&established.connection),
             tier: Mutex::default(),
@@ -165,6 +172,17 @@ impl Link {
 
     pub(crate) fn is_retired(&self) -> bool {
         self.retired.load(Ordering::Acquire)
+    }
+
+    /// Whether a third node carries its packets.
+    pub(crate) const fn is_relayed(&self) -> bool {
+        self.place.is_some()
+    }
+
+    /// The connection that carries its packets, if it is relayed and not over.
+    pub(crate) fn carrier(&self) -> Option<Arc<Self>> {
+        let shared = self.shared.upgrade()?;
+        shared.circuits.carrier(self.place?)
     }
 
     /// Whether it takes new streams.

@@ -8,6 +8,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::authority::Occasion;
 use crate::bounds::{HANDSHAKE_TIME, HANDSHAKES_MAX, HANDSHAKES_UNPROVEN_MAX};
+use crate::circuit::is_place;
 use crate::close::CloseReason;
 use crate::control;
 use crate::credentials;
@@ -37,7 +38,12 @@ pub(crate) async fn listen(shared: Arc<Shared>) {
 
 async fn take(shared: Arc<Shared>, incoming: Incoming, place: OwnedSemaphorePermit) {
     let remote = plain(incoming.remote_address());
-    let Ok(connecting) = incoming.accept() else {
+    let accepted = if is_place(remote) {
+        incoming.accept_with(shared.relayed_server.clone())
+    } else {
+        incoming.accept()
+    };
+    let Ok(connecting) = accepted else {
         return;
     };
     let greeted = greet(&shared, connecting).await;
@@ -118,7 +124,8 @@ async fn hear_hello(
     let frame = control::read(&mut recv).await;
     let theirs = frame.map_err(|error| error.reason())?;
     let ours = Hello::new(shared.incarnation, 0);
-    let (_, claim) = proto::greet(&ours, theirs, Dialler::Peer(standing.peer.id))
+    let relayed = is_place(connection.remote_address());
+    let (_, claim) = proto::greet(&ours, theirs, Dialler::Peer(standing.peer.id), relayed)
         .map_err(CloseReason::ungreeted)?;
     let link = shared.link(Established {
         connection: connection.clone(),

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::dial::{DialError, Target, dial};
+use crate::bounds::{RELAY_UPGRADE_FIRST, RELAY_UPGRADE_LAST};
+use crate::dial::{DialError, Target, dial, improve};
 use crate::endpoint::Shared;
 use crate::proto::Backoff;
 use crate::session::Session;
@@ -52,6 +53,23 @@ impl Maintained {
     }
 }
 
+/// Returns when the session has ended; tries meanwhile to do without a relay.
+async fn stay(shared: &Arc<Shared>, target: &Target, session: &Session) {
+    let may_improve = !target.addresses.is_empty();
+    let mut pause = RELAY_UPGRADE_FIRST;
+    loop {
+        tokio::select! {
+            _ = session.ended() => return,
+            () = tokio::time::sleep(pause), if may_improve => {}
+        }
+        pause = (pause * 2).min(RELAY_UPGRADE_LAST);
+        if session.is_relayed() {
+            // As long as no address answers, the relayed one is as good as before.
+            let _ = improve(shared, target.clone()).await;
+        }
+    }
+}
+
 async fn keep(
     shared: Arc<Shared>,
     target: Target,
@@ -63,7 +81,7 @@ async fn keep(
             Ok(session) => {
                 backoff.succeeded();
                 drop(state.send_replace(Ok(session.clone())));
-                session.ended().await;
+                stay(&shared, &target, &session).await;
                 drop(state.send_replace(Err(None)));
             }
             Err(error) => {

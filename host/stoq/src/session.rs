@@ -91,8 +91,10 @@ pub enum SendDatagramError {
 pub struct SessionInfo {
     /// Who.
     pub peer: Arc<Peer>,
-    /// Where to, at the moment.
+    /// Where to, at the moment; if the session is relayed, where the relay is.
     pub remote: SocketAddr,
+    /// The node that relays it, if it is relayed.
+    pub via: Option<NodeId>,
     /// Who dialled.
     pub direction: Direction,
     /// How long it has lasted.
@@ -142,6 +144,12 @@ impl Session {
         self.0.standing().chain
     }
 
+    /// Whether a third node carries its packets.
+    #[must_use]
+    pub fn is_relayed(&self) -> bool {
+        self.current().is_relayed()
+    }
+
     /// Who dialled.
     #[must_use]
     pub fn direction(&self) -> Direction {
@@ -164,23 +172,7 @@ impl Session {
         service: Service,
         options: OpenOptions,
     ) -> Result<(SendStream, RecvStream), OpenError> {
-        let link = self.current();
-        let deadline = options.deadline.map(|left| Instant::now() + left);
-        let wait = options.deadline.unwrap_or(OPEN_TIME).min(OPEN_TIME);
-        let (send, recv) = tokio::time::timeout(wait, link.connection.open_bi())
-            .await
-            .map_err(|_| OpenError::Busy)?
-            .map_err(|error| {
-                let reason = link.end_reason();
-                OpenError::SessionEnded(reason.unwrap_or(CloseReason::from_error(&error)))
-            })?;
-        // It fails only for streams that have ended.
-        let _ = send.set_priority(service.priority());
-        let first = header(service, options).to_frame()?;
-        Ok((
-            SendStream::new(send, &first, deadline, link.lane.clone(), None),
-            RecvStream::of_reply(recv, deadline),
-        ))
+        open_on(&self.current(), service, options).await
     }
 
     /// Sends one datagram: it arrives once, or not at all. When too many wait, the oldest is lost.
@@ -262,6 +254,30 @@ impl Session {
     }
 }
 
+/// Opens a stream over this very connection.
+pub(crate) async fn open_on(
+    link: &Link,
+    service: Service,
+    options: OpenOptions,
+) -> Result<(SendStream, RecvStream), OpenError> {
+    let deadline = options.deadline.map(|left| Instant::now() + left);
+    let wait = options.deadline.unwrap_or(OPEN_TIME).min(OPEN_TIME);
+    let (send, recv) = tokio::time::timeout(wait, link.connection.open_bi())
+        .await
+        .map_err(|_| OpenError::Busy)?
+        .map_err(|error| {
+            let reason = link.end_reason();
+            OpenError::SessionEnded(reason.unwrap_or(CloseReason::from_error(&error)))
+        })?;
+    // It fails only for streams that have ended.
+    let _ = send.set_priority(service.priority());
+    let first = header(service, options).to_frame()?;
+    Ok((
+        SendStream::new(send, &first, deadline, link.lane.clone(), None),
+        RecvStream::of_reply(recv, deadline),
+    ))
+}
+
 pub(crate) const fn header(service: Service, options: OpenOptions) -> StreamHeader {
     StreamHeader {
         service,
@@ -278,9 +294,12 @@ pub(crate) fn info(link: &Link) -> SessionInfo {
         let estimator = lock(&link.tier);
         (estimator.tier(), estimator.settings())
     };
+    let carrier = link.carrier();
+    let outermost = carrier.as_deref().unwrap_or(link);
     SessionInfo {
         peer: link.standing().peer,
-        remote: plain(link.connection.remote_address()),
+        remote: plain(outermost.connection.remote_address()),
+        via: carrier.as_ref().map(|relay| relay.standing().peer.id),
         direction: link.direction,
         age: link.since.elapsed(),
         rtt: stats.path.rtt,

@@ -15,6 +15,17 @@ use crate::congestion::SwitchingFactory;
 
 /// What both ends of a connection use.
 pub(crate) fn transport() -> Arc<TransportConfig> {
+    Arc::new(common())
+}
+
+/// What both ends of a relayed connection use: its packets must fit into others.
+pub(crate) fn relayed() -> Arc<TransportConfig> {
+    let mut config = common();
+    config.mtu_discovery_config(None);
+    Arc::new(config)
+}
+
+fn common() -> TransportConfig {
     let mut config = TransportConfig::default();
     // One more, which is about the session itself.
     let streams = VarInt::from_u32(STREAMS_PER_PEER_FIRST + 1);
@@ -35,7 +46,7 @@ pub(crate) fn transport() -> Arc<TransportConfig> {
         .datagram_send_buffer_size(DATAGRAM_BYTES_MAX)
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(idle_ms))))
         .keep_alive_interval(Some(KEEP_ALIVE));
-    Arc::new(config)
+    config
 }
 
 /// What concerns all connections.

@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use hypermesh_stoq::bounds::{CONTROL_BYTES_MAX, HEADER_BYTES_MAX};
 use hypermesh_stoq::proto::{
-    ControlFrame, CredentialsFrame, HeaderError, Hello, PREFIX_BYTES, StreamReply, body_bytes,
-    decode, encode,
+    ControlFrame, CredentialsFrame, HeaderError, Hello, PREFIX_BYTES, RELAY_FRAME_BYTES_MAX,
+    RelayFrame, RelayRefusal, StreamReply, Tag, body_bytes, decode, encode,
 };
 use hypermesh_stoq::{RefusalCode, Service, StreamHeader, StreamRefusal, TraceId};
+use types::NodeId;
 
 /// Numbers that are the same for the same seed (xorshift).
 struct Chance(u64);
@@ -69,6 +70,23 @@ fn corpus() -> Vec<Vec<u8>> {
         StreamReply::Accepted.to_frame(),
         refused.to_frame(),
     ];
+    let relay = [
+        RelayFrame::Reach {
+            leg: 300,
+            target: NodeId::from_bytes([5; 32]),
+        },
+        RelayFrame::Carry {
+            leg: u32::MAX,
+            source: NodeId::from_bytes([6; 32]),
+        },
+        RelayFrame::Ready,
+        RelayFrame::Refused(RelayRefusal::Declined),
+    ];
+    frames.extend(
+        relay
+            .iter()
+            .map(|frame| encode(frame, RELAY_FRAME_BYTES_MAX)),
+    );
     frames.extend(control.iter().map(|frame| encode(frame, CONTROL_BYTES_MAX)));
     frames.into_iter().map(Result::unwrap).collect()
 }
@@ -125,6 +143,13 @@ fn feed(bytes: &[u8]) -> usize {
         if let ControlFrame::Credentials(credentials) = frame {
             let _ = credentials.is_bounded();
         }
+    }
+    if let Ok(frame) = decode::<RelayFrame>(body) {
+        values += 1;
+        assert_eq!(&encode(&frame, 1 << 20).unwrap()[PREFIX_BYTES..], body);
+    }
+    if let Some((tag, packet)) = Tag::split(body) {
+        assert_eq!([&tag.to_bytes()[..], packet].concat(), body);
     }
     values
 }

@@ -14,6 +14,14 @@ pub(crate) enum FabricCommand {
     /// List the nodes that are or were members
     #[command(after_help = "Examples:\n  nexus fabric members\n  nexus fabric members -o json")]
     Members,
+    /// Look for nodes of any fabric on the local network, by multicast DNS
+    #[command(after_help = "\
+Examples:
+  nexus fabric discover
+  nexus fabric discover -o json
+
+Anybody on the network can claim anything: whoever is joined must prove that it is a member.")]
+    Discover,
     /// Print a ticket with which one other node may join
     #[command(after_help = "\
 Examples:
@@ -72,7 +80,8 @@ pub(crate) enum ContextCommand {
 Example:
   nexus context add prod ID@203.0.113.7:7400 --fabric blake3:…
 
-`nexus stoq sessions` on that node shows ID@ADDR, `nexus node status` its fabric. The first context
+A node that does not listen is reached through a member: ID@MEMBER@ADDR, with the member's address.
+`nexus stoq sessions` on that node shows either, `nexus node status` its fabric. The first context
 becomes the one that commands use.")]
     Add {
         /// What to call it

@@ -56,7 +56,11 @@ pub(crate) fn run(global: &Global, command: ContextCommand) -> Outcome {
 fn add(
     global: &Global,
     name: Name,
-    NodeAddress { node, addresses }: NodeAddress,
+    NodeAddress {
+        node,
+        relay,
+        addresses,
+    }: NodeAddress,
     fabric: FabricId,
     key: Option<PathBuf>,
 ) -> Outcome {
@@ -85,6 +89,7 @@ fn add(
     let context = Context {
         fabric,
         node,
+        relay,
         addresses,
         key: key.clone(),
     };
@@ -112,7 +117,7 @@ fn list(global: &Global) -> Outcome {
         if contexts.context.is_empty() {
             return "no contexts".to_owned();
         }
-        let mut table = Table::new(&["CURRENT", "NAME", "NODE", "ADDRESSES", "FABRIC"]);
+        let mut table = Table::new(&["CURRENT", "NAME", "NODE", "THROUGH", "ADDRESSES", "FABRIC"]);
         for (name, context) in &contexts.context {
             let current = contexts.current.as_ref() == Some(name);
             let addresses: Vec<_> = context.addresses.iter().map(ToString::to_string).collect();
@@ -120,6 +125,7 @@ fn list(global: &Global) -> Outcome {
                 if current { "*" } else { "" }.to_owned(),
                 name.to_string(),
                 context.node.short(),
+                context.relay.map(|relay| relay.short()).unwrap_or_default(),
                 addresses.join(","),
                 context.fabric.short(),
             ]);

@@ -1,12 +1,13 @@
 //! `nexus fabric`: who belongs, who may join, who has to go.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use admin::FabricStatus;
+use admin::{FabricStatus, MemberStatus};
 use ledger::{MembershipOperation, Operation};
 use serde::Serialize;
 use trust::Ticket;
-use types::Millis;
+use types::{FabricId, Millis, NodeId};
 
 use crate::cli::FabricCommand;
 use crate::clock::unix_ms;
@@ -14,6 +15,9 @@ use crate::exit::{Exit, Failure, Outcome};
 use crate::session::Session;
 use crate::table::Table;
 use crate::text;
+
+/// How long nodes on the local network have to answer: multicast DNS asks twice within it.
+const DISCOVER_TIME: Duration = Duration::from_secs(2);
 
 /// What `nexus fabric invite` prints for programs.
 #[derive(Serialize)]
@@ -26,6 +30,7 @@ struct Invitation {
 pub(crate) async fn run(session: &Session, command: FabricCommand) -> Outcome {
     match command {
         FabricCommand::Members => members(session).await,
+        FabricCommand::Discover => discover(session).await,
         FabricCommand::Invite { ttl, address } => invite(session, ttl, address).await,
         FabricCommand::Invites => invites(session).await,
         FabricCommand::Withdraw { ticket } => {
@@ -73,7 +78,16 @@ async fn status(session: &Session) -> Outcome<FabricStatus> {
 async fn members(session: &Session) -> Outcome {
     let fabric = status(session).await?;
     session.show(&fabric, || {
-        let mut table = Table::new(&["NODE", "MEMBERSHIP", "SINCE", "VOTE", "CERTIFICATES"]);
+        let mut table = Table::new(&[
+            "NODE",
+            "MEMBERSHIP",
+            "SINCE",
+            "VOTE",
+            "CERTIFICATES",
+            "LIVENESS",
+            "HEARD",
+            "ADDRESSES",
+        ]);
         for member in &fabric.members {
             let good = member
                 .certificates
@@ -95,10 +109,55 @@ async fn members(session: &Session) -> Outcome {
                 since,
                 vote.to_owned(),
                 format!("{good} good"),
+                member.liveness.clone(),
+                member.heard_at_ms.map(text::moment).unwrap_or_default(),
+                addresses(member),
             ]);
         }
         table.render()
     })
+}
+
+/// A node on the local network, for programs.
+#[derive(Serialize)]
+struct Found {
+    fabric: FabricId,
+    node: NodeId,
+    addresses: Vec<SocketAddr>,
+}
+
+/// Says who is on the local network; needs no node.
+async fn discover(session: &Session) -> Outcome {
+    let found = node::nodes_on_lan(DISCOVER_TIME).await;
+    let found = found.map_err(|error| Failure::new(Exit::Failed, error))?;
+    let found = found.into_iter().map(|node| Found {
+        fabric: node.fabric,
+        node: node.node,
+        addresses: node.addresses,
+    });
+    let found: Vec<Found> = found.collect();
+    session.show(&found, || {
+        if found.is_empty() {
+            return "no node is on the local network".to_owned();
+        }
+        let mut table = Table::new(&["FABRIC", "NODE", "ADDRESSES"]);
+        for node in &found {
+            let addresses: Vec<_> = node.addresses.iter().map(ToString::to_string).collect();
+            table.row(vec![
+                node.fabric.to_string(),
+                node.node.to_string(),
+                addresses.join(", "),
+            ]);
+        }
+        table.render()
+    })
+}
+
+/// Each address with who says so.
+fn addresses(member: &MemberStatus) -> String {
+    let each = member.addresses.iter();
+    let each = each.map(|known| format!("{} ({})", known.address, known.source));
+    each.collect::<Vec<_>>().join(", ")
 }
 
 async fn invites(session: &Session) -> Outcome {

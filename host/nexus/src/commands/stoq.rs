@@ -44,6 +44,9 @@ fn render(node: NodeId, stoq: &StoqStatus) -> String {
         .iter()
         .map(|address| format!("{node}@{address}"));
     fields.list("Reached at", reached);
+    if stoq.listening.is_none() {
+        fields.list("Reached through", through_members(node, stoq));
+    }
     if let Some(certificate) = stoq.certificate {
         fields.add("Certificate", certificate);
     }
@@ -52,6 +55,24 @@ fn render(node: NodeId, stoq: &StoqStatus) -> String {
         return fields.render(0);
     }
     format!("{}\n\n{}", fields.render(0), table(&stoq.sessions))
+}
+
+/// Where a peer is: `ADDRESS`, or `via NODE` if another node relays.
+fn remote(session: &SessionStatus) -> String {
+    match &session.via {
+        Some(relay) => format!("via {}", relay.short()),
+        None => session.remote.clone(),
+    }
+}
+
+/// How operators reach a node that others do not: through the members that it dialled.
+fn through_members(node: NodeId, stoq: &StoqStatus) -> Vec<String> {
+    let is_way = |session: &&SessionStatus| {
+        session.via.is_none() && session.standing == "member" && session.direction == "dialled"
+    };
+    let ways = stoq.sessions.iter().filter(is_way);
+    ways.map(|way| format!("{node}@{}@{}", way.peer, way.remote))
+        .collect()
 }
 
 fn table(sessions: &[SessionStatus]) -> String {
@@ -65,7 +86,7 @@ fn table(sessions: &[SessionStatus]) -> String {
         table.row(vec![
             session.peer.short(),
             session.standing.clone(),
-            session.remote.clone(),
+            remote(session),
             session.direction.clone(),
             text::duration(now_ms.saturating_sub(session.since_ms)),
             format!("{}.{:03}ms", session.rtt_us / 1_000, session.rtt_us % 1_000),

@@ -70,8 +70,15 @@ fn config(session: &Session, args: &NodeArgs, http: Option<SocketAddr>) -> Confi
         https: args.https.zip(files),
         stoq: args.stoq,
         advertise: args.advertise.clone(),
+        mdns: speaks_mdns(args),
         instances: args.instances,
     }
+}
+
+/// By default a node speaks to the local network if others there can reach it.
+fn speaks_mdns(args: &NodeArgs) -> bool {
+    let is_reached = args.stoq.is_some_and(|address| !address.ip().is_loopback());
+    args.mdns || (is_reached && !args.no_mdns)
 }
 
 /// Starts, says where the node is reached, stays, stops.

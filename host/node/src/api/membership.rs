@@ -1,5 +1,6 @@
 //! The fabric: its members and their certificates, its tickets, its signers.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Json;
@@ -8,9 +9,10 @@ use axum::response::IntoResponse;
 use http::header::CONTENT_TYPE;
 
 use admin::{
-    Acceptance, ApiError, CertificateStatus, ErrorCode, FabricStatus, InviteStatus, MemberStatus,
-    RoleList, RoleStatus, TransactionReport,
+    Acceptance, AddressStatus, ApiError, CertificateStatus, ErrorCode, FabricStatus, InviteStatus,
+    MemberStatus, RoleList, RoleStatus, TransactionReport,
 };
+use discovery::Liveness;
 use ledger::{
     CertificateRecord, DecodeRecordError, MemberRecord, Membership, MembershipOperation, Operation,
     View,
@@ -138,6 +140,7 @@ fn fabric_status(shared: &Shared, view: &View) -> Result<FabricStatus, DecodeRec
             Membership::Left { .. } => ("left", None),
             Membership::Evicted { reason, .. } => ("evicted", Some(reason)),
         };
+        let seen = seen(shared, &node);
         members.push(MemberStatus {
             node,
             membership: membership.to_owned(),
@@ -146,6 +149,10 @@ fn fabric_status(shared: &Shared, view: &View) -> Result<FabricStatus, DecodeRec
             validator,
             joined_at,
             certificates: logged,
+            liveness: seen.liveness.as_str().to_owned(),
+            heard_at_ms: seen.heard_at_ms,
+            addresses: seen.addresses,
+            relays: seen.relays,
         });
     }
     let invite = |(ticket, record): (_, ledger::InviteRecord)| InviteStatus {
@@ -160,6 +167,45 @@ fn fabric_status(shared: &Shared, view: &View) -> Result<FabricStatus, DecodeRec
         members,
         invites: view.invites()?.into_iter().map(invite).collect(),
     })
+}
+
+/// What this node knows of another that the ledger does not.
+struct Seen {
+    liveness: Liveness,
+    heard_at_ms: Option<u64>,
+    addresses: Vec<AddressStatus>,
+    relays: Vec<NodeId>,
+}
+
+fn seen(shared: &Shared, node: &NodeId) -> Seen {
+    let said = |address: SocketAddr, source: &str| AddressStatus {
+        address: address.to_string(),
+        source: source.to_owned(),
+    };
+    let peers = shared.peers.get();
+    if *node == shared.node {
+        let own = peers.map_or(&[][..], |peers| peers.advertised());
+        return Seen {
+            liveness: Liveness::Alive,
+            heard_at_ms: None,
+            addresses: own.iter().map(|address| said(*address, "own")).collect(),
+            relays: peers.map_or_else(Vec::new, |peers| peers.gossip().relays()),
+        };
+    }
+    let sights = peers.map(|peers| peers.gossip().sights());
+    let sight = sights.as_ref().and_then(|sights| sights.get(node));
+    let known = peers.map_or_else(Vec::new, |peers| peers.known(node));
+    Seen {
+        liveness: sight.map_or(Liveness::Unknown, |sight| sight.liveness),
+        heard_at_ms: sight.and_then(|sight| sight.heard_at_ms),
+        addresses: known
+            .iter()
+            .map(|known| said(known.address, known.source.as_str()))
+            .collect(),
+        relays: sight
+            .and_then(|sight| sight.record.as_ref())
+            .map_or_else(Vec::new, |record| record.relays.clone()),
+    }
 }
 
 pub(super) fn certificate_status(

@@ -96,6 +96,7 @@ fn session(info: &SessionInfo) -> SessionStatus {
         peer: info.peer.id,
         standing: label(standing(&info.peer)).to_owned(),
         remote: info.remote.to_string(),
+        via: info.via,
         direction: match info.direction {
             Direction::Inbound => "accepted",
             Direction::Outbound => "dialled",

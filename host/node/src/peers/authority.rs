@@ -69,7 +69,12 @@ fn peer(standing: Standing) -> Peer {
         }
         Standing::Operator(key) => Peer {
             single: false,
-            ..Peer::node(key, [Service::Control].into_iter().collect(), label)
+            // Relayed, it reaches members that dialled out; they let it do no more than this.
+            ..Peer::node(
+                key,
+                [Service::Control, Service::Relay].into_iter().collect(),
+                label,
+            )
         },
     }
 }
@@ -92,6 +97,11 @@ pub(crate) fn standing(peer: &Peer) -> Standing {
         "operator" => Standing::Operator(peer.id),
         _ => Standing::Stranger(peer.id),
     }
+}
+
+/// Whether a peer is a member whose certificate is logged.
+pub(crate) fn is_member(peer: &Peer) -> bool {
+    matches!(standing(peer), Standing::Member(_))
 }
 
 /// Whether a peer was let in without being a member.

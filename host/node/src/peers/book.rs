@@ -17,6 +17,57 @@ const PEERS_MAX: usize = 64;
 /// Addresses of one member that are remembered.
 const ADDRESSES_MAX: usize = 8;
 
+/// Who said that a member is at an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Source {
+    /// A ticket, or the operator who joined this node; the member answered there.
+    Ticket,
+    /// The member itself, by a signed record.
+    Record,
+    /// Somebody on the local network.
+    Lan,
+}
+
+impl Source {
+    /// In one word.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ticket => "ticket",
+            Self::Record => "record",
+            Self::Lan => "lan",
+        }
+    }
+}
+
+/// One address of a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Written")]
+pub(crate) struct Known {
+    pub(crate) address: SocketAddr,
+    pub(crate) source: Source,
+}
+
+/// An address as files have it: books from before there were sources hold bare ones.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Bare(SocketAddr),
+    Sourced { address: SocketAddr, source: Source },
+}
+
+impl From<Written> for Known {
+    fn from(written: Written) -> Self {
+        match written {
+            Written::Bare(address) => Self {
+                address,
+                source: Source::Ticket,
+            },
+            Written::Sourced { address, source } => Self { address, source },
+        }
+    }
+}
+
 /// What the file holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Content {
@@ -25,10 +76,18 @@ struct Content {
     entrances: Vec<SocketAddr>,
     /// Addresses of members, the best first.
     #[serde(default)]
-    peers: BTreeMap<NodeId, Vec<SocketAddr>>,
+    peers: BTreeMap<NodeId, Vec<Known>>,
     /// What an operator allows to be sent to peers, bytes per second.
     #[serde(default)]
     caps: BTreeMap<NodeId, u64>,
+}
+
+impl Content {
+    /// The addresses of a peer, unless too many peers are remembered.
+    fn of(&mut self, peer: NodeId) -> Option<&mut Vec<Known>> {
+        let full = self.peers.len() >= PEERS_MAX && !self.peers.contains_key(&peer);
+        (!full).then(|| self.peers.entry(peer).or_default())
+    }
 }
 
 /// The book and its file.
@@ -63,8 +122,13 @@ impl Book {
         &self.content.entrances
     }
 
-    pub(crate) fn peers(&self) -> impl Iterator<Item = (&NodeId, &Vec<SocketAddr>)> {
-        self.content.peers.iter()
+    pub(crate) fn peers(&self) -> impl Iterator<Item = &NodeId> {
+        self.content.peers.keys()
+    }
+
+    /// Where a member may be, the best first.
+    pub(crate) fn of(&self, peer: &NodeId) -> &[Known] {
+        self.content.peers.get(peer).map_or(&[], Vec::as_slice)
     }
 
     /// Remembers where a ticket said that members are.
@@ -75,14 +139,35 @@ impl Book {
     /// Remembers that `peer` answers at `address`, now the best of its addresses.
     pub(crate) fn note(&mut self, peer: NodeId, address: SocketAddr) {
         self.change(|content| {
-            let full = content.peers.len() >= PEERS_MAX;
-            if full && !content.peers.contains_key(&peer) {
+            let Some(known) = content.of(peer) else {
                 return;
+            };
+            let source = known.iter().find(|known| known.address == address);
+            let source = source.map_or(Source::Ticket, |known| known.source);
+            known.retain(|known| known.address != address);
+            known.insert(0, Known { address, source });
+            known.truncate(ADDRESSES_MAX);
+        });
+    }
+
+    /// Remembers where `source` says that peers are, instead of what it said before.
+    pub(crate) fn learn(&mut self, source: Source, said: &[(NodeId, Vec<SocketAddr>)]) {
+        self.change(|content| {
+            for (peer, addresses) in said {
+                let Some(known) = content.of(*peer) else {
+                    continue;
+                };
+                known.retain(|known| known.source != source || addresses.contains(&known.address));
+                let is_news =
+                    |address: &&SocketAddr| !known.iter().any(|known| known.address == **address);
+                let news: Vec<_> = addresses.iter().filter(is_news).copied().collect();
+                // Behind the one that answered last, before those that may be out of date.
+                let at = known.len().min(1);
+                let news = news.into_iter().map(|address| Known { address, source });
+                known.splice(at..at, news);
+                known.truncate(ADDRESSES_MAX);
             }
-            let addresses = content.peers.entry(peer).or_default();
-            addresses.retain(|known| *known != address);
-            addresses.insert(0, address);
-            addresses.truncate(ADDRESSES_MAX);
+            content.peers.retain(|_, known| !known.is_empty());
         });
     }
 
@@ -154,9 +239,46 @@ mod tests {
         assert_eq!(again.content, book.content);
         assert_eq!(again.peers().count(), PEERS_MAX - 1);
         assert_eq!(again.entrances(), [address(1)]);
-        let first = again.peers().next().unwrap();
-        assert_eq!(first.1.as_slice(), [address(10), address(11)]);
+        let first = again.of(&PublicKey::from_bytes([0; 32])).iter();
+        let first: Vec<_> = first.map(|known| known.address).collect();
+        assert_eq!(first, [address(10), address(11)]);
         fs::write(&path, "{").unwrap();
         assert_eq!(Book::open(path).peers().count(), 0);
+    }
+    #[test]
+    fn what_a_source_says_replaces_what_it_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("peers.json");
+        let (peer, other) = (
+            PublicKey::from_bytes([1; 32]),
+            PublicKey::from_bytes([2; 32]),
+        );
+        // As it was written before addresses had sources.
+        fs::write(
+            &path,
+            format!("{{\"peers\": {{\"{peer}\": [\"192.0.2.1:1\"]}}}}"),
+        )
+        .unwrap();
+        let mut book = Book::open(path.clone());
+        let address = |port| SocketAddr::from(([192, 0, 2, 1], port));
+        let said = |book: &Book, peer| {
+            let known = book.of(peer).iter();
+            let known = known.map(|known| (known.address.port(), known.source));
+            known.collect::<Vec<_>>()
+        };
+        book.learn(Source::Record, &[(peer, vec![address(2), address(3)])]);
+        book.learn(Source::Lan, &[(peer, vec![address(3), address(4)])]);
+        let (ticket, record, lan) = (Source::Ticket, Source::Record, Source::Lan);
+        assert_eq!(
+            said(&book, &peer),
+            [(1, ticket), (4, lan), (2, record), (3, record)]
+        );
+        book.note(peer, address(3));
+        book.learn(Source::Record, &[(peer, vec![address(5)]), (other, vec![])]);
+        let expected = [(1, ticket), (5, record), (4, lan)];
+        assert_eq!(said(&book, &peer), expected);
+        let again = Book::open(path);
+        assert_eq!(said(&again, &peer), expected);
+        assert_eq!(again.peers().collect::<Vec<_>>(), [&peer]);
     }
 }

@@ -15,7 +15,7 @@ pub enum Entrance {
     Vote {
         /// The fabric to join.
         fabric: FabricId,
-        /// Where members listen.
+        /// Where members listen; they are looked for on the local network if none.
         addresses: Vec<SocketAddr>,
     },
 }
@@ -28,7 +28,8 @@ pub enum ParseEntranceError {
     Ticket(#[from] ParseTicketError),
     /// A fabric without a place, or the other way around.
     #[error(
-        "expected a ticket, or FABRIC@IP:PORT with the fabric's id as `nexus node status` shows it"
+        "expected a ticket, FABRIC@IP:PORT, or FABRIC alone if a member is on the local network, with \
+         the fabric's id as `nexus node status` shows it"
     )]
     Address,
 }
@@ -66,10 +67,16 @@ impl Entrance {
 impl FromStr for Entrance {
     type Err = ParseEntranceError;
 
-    /// A ticket, or `FABRIC@IP:PORT[,IP:PORT…]`.
+    /// A ticket, `FABRIC@IP:PORT[,IP:PORT…]`, or `FABRIC`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let Some((fabric, addresses)) = text.split_once('@') else {
-            return Ok(Self::Ticket(text.parse()?));
+            return match text.parse() {
+                Ok(fabric) => Ok(Self::Vote {
+                    fabric,
+                    addresses: Vec::new(),
+                }),
+                Err(_) => Ok(Self::Ticket(text.parse()?)),
+            };
         };
         let fabric = fabric.parse().map_err(|_| ParseEntranceError::Address)?;
         let addresses: Result<Vec<_>, _> = addresses.split(',').map(str::parse).collect();
@@ -89,6 +96,9 @@ mod tests {
         assert_eq!(vote.fabric(), fabric);
         assert_eq!(vote.addresses().len(), 1);
         assert_eq!(vote.over_for_s(u64::MAX), None);
+        let lan: Entrance = fabric.to_string().parse().unwrap();
+        assert_eq!(lan.fabric(), fabric);
+        assert!(lan.addresses().is_empty());
         let ticket = Ticket::generate(fabric, vec![], 100).unwrap();
         let ticket: Entrance = ticket.to_string().parse().unwrap();
         assert_eq!(ticket.fabric(), fabric);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use admin::{Client, ClientError};
+use discovery::LanError;
 use ledger::{
     Admission, CertificateFact, DecodeGenesisError, Genesis, MembershipOperation, Operation,
     join_bytes,
@@ -17,6 +18,7 @@ use types::{FabricId, NodeId};
 use crate::clock::unix_ms;
 use crate::peers::authority::standing;
 use crate::peers::control::SessionDial;
+use crate::peers::lan::members_on_lan;
 use crate::peers::{Entrance, Opened, Peers};
 use crate::shared::Shared;
 use crate::signer::SignError;
@@ -39,6 +41,14 @@ pub enum BootstrapError {
     /// It names no address.
     #[error("the ticket names no address")]
     NoAddress,
+    /// The local network cannot be spoken to.
+    #[error("members cannot be looked for on the local network: {0}")]
+    Lan(#[from] LanError),
+    /// Nobody is there.
+    #[error(
+        "no member of fabric {} is on the local network: name one with FABRIC@IP:PORT", .0.short()
+    )]
+    NobodyOnLan(FabricId),
     /// No member answered, or none that is good.
     #[error("no member of fabric {} can be reached: {source}", fabric.short())]
     Dial {
@@ -63,35 +73,39 @@ pub enum BootstrapError {
     },
 }
 
-/// Asks the ticket's addresses how the fabric began. What comes back is checked against the fabric
-/// id; who answered is checked later, against the ledger.
+/// Asks members, where the entrance says that they are, how the fabric began; remembers where. What
+/// comes back is checked against the fabric id; who answered is checked later, against the ledger.
 pub(crate) async fn bootstrap(
-    opened: &Opened,
+    opened: &mut Opened,
     entrance: &Entrance,
 ) -> Result<Genesis, BootstrapError> {
     if let Some(seconds) = entrance.over_for_s(unix_ms() / 1_000) {
         return Err(BootstrapError::Expired { seconds });
     }
-    if entrance.addresses().is_empty() {
-        return Err(BootstrapError::NoAddress);
-    }
+    let fabric = entrance.fabric();
+    let addresses = match (entrance, entrance.addresses()) {
+        (Entrance::Vote { .. }, []) => match members_on_lan(fabric).await? {
+            found if found.is_empty() => return Err(BootstrapError::NobodyOnLan(fabric)),
+            found => found,
+        },
+        (Entrance::Ticket(_), []) => return Err(BootstrapError::NoAddress),
+        (_, named) => named.to_vec(),
+    };
     let target = Target {
         node: None,
-        addresses: entrance.addresses().to_vec(),
+        addresses: addresses.clone(),
     };
     let session = opened.endpoint.dial(target).await;
-    let session = session.map_err(|source| BootstrapError::Dial {
-        fabric: entrance.fabric(),
-        source,
-    })?;
+    let session = session.map_err(|source| BootstrapError::Dial { fabric, source })?;
     let bytes = Client::over(Arc::new(SessionDial(session)))
         .genesis()
         .await?;
     let genesis = Genesis::decode(&bytes)?;
-    let (expected, found) = (entrance.fabric(), genesis.fabric_id());
+    let (expected, found) = (fabric, genesis.fabric_id());
     if expected != found {
         return Err(BootstrapError::OtherFabric { expected, found });
     }
+    opened.enter(&addresses);
     Ok(genesis)
 }
 

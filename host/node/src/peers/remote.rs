@@ -25,7 +25,9 @@ pub struct RemoteNode {
     pub fabric: FabricId,
     /// Who must answer.
     pub node: NodeId,
-    /// Where it may be.
+    /// The member that relays for it; the node itself is dialled if there is none.
+    pub relay: Option<NodeId>,
+    /// Where the relay may be, or the node.
     pub addresses: Vec<SocketAddr>,
     /// The operator's key.
     pub operator: SecretKey,
@@ -60,7 +62,13 @@ impl Dial for Remote {
             .iter()
             .map(ToString::to_string)
             .collect();
-        format!("{}@{}", self.node.node.short(), addresses.join(","))
+        let through = self.node.relay.map(|relay| format!("{}@", relay.short()));
+        let through = through.unwrap_or_default();
+        format!(
+            "{}@{through}{}",
+            self.node.node.short(),
+            addresses.join(",")
+        )
     }
 
     fn dial(&self) -> Dialling<'_> {
@@ -76,6 +84,7 @@ impl Remote {
         let RemoteNode {
             fabric,
             node,
+            relay,
             addresses,
             operator,
         } = &self.node;
@@ -85,25 +94,33 @@ impl Remote {
         let anywhere = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
         let authority = Arc::new(Pinned {
             fabric: *fabric,
-            node: *node,
+            nodes: [Some(*node), *relay].into_iter().flatten().collect(),
         });
         let shown = credentials::shown(&issued);
         let config = stoq::Config::new(operator.public(), anywhere, shown, authority);
         let endpoint = Endpoint::bind(config).map_err(io::Error::other)?;
-        let target = Target {
-            node: Some(*node),
+        let mut target = Target {
+            node: Some(relay.unwrap_or(*node)),
             addresses: addresses.clone(),
         };
+        if let Some(relay) = relay {
+            endpoint.dial(target).await.map_err(io::Error::other)?;
+            endpoint.set_relays(*node, &[*relay]);
+            target = Target {
+                node: Some(*node),
+                addresses: Vec::new(),
+            };
+        }
         let session = endpoint.dial(target).await.map_err(io::Error::other)?;
         Ok((endpoint, session))
     }
 }
 
-/// Takes one node of one fabric. An operator has no ledger to look into, so a certificate that
+/// Takes a node of one fabric, and the one that relays for it. An operator has no ledger to look into, so a certificate that
 /// was revoked within its day is not noticed here; the identity key itself must have signed it.
 struct Pinned {
     fabric: FabricId,
-    node: NodeId,
+    nodes: Vec<NodeId>,
 }
 
 impl PeerAuthority for Pinned {
@@ -117,19 +134,21 @@ impl PeerAuthority for Pinned {
                 read.fabric.short()
             )));
         }
-        if read.subject != Subject::Node(self.node) {
+        let expected = |node: &&NodeId| read.subject == Subject::Node(**node);
+        let Some(node) = self.nodes.iter().find(expected) else {
             let found = read.subject.key().short();
+            let expected: Vec<_> = self.nodes.iter().map(NodeId::short).collect();
             return Err(refused(format!(
                 "{found} answers, not {}",
-                self.node.short()
+                expected.join(" or ")
             )));
-        }
+        };
         let now_ms = unix_ms();
         if !(read.not_before_ms..=read.not_after_ms).contains(&now_ms) {
             return Err(refused(
                 "its certificate is not good now: check the clocks".to_owned(),
             ));
         }
-        Ok(Peer::node(self.node, ServiceSet::NONE, "member"))
+        Ok(Peer::node(*node, ServiceSet::NONE, "member"))
     }
 }

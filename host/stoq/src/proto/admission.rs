@@ -15,6 +15,8 @@ pub const fn streams_max(service: Service) -> u32 {
         // Calls to remote assets, and chunks of several artifacts.
         Service::Asset => 32,
         Service::Artifact => 64,
+        // One for each pair that a peer is an end of.
+        Service::Relay => 32,
     }
 }
 

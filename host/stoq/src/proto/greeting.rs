@@ -34,7 +34,8 @@ pub enum GreetError {
     Negotiate(#[from] NegotiateError),
 }
 
-/// What follows from `ours` and the peer's first frame, `theirs`.
+/// What follows from `ours` and the peer's first frame, `theirs`, on a connection that is `relayed`
+/// or not.
 ///
 /// # Errors
 /// [`GreetError`]; there is no session then.
@@ -42,6 +43,7 @@ pub fn greet(
     ours: &Hello,
     theirs: ControlFrame,
     dialler: Dialler,
+    relayed: bool,
 ) -> Result<(Agreed, Claim), GreetError> {
     let theirs = match theirs {
         ControlFrame::Hello(hello) => hello,
@@ -57,6 +59,7 @@ pub fn greet(
         dialler,
         attempt,
         peer_incarnation: theirs.incarnation,
+        relayed,
     };
     Ok((agreed, claim))
 }

@@ -8,6 +8,7 @@ mod greeting;
 mod header;
 mod hello;
 mod pace;
+mod relaying;
 mod service;
 mod survivor;
 mod tier;
@@ -23,6 +24,9 @@ pub use header::{
 };
 pub use hello::{Agreed, FEATURES, Hello, NegotiateError, PROTOCOL};
 pub use pace::{Bucket, Grant};
+pub use relaying::{
+    RELAY_FRAME_BYTES_MAX, RELAY_VERSION, RelayFrame, RelayRefusal, TAG_BYTES, Tag,
+};
 pub use service::{Service, ServiceSet};
 pub use survivor::{Claim, Seating, Seats, survives};
 pub use tier::{Control, Reading, Tier, TierEstimator, TierSettings};

@@ -18,17 +18,20 @@ pub enum Service {
     Asset = 5,
     /// Bulk transfer of artifacts.
     Artifact = 6,
+    /// Packets of two other nodes that cannot reach each other.
+    Relay = 7,
 }
 
 impl Service {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Consensus,
         Self::Gossip,
         Self::Control,
         Self::Invoke,
         Self::Asset,
         Self::Artifact,
+        Self::Relay,
     ];
 
     /// The number on the wire; it never changes.
@@ -57,7 +60,8 @@ impl Service {
         match self {
             Self::Consensus => 50,
             Self::Gossip | Self::Control => 40,
-            Self::Invoke => 30,
+            // It may carry anything, calls for instance.
+            Self::Invoke | Self::Relay => 30,
             Self::Asset => 20,
             Self::Artifact => 10,
         }
@@ -73,6 +77,7 @@ impl fmt::Display for Service {
             Self::Invoke => "invoke",
             Self::Asset => "asset",
             Self::Artifact => "artifact",
+            Self::Relay => "relay",
         })
     }
 }
@@ -86,7 +91,7 @@ impl ServiceSet {
     pub const NONE: Self = Self(0);
 
     /// Every service.
-    pub const ALL: Self = Self(0b11_1111);
+    pub const ALL: Self = Self(0b111_1111);
 
     /// This set and `service`.
     #[must_use]
@@ -114,12 +119,12 @@ mod tests {
     #[test]
     fn numbers_never_change() {
         let numbers = Service::ALL.map(Service::number);
-        assert_eq!(numbers, [1, 2, 3, 4, 5, 6]);
+        assert_eq!(numbers, [1, 2, 3, 4, 5, 6, 7]);
         for service in Service::ALL {
             assert_eq!(Service::from_number(service.number()), Some(service));
         }
         assert_eq!(Service::from_number(0), None);
-        assert_eq!(Service::from_number(7), None);
+        assert_eq!(Service::from_number(8), None);
     }
 
     #[test]

@@ -14,17 +14,23 @@ pub struct Claim {
     pub attempt: u64,
     /// The peer's incarnation, as seen from this end.
     pub peer_incarnation: u64,
+    /// Whether a third node carries its packets.
+    pub relayed: bool,
 }
 
 /// Whether `new` takes the place of `existing`, of the nodes `own` and `peer`.
 ///
 /// - The peer was started again: the existing connection is dead, though nobody said so yet.
+/// - One of them is relayed: the direct one survives.
 /// - Both were dialled by the same node: the later dial survives, since its dialler knows both.
 /// - They cross: the one that the node with the smaller id dialled survives.
 #[must_use]
 pub fn survives(existing: &Claim, new: &Claim, own: NodeId, peer: NodeId) -> bool {
     if existing.peer_incarnation != new.peer_incarnation {
         return true;
+    }
+    if existing.relayed != new.relayed {
+        return existing.relayed;
     }
     if existing.dialler == new.dialler {
         return new.attempt > existing.attempt;
@@ -102,6 +108,14 @@ mod tests {
             dialler,
             attempt,
             peer_incarnation: 7,
+            relayed: false,
+        }
+    }
+
+    fn relayed(dialler: NodeId, attempt: u64) -> Claim {
+        Claim {
+            relayed: true,
+            ..claim(dialler, attempt)
         }
     }
 
@@ -111,6 +125,10 @@ mod tests {
             (claim(A, 4), claim(B, 9)),
             (claim(A, 4), claim(A, 5)),
             (claim(B, 4), claim(B, 5)),
+            (relayed(A, 4), claim(B, 5)),
+            (claim(B, 4), relayed(A, 5)),
+            (relayed(A, 4), relayed(B, 5)),
+            (relayed(A, 5), claim(A, 4)),
         ];
         for (first, second) in pairs {
             let kept = |own, peer, existing: Claim, new: Claim| {
@@ -132,6 +150,8 @@ mod tests {
             );
         }
         assert!(survives(&claim(B, 1), &claim(A, 1), A, B));
+        assert!(survives(&relayed(A, 9), &claim(B, 1), A, B));
+        assert!(!survives(&claim(B, 1), &relayed(A, 9), A, B));
     }
 
     #[test]

@@ -173,7 +173,7 @@ async fn one_good_address_is_enough() {
         addresses: vec![silent.local_addr().unwrap()],
     };
     let error = within(a.endpoint.dial(dead)).await.unwrap_err();
-    assert!(matches!(error, DialError::Unreachable { ref attempts } if attempts.len() == 1));
+    assert!(matches!(error, DialError::Unreachable { ref attempts, .. } if attempts.len() == 1));
     assert!(error.to_string().contains("timed out"), "{error}");
 }
 

@@ -26,6 +26,7 @@ pub(crate) const UNKNOWN: u32 = 9;
 pub(crate) struct World {
     issued: Mutex<HashMap<Vec<u8>, NodeId>>,
     revoked: Mutex<HashSet<NodeId>>,
+    restricted: Mutex<HashMap<NodeId, ServiceSet>>,
 }
 
 impl World {
@@ -34,6 +35,12 @@ impl World {
         let leaf = credentials.chain[0].to_vec();
         self.issued.lock().unwrap().insert(leaf, id);
         credentials
+    }
+
+    /// From now on `id` may open these services only.
+    pub(crate) fn restrict(&self, id: NodeId, services: impl IntoIterator<Item = Service>) {
+        let services = services.into_iter().collect();
+        self.restricted.lock().unwrap().insert(id, services);
     }
 
     pub(crate) fn revoke(&self, id: NodeId) {
@@ -55,7 +62,8 @@ impl PeerAuthority for World {
                 text,
             });
         }
-        let services = ServiceSet::ALL;
+        let restricted = self.restricted.lock().unwrap().get(&id).copied();
+        let services = restricted.unwrap_or(ServiceSet::ALL);
         Ok(Peer::node(
             id,
             services,

@@ -11,6 +11,7 @@ mod dialling;
 mod harness;
 mod raw;
 mod relay;
+mod relayed;
 mod resuming;
 mod standing;
 mod streams;

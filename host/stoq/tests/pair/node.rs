@@ -125,7 +125,7 @@ impl Node {
             }
             return Vec::new();
         }
-        let (_, claim) = greet(&end.ours, frame, end.dialler).expect("both speak the same");
+        let (_, claim) = greet(&end.ours, frame, end.dialler, false).expect("both speak the same");
         end.is_greeted = true;
         let ours = end.ours.clone();
         let was_dialled = matches!(end.dialler, Dialler::Peer(_));

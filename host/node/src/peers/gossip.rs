@@ -1,0 +1,516 @@
+//! Finding members and noticing dead ones: drives what `discovery` decides over STOQ's gossip
+//! service. Never decides who is a member, and believes no other node's word that a session is dead.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use discovery::{
+    AddressRecord, Announced, Effect, Exchange, Hint, Lan, Liveness, MESSAGE_BYTES_MAX,
+    RECORD_LIFE_MS, Sending, Sightings, Swim,
+};
+use ledger::Membership;
+use stoq::{Endpoint, InboundDatagram, InboundStream, OpenOptions, Service, SessionEvent};
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use types::NodeId;
+
+use crate::clock::unix_ms;
+use crate::peers::Peers;
+use crate::peers::authority::is_member;
+use crate::peers::book::Source;
+use crate::shared::Shared;
+
+/// Version of the gossip service on the wire.
+pub(crate) const VERSION: u16 = 1;
+
+/// Pause between looks at members and sessions, beside those that events cause.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Messages of peers that wait to be read; the next digests make up for those that find no place.
+const INBOX_MAX: usize = 64;
+
+/// Messages that are being sent; as above.
+const SENDING_MAX: usize = 256;
+
+/// Time for one message: records are small.
+const MESSAGE_TIME: Duration = Duration::from_secs(10);
+
+/// How long a peer that is said to be down may be silent after it was asked for a sign of life, and
+/// how many round trips at least.
+const SILENCE: Duration = Duration::from_millis(1_500);
+const SILENCE_ROUND_TRIPS: u32 = 6;
+
+/// A record is signed again after this part of its life: a node that is away for hours is found.
+const RECORD_RENEWAL_MS: u64 = RECORD_LIFE_MS / 3;
+
+/// What is known of another node.
+#[derive(Debug, Clone)]
+pub(crate) struct Sight {
+    pub(crate) liveness: Liveness,
+    /// When this node itself heard it last, Unix milliseconds.
+    pub(crate) heard_at_ms: Option<u64>,
+    /// What it says about itself.
+    pub(crate) record: Option<AddressRecord>,
+}
+
+/// What arrives over the gossip service.
+#[derive(Debug)]
+pub(crate) struct Inbound {
+    pub(crate) datagrams: mpsc::Receiver<InboundDatagram>,
+    pub(crate) streams: mpsc::Receiver<InboundStream>,
+}
+
+/// What the rest of the node sees and says of discovery.
+#[derive(Debug)]
+pub(crate) struct Gossip {
+    sights: watch::Receiver<Arc<BTreeMap<NodeId, Sight>>>,
+    relays: watch::Sender<Vec<NodeId>>,
+}
+
+impl Gossip {
+    /// Everything that is known of other nodes, as of a second ago or less.
+    pub(crate) fn sights(&self) -> Arc<BTreeMap<NodeId, Sight>> {
+        Arc::clone(&self.sights.borrow())
+    }
+
+    /// The members through which this node is reached, as its record says.
+    pub(crate) fn relays(&self) -> Vec<NodeId> {
+        self.relays.borrow().clone()
+    }
+
+    /// Names the members through which this node is reached; its record says so at once. More than
+    /// a record holds are left out.
+    pub(crate) fn reached_through(&self, mut relays: Vec<NodeId>) {
+        relays.truncate(discovery::RELAYS_MAX);
+        self.relays.send_if_modified(|known| {
+            let changed = *known != relays;
+            *known = relays;
+            changed
+        });
+    }
+}
+
+/// Discovery before it runs.
+pub(crate) struct Prepared {
+    sights: watch::Sender<Arc<BTreeMap<NodeId, Sight>>>,
+    relays: watch::Receiver<Vec<NodeId>>,
+    inbound: Inbound,
+    mdns: bool,
+}
+
+/// The handle, and what [`run`] needs.
+pub(crate) fn prepare(inbound: Inbound, mdns: bool) -> (Gossip, Prepared) {
+    let (sights, seen) = watch::channel(Arc::default());
+    let (told, relays) = watch::channel(Vec::new());
+    let gossip = Gossip {
+        sights: seen,
+        relays: told,
+    };
+    let prepared = Prepared {
+        sights,
+        relays,
+        inbound,
+        mdns,
+    };
+    (gossip, prepared)
+}
+
+/// Begins to find members, until `stop`.
+pub(crate) fn start(
+    peers: &Arc<Peers>,
+    shared: &Arc<Shared>,
+    prepared: Prepared,
+    stop: &CancellationToken,
+) {
+    let Some((swim_seed, exchange_seed)) = seed().zip(seed()) else {
+        tracing::error!("the system gives no randomness: members are not looked for");
+        return;
+    };
+    let started_at_ms = unix_ms();
+    let (inbox, messages) = mpsc::channel(INBOX_MAX);
+    tokio::spawn(read_streams(prepared.inbound.streams, inbox));
+    let (lan, sightings) = match prepared.mdns {
+        true => lan(peers, shared).unzip(),
+        false => (None, None),
+    };
+    let finding = Finding {
+        endpoint: peers.endpoint.clone(),
+        peers: Arc::downgrade(peers),
+        shared: Arc::clone(shared),
+        started: Instant::now(),
+        started_at_ms,
+        swim: Swim::new(shared.node, started_at_ms, swim_seed),
+        exchange: Exchange::new(shared.fabric, shared.node, exchange_seed),
+        height: None,
+        members: BTreeSet::new(),
+        live: BTreeSet::new(),
+        renew_at_ms: 0,
+        signed_relays: Vec::new(),
+        relays: prepared.relays,
+        sights: prepared.sights,
+        sending: JoinSet::new(),
+        _lan: lan,
+    };
+    let arriving = Arriving {
+        datagrams: prepared.inbound.datagrams,
+        messages,
+        events: peers.endpoint.events(),
+        sightings,
+    };
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = finding.run(arriving) => {}
+        }
+    });
+}
+
+fn seed() -> Option<[u8; 32]> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).ok().map(|()| seed)
+}
+
+/// Announces this node on the local network if it listens, and looks for others. Without multicast
+/// the node does as well as it did without.
+fn lan(peers: &Peers, shared: &Shared) -> Option<(Lan, Sightings)> {
+    let begin = || {
+        let lan = Lan::start()?;
+        if let Some(listening) = peers.listening {
+            lan.announce(&Announced {
+                fabric: shared.fabric,
+                node: shared.node,
+                listening,
+            })?;
+        }
+        let sightings = lan.browse()?;
+        Ok::<_, discovery::LanError>((lan, sightings))
+    };
+    begin()
+        .map_err(|error| tracing::warn!("this node is not found on the local network: {error}"))
+        .ok()
+}
+
+/// What wakes discovery.
+struct Arriving {
+    datagrams: mpsc::Receiver<InboundDatagram>,
+    messages: mpsc::Receiver<(NodeId, Vec<u8>)>,
+    events: broadcast::Receiver<SessionEvent>,
+    sightings: Option<Sightings>,
+}
+
+/// The state machines of discovery and what they are driven with.
+struct Finding {
+    endpoint: Endpoint,
+    peers: Weak<Peers>,
+    shared: Arc<Shared>,
+    started: Instant,
+    started_at_ms: u64,
+    swim: Swim,
+    exchange: Exchange,
+    /// The ledger's height when the members were read.
+    height: Option<u64>,
+    members: BTreeSet<NodeId>,
+    /// Members with a session.
+    live: BTreeSet<NodeId>,
+    renew_at_ms: u64,
+    signed_relays: Vec<NodeId>,
+    relays: watch::Receiver<Vec<NodeId>>,
+    sights: watch::Sender<Arc<BTreeMap<NodeId, Sight>>>,
+    sending: JoinSet<()>,
+    /// Keeps the announcement.
+    _lan: Option<Lan>,
+}
+
+impl Finding {
+    async fn run(mut self, mut arriving: Arriving) {
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let due = self.swim.next_timeout();
+            let due = due.map_or(LOOK, |due_ms| {
+                Duration::from_millis(due_ms.saturating_sub(self.now_ms()))
+            });
+            tokio::select! {
+                Some(datagram) = arriving.datagrams.recv() => self.datagram(&datagram),
+                Some((from, message)) = arriving.messages.recv() => self.message(from, &message),
+                event = arriving.events.recv() => {
+                    if matches!(event, Err(broadcast::error::RecvError::Closed)) {
+                        return;
+                    }
+                    self.look();
+                }
+                _ = look.tick() => self.look(),
+                Ok(()) = self.relays.changed() => self.look(),
+                hint = sighted(arriving.sightings.as_ref()) => self.hint(hint),
+                () = tokio::time::sleep(due) => {}
+            }
+            self.swim.handle_timeout(self.now_ms());
+            self.carry_out();
+        }
+    }
+
+    /// Milliseconds since the start.
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn datagram(&mut self, datagram: &InboundDatagram) {
+        let peer = datagram.session.peer();
+        if is_member(&peer) {
+            let now_ms = self.now_ms();
+            self.swim
+                .handle_datagram(now_ms, peer.id, &datagram.payload);
+        }
+    }
+
+    fn message(&mut self, from: NodeId, message: &[u8]) {
+        match self.exchange.handle_message(unix_ms(), from, message) {
+            Ok(heard) => self.learn(&heard.news),
+            Err(error) => tracing::warn!(peer = %from.short(), "records are refused: {error}"),
+        }
+    }
+
+    /// Members that have a new record are dialled where it says.
+    fn learn(&self, news: &[NodeId]) {
+        let records = news
+            .iter()
+            .filter_map(|node| self.exchange.records().of(node));
+        let said: Vec<_> = records
+            .map(|signed| (signed.node(), signed.record().addresses.clone()))
+            .collect();
+        if let Some(peers) = self.peers.upgrade() {
+            peers.learn(Source::Record, &said);
+        }
+    }
+
+    /// A hint is followed if it is about a member; whoever answers there must be that member.
+    fn hint(&self, hint: Hint) {
+        let Hint {
+            fabric,
+            node,
+            addresses,
+        } = hint;
+        let is_other = fabric == self.shared.fabric && node != self.shared.node;
+        if is_other
+            && self.members.contains(&node)
+            && let Some(peers) = self.peers.upgrade()
+        {
+            tracing::debug!(peer = %node.short(), "a member is on the local network");
+            peers.learn(Source::Lan, &[(node, addresses)]);
+        }
+    }
+
+    /// Takes members, sessions and time as they are now.
+    fn look(&mut self) {
+        let (now_ms, unix_ms) = (self.now_ms(), unix_ms());
+        self.read_members(now_ms, unix_ms);
+        let sessions = self.endpoint.sessions();
+        let members = sessions.iter().filter(|info| is_member(&info.peer));
+        let live: BTreeSet<NodeId> = members.map(|info| info.peer.id).collect();
+        for gone in self.live.difference(&live) {
+            self.exchange.peer_down(gone);
+        }
+        for new in live.difference(&self.live) {
+            self.exchange.peer_up(*new);
+        }
+        self.live = live;
+        let liveness = self.swim.liveness();
+        for peer in &self.live {
+            // Until it answers: a greeting may be lost, or come before the peer knows this member.
+            if matches!(liveness.get(peer), None | Some(Liveness::Down)) {
+                self.swim.greet(now_ms, *peer);
+            }
+        }
+        self.publish(unix_ms);
+        self.exchange.handle_timeout(unix_ms);
+        self.show(&liveness);
+    }
+
+    fn read_members(&mut self, now_ms: u64, unix_ms: u64) {
+        let state = self.shared.state();
+        let height = state.view.height();
+        if self.height == Some(height) {
+            return;
+        }
+        // State that cannot be read ends the node elsewhere.
+        let Ok(all) = state.view.members() else {
+            return;
+        };
+        drop(state);
+        self.height = Some(height);
+        let members = all
+            .into_iter()
+            .filter(|(_, member)| member.membership == Membership::Member);
+        let members: BTreeSet<NodeId> = members.map(|(node, _)| node).collect();
+        if members != self.members {
+            self.exchange.set_members(unix_ms, members.clone());
+            self.swim.set_members(now_ms, members.clone());
+            self.members = members;
+        }
+    }
+
+    /// Signs this node's record anew if it is time, or something else is to be said.
+    fn publish(&mut self, unix_ms: u64) {
+        let relays = self.relays.borrow_and_update().clone();
+        let is_due = unix_ms >= self.renew_at_ms
+            || relays != self.signed_relays
+            || self.exchange.is_outranked();
+        let (true, true, Some(peers)) = (
+            is_due,
+            self.members.contains(&self.shared.node),
+            self.peers.upgrade(),
+        ) else {
+            return;
+        };
+        let sequence = unix_ms.max(self.exchange.own_sequence().saturating_add(1));
+        let record = AddressRecord {
+            fabric: self.shared.fabric,
+            node: self.shared.node,
+            sequence,
+            expires_at_ms: sequence.saturating_add(RECORD_LIFE_MS),
+            addresses: discovery::advertisable(&peers.advertised),
+            relays: relays.clone(),
+        };
+        let signed = record.sign(self.shared.signer.key());
+        let published = signed
+            .map_err(|problem| problem.to_string())
+            .and_then(|signed| {
+                let taken = self.exchange.publish(unix_ms, signed);
+                taken.map_err(|refused| refused.to_string())
+            });
+        if let Err(error) = published {
+            tracing::warn!("this node's addresses are not told to others: {error}");
+        }
+        self.renew_at_ms = unix_ms.saturating_add(RECORD_RENEWAL_MS);
+        self.signed_relays = relays;
+    }
+
+    /// Shows the rest of the node what is known.
+    fn show(&self, liveness: &BTreeMap<NodeId, Liveness>) {
+        let others = self
+            .members
+            .iter()
+            .filter(|node| **node != self.shared.node);
+        let sight = |node: &NodeId| Sight {
+            liveness: liveness.get(node).copied().unwrap_or(Liveness::Unknown),
+            heard_at_ms: self
+                .swim
+                .heard_at_ms(node)
+                .map(|heard_ms| self.started_at_ms.saturating_add(heard_ms)),
+            record: self
+                .exchange
+                .records()
+                .of(node)
+                .map(|signed| signed.record().clone()),
+        };
+        let sights = others.map(|node| (*node, sight(node))).collect();
+        self.sights.send_replace(Arc::new(sights));
+    }
+
+    /// Does what the state machines ask for.
+    fn carry_out(&mut self) {
+        while let Some(effect) = self.swim.poll_effect() {
+            match effect {
+                Effect::Send { to, datagram } => {
+                    if let Some(session) = self.endpoint.session(&to)
+                        && let Err(error) = session.send_datagram(Service::Gossip, &datagram)
+                    {
+                        tracing::debug!(peer = %to.short(), "{error}");
+                    }
+                }
+                Effect::Up(peer) => tracing::info!(peer = %peer.short(), "the member is alive"),
+                Effect::Down(peer) => {
+                    tracing::info!(peer = %peer.short(), "the member is down");
+                    tokio::spawn(close_if_silent(self.endpoint.clone(), peer));
+                }
+            }
+        }
+        while self.sending.try_join_next().is_some() {}
+        while let Some(sending) = self.exchange.poll_sending() {
+            if self.sending.len() < SENDING_MAX {
+                self.sending.spawn(send(self.endpoint.clone(), sending));
+            }
+        }
+    }
+}
+
+/// Ends a session whose peer is said to be down, so that it is dialled anew, if the peer gives no
+/// sign of life: what others say about a peer is no reason, as they may lie or be cut off.
+async fn close_if_silent(endpoint: Endpoint, peer: NodeId) {
+    let Some(session) = endpoint.session(&peer) else {
+        return;
+    };
+    let before = session.info();
+    // It says nothing, but the peer's end has to acknowledge it.
+    if session.send_datagram(Service::Gossip, &[]).is_err() {
+        return;
+    }
+    let patience = SILENCE.max(before.rtt.saturating_mul(SILENCE_ROUND_TRIPS));
+    tokio::time::sleep(patience).await;
+    if session.info().bytes_received == before.bytes_received {
+        session.close("no sign of life");
+    }
+}
+
+/// Sends one message about records; one that does not arrive is made up for by later digests.
+async fn send(endpoint: Endpoint, sending: Sending) {
+    let Some(session) = endpoint.session(&sending.to) else {
+        return;
+    };
+    let options = OpenOptions {
+        version: VERSION,
+        deadline: Some(MESSAGE_TIME),
+        ..OpenOptions::default()
+    };
+    let sent = async {
+        let opened = session.open(Service::Gossip, options).await;
+        let (mut send, mut recv) = opened.map_err(|error| error.to_string())?;
+        let written = send.write_all(&sending.message).await;
+        written.map_err(|error| error.to_string())?;
+        send.finish().await.map_err(|error| error.to_string())?;
+        // The peer's end of the stream: it was read, or refused.
+        recv.read_to_end(0).await.map_err(|error| error.to_string())
+    };
+    if let Err(error) = sent.await {
+        tracing::debug!(peer = %sending.to.short(), "a message about records is lost: {error}");
+    }
+}
+
+/// Reads each stream to its end: one message.
+async fn read_streams(
+    mut streams: mpsc::Receiver<InboundStream>,
+    inbox: mpsc::Sender<(NodeId, Vec<u8>)>,
+) {
+    while let Some(mut stream) = streams.recv().await {
+        let inbox = inbox.clone();
+        tokio::spawn(async move {
+            let peer = stream.session.peer();
+            let read = tokio::time::timeout(MESSAGE_TIME, async {
+                let message = stream.recv.read_to_end(MESSAGE_BYTES_MAX).await?;
+                // An answer of no bytes: the peer may forget the message.
+                let _ = stream.send.finish().await;
+                Ok::<_, stoq::ReadError>(message)
+            });
+            match read.await {
+                // A full inbox costs a message that the next digests make up for.
+                Ok(Ok(message)) if is_member(&peer) => drop(inbox.try_send((peer.id, message))),
+                Ok(Ok(_)) | Err(_) => {}
+                Ok(Err(error)) => tracing::debug!(peer = %peer.id.short(), "{error}"),
+            }
+        });
+    }
+}
+
+/// The next hint of the local network; never returns if nobody listens to it.
+async fn sighted(sightings: Option<&Sightings>) -> Hint {
+    match sightings {
+        Some(sightings) => match sightings.next().await {
+            Some(hint) => hint,
+            None => std::future::pending().await,
+        },
+        None => std::future::pending().await,
+    }
+}

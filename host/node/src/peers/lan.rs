@@ -1,0 +1,73 @@
+//! Looking around on the local network before there is a node, or without one. What is found is a
+//! hint: whoever answers there must prove itself as ever.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use discovery::{Hints, Lan, LanError, Sightings};
+use types::{FabricId, NodeId};
+
+/// How long a member of a fabric is looked for: multicast DNS asks three times within it.
+const MEMBER_TIME: Duration = Duration::from_secs(5);
+
+/// How long others are waited for after the first has answered.
+const MORE_TIME: Duration = Duration::from_millis(500);
+
+/// A node on the local network, as somebody there says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LanNode {
+    /// The fabric.
+    pub fabric: FabricId,
+    /// The node.
+    pub node: NodeId,
+    /// Where it listens.
+    pub addresses: Vec<SocketAddr>,
+}
+
+/// Nodes of any fabric that are found on the local network within `time`, in id order.
+///
+/// # Errors
+/// [`LanError`] if this machine has no multicast.
+pub async fn nodes_on_lan(time: Duration) -> Result<Vec<LanNode>, LanError> {
+    let lan = Lan::start()?;
+    let sightings = lan.browse()?;
+    let mut hints = Hints::default();
+    collect(&sightings, &mut hints, time, |_| false).await;
+    let found = hints.iter().map(|hint| LanNode {
+        fabric: hint.fabric,
+        node: hint.node,
+        addresses: hint.addresses.clone(),
+    });
+    Ok(found.collect())
+}
+
+/// Where members of a fabric may be on the local network; nothing if none is found in time.
+pub(crate) async fn members_on_lan(fabric: FabricId) -> Result<Vec<SocketAddr>, LanError> {
+    let lan = Lan::start()?;
+    let sightings = lan.browse()?;
+    let mut hints = Hints::default();
+    let is_found = |hints: &Hints| hints.iter().any(|hint| hint.fabric == fabric);
+    collect(&sightings, &mut hints, MEMBER_TIME, is_found).await;
+    collect(&sightings, &mut hints, MORE_TIME, |_| false).await;
+    let members = hints.iter().filter(|hint| hint.fabric == fabric);
+    Ok(members.flat_map(|hint| hint.addresses.clone()).collect())
+}
+
+/// Takes hints until `enough`, for at most `time`.
+async fn collect(
+    sightings: &Sightings,
+    hints: &mut Hints,
+    time: Duration,
+    enough: impl Fn(&Hints) -> bool,
+) {
+    let taking = async {
+        while let Some(hint) = sightings.next().await {
+            hints.take(hint);
+            if enough(hints) {
+                return;
+            }
+        }
+    };
+    // Late is no error: what was found until then counts.
+    let _ = tokio::time::timeout(time, taking).await;
+}
