@@ -13,6 +13,7 @@ mod admin_api;
 mod bus;
 mod chat_example;
 mod code_cache;
+mod committee;
 #[path = "../cli/components.rs"]
 #[allow(
     dead_code,

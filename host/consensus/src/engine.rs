@@ -258,8 +258,11 @@ pub(crate) fn agree<E: EngineRuntime>(
         resolver,
     } = network;
     match parts.waking {
-        Some(clock) => simplex::Engine::new(Waking::new(context, clock), config)
-            .start(votes, certificates, resolver),
+        Some(clock) => simplex::Engine::new(Waking::new(context, clock), config).start(
+            votes,
+            certificates,
+            resolver,
+        ),
         None => simplex::Engine::new(context, config).start(votes, certificates, resolver),
     }
 }

@@ -111,6 +111,12 @@ impl Genesis {
         &self.operators
     }
 
+    /// What keeps this fabric apart from others of the same members.
+    #[must_use]
+    pub const fn salt(&self) -> [u8; 16] {
+        self.salt
+    }
+
     /// When the fabric began, Unix milliseconds.
     #[must_use]
     pub const fn time_ms(&self) -> u64 {

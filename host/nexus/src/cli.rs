@@ -232,6 +232,13 @@ pub(crate) enum NodeCommand {
     /// Show the node, its fabric and its ledger
     #[command(after_help = "Examples:\n  nexus node status\n  nexus node status -o json")]
     Status,
+    /// Make this machine's keys and show its ids, before it founds or joins a fabric with others
+    #[command(after_help = "\
+Example:
+  nexus --data /srv/fabric node prepare
+
+Whoever runs `nexus fabric found` wants the ids of every machine that is to vote.")]
+    Prepare,
 }
 
 #[derive(Debug, Args)]
@@ -249,6 +256,14 @@ pub(crate) struct UpArgs {
     /// in hypermesh-demo beside the default directory
     #[arg(long)]
     pub(crate) demo: bool,
+    /// Found a fabric with other machines at the first start, as `nexus fabric found` wrote it down
+    #[arg(
+        long,
+        value_name = "FILE",
+        value_hint = clap::ValueHint::FilePath,
+        conflicts_with = "demo"
+    )]
+    pub(crate) founding: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) node: NodeArgs,
 }

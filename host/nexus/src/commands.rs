@@ -57,6 +57,7 @@ pub(crate) async fn run(cli: Cli) -> Outcome {
         Command::Role(command) => role::run(&Session::new(global)?, command).await,
         Command::Stoq(command) => stoq::run(&Session::new(global)?, command).await,
         Command::Trust(command) => trust::run(&Session::new(global)?, command).await,
+        Command::Node(NodeCommand::Prepare) => up::prepare(global),
         Command::Node(NodeCommand::Status) => node::status(&Session::new(global)?).await,
     }
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::founding::Founding;
 use crate::ingress_tls::CertificateFiles;
 
 /// How a node runs.
@@ -10,6 +11,8 @@ use crate::ingress_tls::CertificateFiles;
 pub struct Config {
     /// Where everything of the node is kept; made if it is not there.
     pub data_dir: PathBuf,
+    /// The fabric that a fresh directory is to found with others; one of this node alone if none.
+    pub founding: Option<Founding>,
     /// Where HTTP for workloads is served; nowhere if none.
     pub http: Option<SocketAddr>,
     /// Where HTTPS for workloads is served, and with which certificate; nowhere if none.

@@ -172,6 +172,20 @@ impl DataDir {
         write_durably(&self.folder.join("genesis"), &genesis.encode())
     }
 
+    /// The first start of a fabric that machines found together.
+    pub(crate) fn found_with_others(&self, genesis: &Genesis) -> Result<Identity, StartNodeError> {
+        let node = self.joining_key()?;
+        if !genesis.validators().contains(&node.public()) {
+            return Err(StartNodeError::NotAFounder {
+                node: node.public(),
+                path: self.folder.clone(),
+            });
+        }
+        self.keep_genesis(genesis)?;
+        let genesis = genesis.clone();
+        Ok(Identity { node, genesis })
+    }
+
     /// The first start. Writes `genesis` last, so that a kill before it leaves nothing to undo.
     pub(crate) fn found_fabric(&self) -> Result<Identity, StartNodeError> {
         let node = load_or_make(&self.folder.join("node.key"))?;

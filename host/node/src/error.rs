@@ -117,6 +117,17 @@ pub enum StartNodeError {
         /// Why, where that is known.
         reason: String,
     },
+    /// Others found a fabric, and this node is not among them.
+    #[error(
+        "node {node}, whose keys are in {path}, is not among the validators that found the \
+         fabric: `nexus node prepare` shows each machine's id"
+    )]
+    NotAFounder {
+        /// This node.
+        node: types::NodeId,
+        /// Its directory.
+        path: PathBuf,
+    },
     /// No ledger.
     #[error(transparent)]
     Ledger(#[from] consensus::StartError),

@@ -11,6 +11,7 @@ mod config;
 mod data_dir;
 mod error;
 mod follower;
+mod founding;
 mod head_timer;
 mod ingress;
 mod ingress_tls;
@@ -35,6 +36,7 @@ pub use consensus::read_block;
 pub use data_dir::DataDir;
 pub use discovery::LanError;
 pub use error::StartNodeError;
+pub use founding::{Founding, FoundingError, Prepared, prepare};
 pub use ingress_tls::{CertificateFiles, LoadCertificateError};
 pub use node::Node;
 pub use peers::{

@@ -26,6 +26,7 @@ use crate::config::Config;
 use crate::data_dir::{DataDir, Identity};
 use crate::error::StartNodeError;
 use crate::follower::{Follower, all_routes};
+use crate::founding::Founding;
 use crate::listeners::Listeners;
 use crate::logbook::Logbooks;
 use crate::machine::Machine;
@@ -38,6 +39,9 @@ use crate::stores::GuestStores;
 
 /// How long the first block of a fabric may take before a start counts as failed.
 const FIRST_BLOCK_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Pause between two notices that the first block is still waited for.
+const AGREEMENT_NOTICE: Duration = Duration::from_secs(5);
 
 /// How long peers may take to hear that this node stops.
 const FAREWELL_TIME: Duration = Duration::from_millis(500);
@@ -195,8 +199,12 @@ impl Node {
             std::array::from_fn(|_| CancellationToken::new());
         let follower = Follower::new(Arc::clone(&shared), blocks, stop_follower.clone());
         let follower = tokio::spawn(follower.follow());
-        if shared.ledger.status().role == consensus::Role::Validator {
-            first_block(&shared).await;
+        let status = shared.ledger.status();
+        if status.role == consensus::Role::Validator {
+            match status.validators {
+                1 => first_block(&shared).await,
+                _ => first_agreement(&shared).await,
+            }
         }
         let api = tokio::spawn(api::serve(Arc::clone(&shared), socket, stop_api.clone()));
         let ingress = listeners.serve(&shared, &stop_ingress);
@@ -317,12 +325,17 @@ async fn fabric_of(
             data_dir.keep_genesis(&genesis)?;
             return Ok((Identity { node, genesis }, Some(opened)));
         }
-        (None, None) => data_dir.found_fabric()?,
+        (None, None) => match &config.founding {
+            Some(founding) => data_dir.found_with_others(founding.genesis())?,
+            None => data_dir.found_fabric()?,
+        },
         (Some(identity), _) => identity,
     };
     let fabric = identity.genesis.fabric_id();
+    let founding = config.founding.as_ref();
     if let Some(wanted) = entrance
         .map(Entrance::fabric)
+        .or(founding.map(Founding::fabric))
         .filter(|wanted| *wanted != fabric)
     {
         return Err(StartNodeError::OtherFabric {
@@ -331,14 +344,14 @@ async fn fabric_of(
             wanted,
         });
     }
-    let votes = identity
-        .genesis
-        .validators()
-        .contains(&identity.node.public());
-    if votes && config.stoq.is_none() {
+    // The only validator needs nobody else.
+    if identity.genesis.validators() == [identity.node.public()] && config.stoq.is_none() {
         return Ok((identity, None));
     }
     let mut opened = open(&identity.node, fabric)?;
+    if let Some(founding) = founding {
+        opened.meet(&founding.others(&identity.node.public()));
+    }
     if let Some(entrance) = entrance.filter(|entrance| !entrance.addresses().is_empty()) {
         opened.enter(entrance.addresses());
     }
@@ -375,6 +388,23 @@ async fn first_block(shared: &Shared) {
         .is_err()
     {
         shared.fail(format!("no block became final in {FIRST_BLOCK_TIMEOUT:?}"));
+    }
+}
+
+/// As [`first_block`] for a fabric of several validators, whose machines start when they start.
+async fn first_agreement(shared: &Shared) {
+    let mut revision = shared.revision.subscribe();
+    loop {
+        let begun = revision.wait_for(|_| shared.state().view.height() > 0);
+        if tokio::time::timeout(AGREEMENT_NOTICE, begun).await.is_ok() {
+            return;
+        }
+        let status = shared.ledger.status();
+        tracing::info!(
+            "no block is final yet: {} of {} other validators are connected",
+            status.peers,
+            status.validators.saturating_sub(1)
+        );
     }
 }
 

@@ -36,7 +36,7 @@ use types::{Digest, FabricId, NodeId};
 
 use crate::peers::artifacts::ArtifactPeers;
 use crate::peers::authority::Authority;
-use crate::peers::book::{Book, Known};
+use crate::peers::book::{Book, Known, Source};
 use crate::peers::carriage::Carriage;
 use crate::peers::gossip::{Gossip, Inbound};
 use crate::peers::keeping::Kept;
@@ -154,6 +154,11 @@ impl Opened {
     /// What the ledger is told of the certificate that this node begins with.
     pub(crate) fn fact(&self) -> CertificateFact {
         credentials::fact(&self.certificate)
+    }
+
+    /// Remembers where those are with whom this node founds a fabric.
+    pub(crate) fn meet(&mut self, founders: &[(NodeId, Vec<SocketAddr>)]) {
+        self.book.learn(Source::Ticket, founders);
     }
 
     /// Remembers where a ticket said that members are.

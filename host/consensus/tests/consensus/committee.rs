@@ -32,7 +32,12 @@ async fn deploy(on: &Member, operator: &Principal, name: &str) -> u64 {
 }
 
 async fn follow_all(members: &mut [Member], height: u64) {
-    join_all(members.iter_mut().map(|member| member.node.follow_to(height))).await;
+    join_all(
+        members
+            .iter_mut()
+            .map(|member| member.node.follow_to(height)),
+    )
+    .await;
 }
 
 /// Follows all of them to `height`: where two saw a block of one height, it is the same.

@@ -22,6 +22,28 @@ Examples:
 
 Anybody on the network can claim anything: whoever is joined must prove that it is a member.")]
     Discover,
+    /// Write down a new fabric of several validators, for each of them to start with
+    #[command(after_help = "\
+Example, after `nexus node prepare` on each machine:
+  nexus fabric found fabric.json --operator KEY --validator ID@10.0.0.1:7400 \\
+    --validator ID@10.0.0.2:7400 --validator ID@10.0.0.3:7400 --validator ID@10.0.0.4:7400
+
+Give each machine the file, which holds no secret, and run there
+  nexus up --founding fabric.json --stoq 0.0.0.0:7400
+
+Four validators go on if one fails or lies, seven if two do. The fabric begins when more than two
+thirds of them are up. Who votes cannot be changed afterwards in this release.")]
+    Found {
+        /// Where to write it
+        #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+        file: PathBuf,
+        /// A validator and where it is; several addresses are parted by commas
+        #[arg(long, required = true, value_name = "ID@IP:PORT")]
+        validator: Vec<NodeAddress>,
+        /// Who administers the fabric, as `nexus node prepare` shows it; may be repeated
+        #[arg(long, required = true, value_name = "KEY")]
+        operator: Vec<Principal>,
+    },
     /// Print a ticket with which one other node may join
     #[command(after_help = "\
 Examples:

@@ -1,16 +1,22 @@
 //! `nexus fabric`: who belongs, who may join, who has to go.
 
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write as _;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use admin::{FabricStatus, MemberStatus};
 use ledger::{MembershipOperation, Operation};
+use node::Founding;
 use serde::Serialize;
 use trust::Ticket;
-use types::{FabricId, Millis, NodeId};
+use types::{FabricId, Millis, NodeId, Principal};
 
 use crate::cli::FabricCommand;
 use crate::clock::unix_ms;
+use crate::contexts::NodeAddress;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::session::Session;
 use crate::table::Table;
@@ -31,6 +37,11 @@ pub(crate) async fn run(session: &Session, command: FabricCommand) -> Outcome {
     match command {
         FabricCommand::Members => members(session).await,
         FabricCommand::Discover => discover(session).await,
+        FabricCommand::Found {
+            file,
+            validator,
+            operator,
+        } => found(session, &file, validator, operator),
         FabricCommand::Invite { ttl, address } => invite(session, ttl, address).await,
         FabricCommand::Invites => invites(session).await,
         FabricCommand::Withdraw { ticket } => {
@@ -115,6 +126,57 @@ async fn members(session: &Session) -> Outcome {
             ]);
         }
         table.render()
+    })
+}
+
+/// What `nexus fabric found` tells programs.
+#[derive(Serialize)]
+struct Founded {
+    fabric: FabricId,
+    file: PathBuf,
+}
+
+/// Writes down a fabric to be founded; needs no node.
+fn found(
+    session: &Session,
+    file: &Path,
+    validators: Vec<NodeAddress>,
+    operators: Vec<Principal>,
+) -> Outcome {
+    let mut addresses = BTreeMap::new();
+    for validator in validators {
+        let NodeAddress {
+            node,
+            relay,
+            addresses: at,
+        } = validator;
+        if relay.is_some() {
+            let message = "a founder is reached at its own address, not through a relay";
+            return Err(Failure::new(Exit::Usage, message));
+        }
+        if addresses.insert(node, at).is_some() {
+            let message = format!("validator {node} is named twice");
+            return Err(Failure::new(Exit::Usage, message));
+        }
+    }
+    let founding = Founding::new(addresses, operators);
+    let founding = founding.map_err(|error| Failure::new(Exit::Usage, error))?;
+    let written = File::create_new(file).and_then(|mut created| {
+        created.write_all(founding.to_text().as_bytes())?;
+        created.write_all(b"\n")?;
+        created.sync_all()
+    });
+    written.map_err(|error| {
+        let message = format!("cannot write {}: {error}", file.display());
+        Failure::new(Exit::Failed, message)
+    })?;
+    let founded = Founded {
+        fabric: founding.fabric(),
+        file: file.to_owned(),
+    };
+    session.show(&founded, || {
+        let (fabric, file) = (founded.fabric, founded.file.display());
+        format!("{file} founds fabric {fabric}: start each validator with --founding {file}")
     })
 }
 

@@ -3,10 +3,13 @@
 use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
 use std::time::Duration;
 
-use node::{CertificateFiles, Config, Entrance, Node, StartNodeError};
+use node::{CertificateFiles, Config, Entrance, Founding, Node, StartNodeError};
+use serde::Serialize;
 use tracing_subscriber::EnvFilter;
+use types::{NodeId, Principal};
 
 use crate::cli::{Global, JoinArgs, NodeArgs, Output, UpArgs};
 use crate::commands::demo;
@@ -29,8 +32,44 @@ pub(crate) async fn run(global: &Global, args: &UpArgs) -> Outcome {
         true => Some(demo_http(args.node.http)),
         false => args.node.http,
     };
-    let start = Node::start(config(&session, &args.node, http));
+    let founding = match &args.founding {
+        Some(path) => Some(read_founding(path)?),
+        None => None,
+    };
+    let config = Config {
+        founding,
+        ..config(&session, &args.node, http)
+    };
+    let start = Node::start(config);
     live(&session, args.demo, start).await
+}
+
+fn read_founding(path: &Path) -> Outcome<Founding> {
+    Founding::read(path).map_err(|error| {
+        let message = format!("{}: {error}", path.display());
+        Failure::new(Exit::Failed, message)
+    })
+}
+
+/// What `nexus node prepare` tells programs.
+#[derive(Serialize)]
+struct Ids {
+    node: NodeId,
+    operator: Principal,
+}
+
+/// Makes a machine's keys.
+pub(crate) fn prepare(global: &Global) -> Outcome {
+    let session = local(global, false)?;
+    let prepared = node::prepare(session.data());
+    let prepared = prepared.map_err(|error| Failure::new(Exit::Failed, error))?;
+    let ids = Ids {
+        node: prepared.node,
+        operator: prepared.operator,
+    };
+    session.show(&ids, || {
+        format!("node      {}\noperator  {}", ids.node, ids.operator)
+    })
 }
 
 /// Joins a fabric, then stays as [`run`] does.
@@ -66,6 +105,7 @@ fn config(session: &Session, args: &NodeArgs, http: Option<SocketAddr>) -> Confi
     let files = files.map(|(certificate, key)| CertificateFiles { certificate, key });
     Config {
         data_dir: session.data().to_owned(),
+        founding: None,
         http,
         https: args.https.zip(files),
         stoq: args.stoq,

@@ -1,0 +1,149 @@
+//! Four machines that found a fabric together: they agree, go on without one, stop without two.
+//! Real processes.
+
+use std::net::UdpSocket;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::harness::{Fabric, Running, binary, eventually, run};
+
+/// Longer than it takes four validators to agree, many times.
+const LONG: Duration = Duration::from_secs(5);
+
+/// Addresses that are free now; nobody takes them within a test but by accident.
+fn addresses(count: usize) -> Vec<String> {
+    let sockets = (0..count).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap());
+    let sockets: Vec<_> = sockets.collect();
+    let address = |socket: &UdpSocket| socket.local_addr().unwrap().to_string();
+    sockets.iter().map(address).collect()
+}
+
+/// Four validators, each operator of which may administer the fabric.
+fn four() -> Vec<Fabric> {
+    let folders: Vec<TempDir> = (0..4).map(|_| tempfile::tempdir().unwrap()).collect();
+    let addresses = addresses(4);
+    let written = folders[0].path().join("fabric.json");
+    let mut found = binary();
+    found.args(["fabric", "found"]).arg(&written);
+    for (folder, address) in folders.iter().zip(&addresses) {
+        let mut prepare = binary();
+        prepare.arg("--data").arg(folder.path().join("data"));
+        let ids = run(prepare.args(["node", "prepare", "-o", "json"])).json();
+        let (node, operator) = (ids["node"].as_str().unwrap(), ids["operator"].as_str());
+        found.args(["--validator", &format!("{node}@{address}")]);
+        found.args(["--operator", operator.unwrap()]);
+    }
+    run(&mut found).ok();
+    // All at once: none is ready before three of them are up.
+    std::thread::scope(|scope| {
+        let starts = folders
+            .into_iter()
+            .zip(&addresses)
+            .map(|(folder, address)| {
+                let written = written.to_str().unwrap();
+                scope.spawn(move || {
+                    Fabric::start_in(folder, &["--stoq", address, "--founding", written])
+                })
+            });
+        let starts: Vec<_> = starts.collect();
+        starts
+            .into_iter()
+            .map(|start| start.join().unwrap())
+            .collect()
+    })
+}
+
+/// A fact for the ledger, told to one node.
+fn grant(at: &Fabric, key: u8) {
+    at.nexus(&["role", "grant", "viewer", &format!("{key:02x}").repeat(32)])
+        .ok();
+}
+
+/// Waits until a node has the fact.
+fn has(at: &Fabric, key: u8) {
+    eventually("the fact is here", || {
+        let roles = at.nexus(&["role", "list"]).ok();
+        roles
+            .contains(&format!("{key:02x}").repeat(32))
+            .then_some(())
+    });
+}
+
+#[test]
+fn four_nodes_agree_and_go_on_without_one() {
+    let mut nodes = four();
+    for (key, node) in (0xa0..).zip(&nodes) {
+        grant(node, key);
+    }
+    for node in &nodes {
+        for key in 0xa0..0xa4 {
+            has(node, key);
+        }
+    }
+    let killed = nodes.remove(0);
+    killed.process.signal(Signal::KILL);
+    for (key, node) in (0xb0..).zip(&nodes) {
+        grant(node, key);
+    }
+    let folder = killed.folder;
+    drop(killed.process);
+    // Its address is in nobody's way any more, and in everybody's book.
+    let back = Fabric::start_in(folder, &["--stoq", "127.0.0.1:0"]);
+    for key in 0xb0..0xb3 {
+        has(&back, key);
+    }
+    grant(&back, 0xc0);
+    for node in &nodes {
+        has(node, 0xc0);
+    }
+}
+
+#[test]
+fn two_of_four_nodes_wait_for_a_third() {
+    let nodes = four();
+    grant(&nodes[0], 0xa0);
+    for node in &nodes[2..] {
+        has(node, 0xa0);
+        node.process.signal(Signal::STOP);
+    }
+    let mut asked = nodes[0].command(&["role", "grant", "viewer", &"b0".repeat(32)]);
+    let mut asked = Running::new(&mut asked);
+    std::thread::sleep(LONG);
+    assert!(!asked.has_ended(), "two of four nodes decided something");
+    nodes[2].process.signal(Signal::CONT);
+    assert_eq!(asked.ends(), 0);
+    has(&nodes[2], 0xb0);
+    nodes[3].process.signal(Signal::CONT);
+    has(&nodes[3], 0xb0);
+}
+
+#[test]
+fn a_stranger_to_the_founding_and_a_changed_file_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let written = folder.path().join("fabric.json");
+    let id = "ab".repeat(32);
+    let mut found = binary();
+    found.args(["fabric", "found"]).arg(&written);
+    found.args(["--validator", &format!("{id}@127.0.0.1:7400")]);
+    found.args(["--operator", &id]);
+    run(&mut found).ok();
+    let twice = run(&mut found).failed(1);
+    assert!(twice.contains("fabric.json"), "{twice}");
+    let start = || {
+        let mut up = binary();
+        up.arg("--data").arg(folder.path().join("data"));
+        run(up.args(["up", "--founding"]).arg(&written)).failed(1)
+    };
+    let stranger = start();
+    assert!(stranger.contains("not among the validators"), "{stranger}");
+    let text = std::fs::read_to_string(&written).unwrap();
+    std::fs::write(
+        &written,
+        text.replace("began_at_ms\": 1", "began_at_ms\": 2"),
+    )
+    .unwrap();
+    let changed = start();
+    assert!(changed.contains("it was changed"), "{changed}");
+}
