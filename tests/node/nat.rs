@@ -325,9 +325,9 @@ fn an_operator_calls_what_runs_on_a_machine_behind_nat() {
     let Some(net) = Net::new() else {
         return;
     };
-    let listen = format!("{HIDDEN}:7400");
+    let listen_hidden = format!("{HIDDEN}:7400");
     let outside = format!("{}:7400", ROUTERS[0]);
-    let up = ["up", "--stoq", &listen, "--advertise", &outside];
+    let up = ["up", "--stoq", &listen_hidden, "--advertise", &outside];
     let founder = net.start("machine0", folder(), &up);
     // The router lets one member in, and then nobody any more.
     let forwarded = format!(
@@ -346,18 +346,31 @@ fn an_operator_calls_what_runs_on_a_machine_behind_nat() {
     let listen = format!("{PUBLIC}:7400");
     let join = ["join", ticket.trim(), "--stoq", &listen];
     let member = net.start("public", folder(), &join);
-    eventually("both know each other as members", || {
-        let known = |at: &Fabric, peer: &str| {
-            session(at, peer).is_some_and(|found| found["standing"] == "member")
-        };
-        (known(&founder, &id(&member)) && known(&member, &id(&founder))).then_some(())
-    });
+    eventually(
+        "both know each other as members, and where they are",
+        || {
+            let known = |at: &Fabric, peer: &str| {
+                session(at, peer).is_some_and(|found| found["standing"] == "member")
+            };
+            let said = founder.nexus(&["fabric", "members"]).ok();
+            let is_said = said.contains(PUBLIC);
+            (is_said && known(&founder, &id(&member)) && known(&member, &id(&founder)))
+                .then_some(())
+        },
+    );
     for rule in ["delete table ip open", "flush chain ip filter through"] {
         done(net.inside("router0", "nft").arg(rule));
     }
     let again = "add rule ip filter through iifname \"lan\" accept; \
                  add rule ip filter through ct state established,related accept";
     done(net.inside("router0", "nft").arg(again));
+    // Started again it dials out, to where the member said that it is.
+    let folder = founder.stop();
+    let founder = net.start("machine0", folder, &["up", "--stoq", &listen_hidden]);
+    eventually("it has dialled out", || {
+        let found = session(&founder, &id(&member))?;
+        (found["standing"] == "member" && found["direction"] == "dialled").then_some(())
+    });
     founder.write("lib.wat", LIBRARY);
     founder.nexus(&["deploy", "lib.wat"]).ok();
     let operator = |place: &str, words: &[&str]| {
