@@ -237,12 +237,11 @@ impl Finding {
             tokio::select! {
                 Some(datagram) = arriving.datagrams.recv() => self.datagram(&datagram),
                 Some((from, message)) = arriving.messages.recv() => self.message(from, &message),
-                event = arriving.events.recv() => {
-                    if matches!(event, Err(broadcast::error::RecvError::Closed)) {
-                        return;
-                    }
-                    self.look();
-                }
+                event = arriving.events.recv() => match event {
+                    Ok(event) => self.event(&event),
+                    Err(broadcast::error::RecvError::Lagged(_)) => self.look(),
+                    Err(broadcast::error::RecvError::Closed) => return,
+                },
                 _ = look.tick() => self.look(),
                 Ok(()) = self.relays.changed() => self.look(),
                 hint = sighted(arriving.sightings.as_ref()) => self.hint(hint),
@@ -256,6 +255,18 @@ impl Finding {
     /// Milliseconds since the start.
     fn now_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Sessions of others than members may be many, and are not looked at.
+    fn event(&mut self, event: &SessionEvent) {
+        let peer = match event {
+            SessionEvent::Up(session) => session.peer_id(),
+            SessionEvent::Down { peer, .. } => *peer,
+            SessionEvent::Refused { .. } => return,
+        };
+        if self.members.contains(&peer) {
+            self.look();
+        }
     }
 
     fn datagram(&mut self, datagram: &InboundDatagram) {
@@ -308,9 +319,11 @@ impl Finding {
     fn look(&mut self) {
         let (now_ms, unix_ms) = (self.now_ms(), unix_ms());
         self.read_members(now_ms, unix_ms);
-        let sessions = self.endpoint.sessions();
-        let members = sessions.iter().filter(|info| is_member(&info.peer));
-        let live: BTreeSet<NodeId> = members.map(|info| info.peer.id).collect();
+        let has_session = |node: &&NodeId| {
+            let session = self.endpoint.session(node);
+            session.is_some_and(|session| is_member(&session.peer()))
+        };
+        let live: BTreeSet<NodeId> = self.members.iter().filter(has_session).copied().collect();
         for gone in self.live.difference(&live) {
             self.exchange.peer_down(gone);
         }
