@@ -1,16 +1,19 @@
 //! Finding members and noticing dead ones: drives what `discovery` decides over STOQ's gossip
 //! service. Never decides who is a member, and believes no other node's word that a session is dead.
 
+mod wire;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use discovery::{
-    AddressRecord, Announced, Effect, Exchange, Hint, Lan, Liveness, MESSAGE_BYTES_MAX,
-    RECORD_LIFE_MS, Sending, Sightings, Swim,
+    AddressRecord, Announced, Effect, Exchange, Hint, Lan, Liveness, RECORD_LIFE_MS, Sightings,
+    Swim,
 };
 use ledger::Membership;
-use stoq::{Endpoint, InboundDatagram, InboundStream, OpenOptions, Service, SessionEvent};
+use stoq::{Endpoint, InboundDatagram, InboundStream, Service, SessionEvent};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +23,7 @@ use crate::clock::unix_ms;
 use crate::peers::Peers;
 use crate::peers::authority::is_member;
 use crate::peers::book::Source;
+use crate::peers::gossip::wire::{close_if_silent, read_streams, send};
 use crate::shared::Shared;
 
 /// Version of the gossip service on the wire.
@@ -34,16 +38,15 @@ const INBOX_MAX: usize = 64;
 /// Messages that are being sent; as above.
 const SENDING_MAX: usize = 256;
 
-/// Time for one message: records are small.
-const MESSAGE_TIME: Duration = Duration::from_secs(10);
-
-/// How long a peer that is said to be down may be silent after it was asked for a sign of life, and
-/// how many round trips at least.
-const SILENCE: Duration = Duration::from_millis(1_500);
-const SILENCE_ROUND_TRIPS: u32 = 6;
-
 /// A record is signed again after this part of its life: a node that is away for hours is found.
 const RECORD_RENEWAL_MS: u64 = RECORD_LIFE_MS / 3;
+
+/// Pause between records of this node: twice the pause that others keep between those they take.
+const RECORD_PAUSE_MS: u64 = 2 * discovery::RECORD_PAUSE_MS;
+
+/// Pause between hints about one member that are followed: each begins to dial anew, and anybody on
+/// the local network could keep a dial from ending.
+const HINT_PAUSE_MS: u64 = 10_000;
 
 /// What is known of another node.
 #[derive(Debug, Clone)]
@@ -148,10 +151,13 @@ pub(crate) fn start(
         members: BTreeSet::new(),
         live: BTreeSet::new(),
         renew_at_ms: 0,
+        signed_at_ms: 0,
         signed_relays: Vec::new(),
         relays: prepared.relays,
         sights: prepared.sights,
         sending: JoinSet::new(),
+        hints: BTreeMap::new(),
+        hinted_at_ms: BTreeMap::new(),
         _lan: lan,
     };
     let arriving = Arriving {
@@ -217,10 +223,14 @@ struct Finding {
     /// Members with a session.
     live: BTreeSet<NodeId>,
     renew_at_ms: u64,
+    signed_at_ms: u64,
     signed_relays: Vec<NodeId>,
     relays: watch::Receiver<Vec<NodeId>>,
     sights: watch::Sender<Arc<BTreeMap<NodeId, Sight>>>,
     sending: JoinSet<()>,
+    /// Hints that are not followed yet, and when one was, by member.
+    hints: BTreeMap<NodeId, Vec<SocketAddr>>,
+    hinted_at_ms: BTreeMap<NodeId, u64>,
     /// Keeps the announcement.
     _lan: Option<Lan>,
 }
@@ -298,21 +308,29 @@ impl Finding {
         }
     }
 
-    /// A hint is followed if it is about a member; whoever answers there must be that member.
-    fn hint(&self, hint: Hint) {
-        let Hint {
-            fabric,
-            node,
-            addresses,
-        } = hint;
-        let is_other = fabric == self.shared.fabric && node != self.shared.node;
-        if is_other
-            && self.members.contains(&node)
-            && let Some(peers) = self.peers.upgrade()
-        {
-            tracing::debug!(peer = %node.short(), "a member is on the local network");
-            peers.learn(Source::Lan, &[(node, addresses)]);
+    /// A hint counts if it is about a member; whoever answers there must be that member.
+    fn hint(&mut self, hint: Hint) {
+        let is_other = hint.fabric == self.shared.fabric && hint.node != self.shared.node;
+        if is_other && self.members.contains(&hint.node) {
+            self.hints.insert(hint.node, hint.addresses);
+            self.follow_hints();
         }
+    }
+
+    /// Follows the newest hint about each member, unless one was followed a moment ago.
+    fn follow_hints(&mut self) {
+        let now_ms = self.now_ms();
+        self.hints.retain(|node, _| self.members.contains(node));
+        self.hinted_at_ms
+            .retain(|_, hinted| now_ms.saturating_sub(*hinted) < HINT_PAUSE_MS);
+        let is_due = |node: &NodeId| !self.hinted_at_ms.contains_key(node);
+        let due = self.hints.extract_if(.., |node, _| is_due(node));
+        let due: Vec<_> = due.collect();
+        if let (false, Some(peers)) = (due.is_empty(), self.peers.upgrade()) {
+            peers.learn(Source::Lan, &due);
+        }
+        let followed = due.into_iter().map(|(node, _)| (node, now_ms));
+        self.hinted_at_ms.extend(followed);
     }
 
     /// Takes members, sessions and time as they are now.
@@ -338,6 +356,7 @@ impl Finding {
                 self.swim.greet(now_ms, *peer);
             }
         }
+        self.follow_hints();
         self.publish(unix_ms);
         self.exchange.handle_timeout(unix_ms);
         self.show(&liveness);
@@ -372,6 +391,7 @@ impl Finding {
         let is_due = unix_ms >= self.renew_at_ms
             || relays != self.signed_relays
             || self.exchange.is_outranked();
+        let is_due = is_due && unix_ms.abs_diff(self.signed_at_ms) >= RECORD_PAUSE_MS;
         let (true, true, Some(peers)) = (
             is_due,
             self.members.contains(&self.shared.node),
@@ -398,6 +418,7 @@ impl Finding {
         if let Err(error) = published {
             tracing::warn!("this node's addresses are not told to others: {error}");
         }
+        self.signed_at_ms = unix_ms;
         self.renew_at_ms = unix_ms.saturating_add(RECORD_RENEWAL_MS);
         self.signed_relays = relays;
     }
@@ -448,73 +469,6 @@ impl Finding {
                 self.sending.spawn(send(self.endpoint.clone(), sending));
             }
         }
-    }
-}
-
-/// Ends a session whose peer is said to be down, so that it is dialled anew, if the peer gives no
-/// sign of life: what others say about a peer is no reason, as they may lie or be cut off.
-async fn close_if_silent(endpoint: Endpoint, peer: NodeId) {
-    let Some(session) = endpoint.session(&peer) else {
-        return;
-    };
-    let before = session.info();
-    // It says nothing, but the peer's end has to acknowledge it.
-    if session.send_datagram(Service::Gossip, &[]).is_err() {
-        return;
-    }
-    let patience = SILENCE.max(before.rtt.saturating_mul(SILENCE_ROUND_TRIPS));
-    tokio::time::sleep(patience).await;
-    if session.info().bytes_received == before.bytes_received {
-        session.close("no sign of life");
-    }
-}
-
-/// Sends one message about records; one that does not arrive is made up for by later digests.
-async fn send(endpoint: Endpoint, sending: Sending) {
-    let Some(session) = endpoint.session(&sending.to) else {
-        return;
-    };
-    let options = OpenOptions {
-        version: VERSION,
-        deadline: Some(MESSAGE_TIME),
-        ..OpenOptions::default()
-    };
-    let sent = async {
-        let opened = session.open(Service::Gossip, options).await;
-        let (mut send, mut recv) = opened.map_err(|error| error.to_string())?;
-        let written = send.write_all(&sending.message).await;
-        written.map_err(|error| error.to_string())?;
-        send.finish().await.map_err(|error| error.to_string())?;
-        // The peer's end of the stream: it was read, or refused.
-        recv.read_to_end(0).await.map_err(|error| error.to_string())
-    };
-    if let Err(error) = sent.await {
-        tracing::debug!(peer = %sending.to.short(), "a message about records is lost: {error}");
-    }
-}
-
-/// Reads each stream to its end: one message.
-async fn read_streams(
-    mut streams: mpsc::Receiver<InboundStream>,
-    inbox: mpsc::Sender<(NodeId, Vec<u8>)>,
-) {
-    while let Some(mut stream) = streams.recv().await {
-        let inbox = inbox.clone();
-        tokio::spawn(async move {
-            let peer = stream.session.peer();
-            let read = tokio::time::timeout(MESSAGE_TIME, async {
-                let message = stream.recv.read_to_end(MESSAGE_BYTES_MAX).await?;
-                // An answer of no bytes: the peer may forget the message.
-                let _ = stream.send.finish().await;
-                Ok::<_, stoq::ReadError>(message)
-            });
-            match read.await {
-                // A full inbox costs a message that the next digests make up for.
-                Ok(Ok(message)) if is_member(&peer) => drop(inbox.try_send((peer.id, message))),
-                Ok(Ok(_)) | Err(_) => {}
-                Ok(Err(error)) => tracing::debug!(peer = %peer.id.short(), "{error}"),
-            }
-        });
     }
 }
 
