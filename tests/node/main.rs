@@ -38,6 +38,7 @@ mod https;
 mod ingress;
 mod joining;
 mod nat;
+mod net;
 mod sdk_examples;
 mod secrets_hidden;
 mod stateful;

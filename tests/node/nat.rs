@@ -1,184 +1,14 @@
-//! Machines behind NAT, each in network namespaces of its own: they reach each other through a
-//! third, operators reach them, and sessions outlive a change of address. Real processes, nft.
+//! Machines behind NAT: they reach each other through a third, operators reach them, and sessions
+//! outlive a change of address. Real processes in network namespaces.
 
 use std::fs::{self, File};
-use std::process::{Command, Output};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::components::LIBRARY;
-use crate::harness::{Fabric, Ran, Running, binary, eventually, run};
-
-/// What is public: the first node, and the two routers that hide the others.
-const PUBLIC: &str = "10.9.0.1";
-const ROUTERS: [&str; 2] = ["10.9.0.2", "10.9.0.3"];
-/// What a router gives its one machine. Both give the same, as routers do.
-const HIDDEN: &str = "192.168.1.2";
-
-/// A router that hides what is behind it and lets nothing in that was not asked for.
-const RULES: &str = "\
-table ip nat {
-    chain after { type nat hook postrouting priority 100; oifname \"wan\" masquerade random; }
-}
-table ip filter {
-    chain through {
-        type filter hook forward priority 0; policy drop;
-        iifname \"lan\" accept
-        ct state established,related accept
-    }
-    chain to { type filter hook input priority 0; policy drop; }
-}";
-
-/// Names of namespaces of all tests of this process.
-static NETS: AtomicU32 = AtomicU32::new(0);
-
-/// A public network with two machines behind NAT. Gone when dropped.
-struct Net {
-    name: String,
-}
-
-impl Net {
-    /// The network; none, and why, where it cannot be made.
-    fn new() -> Option<Self> {
-        let missing = [("ip", "-V"), ("nft", "--version")]
-            .into_iter()
-            .find(|(tool, flag)| Command::new(tool).arg(flag).output().is_err());
-        if let Some((tool, _)) = missing {
-            println!("skipped: this machine has no `{tool}`");
-            return None;
-        }
-        let number = NETS.fetch_add(1, Ordering::Relaxed);
-        let name = format!("hypermesh-{}-{number}", std::process::id());
-        let net = Self { name };
-        let made = Command::new("ip")
-            .args(["netns", "add", &net.space("public")])
-            .output()
-            .unwrap();
-        if !made.status.success() {
-            let why = String::from_utf8_lossy(&made.stderr).into_owned();
-            println!("skipped: this user may not make network namespaces: {why}");
-            return None;
-        }
-        net.build();
-        Some(net)
-    }
-
-    fn space(&self, place: &str) -> String {
-        format!("{}-{place}", self.name)
-    }
-
-    /// `program` in one of the namespaces; it keeps its process id.
-    fn inside(&self, place: &str, program: &str) -> Command {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.space(place), program]);
-        command
-    }
-
-    /// Runs `ip` in a namespace.
-    #[track_caller]
-    fn ip(&self, place: &str, words: &str) {
-        let mut command = Command::new("ip");
-        command.args(["-n", &self.space(place)]);
-        done(command.args(words.split_whitespace()));
-    }
-
-    #[track_caller]
-    fn build(&self) {
-        let public = self.space("public");
-        self.ip("public", "link set lo up");
-        self.ip("public", "link add net type bridge");
-        self.ip("public", &format!("addr add {PUBLIC}/24 dev net"));
-        self.ip("public", "link set net up");
-        for (number, address) in ROUTERS.iter().enumerate() {
-            let (router, machine) = (format!("router{number}"), format!("machine{number}"));
-            for place in [&router, &machine] {
-                done(Command::new("ip").args(["netns", "add", &self.space(place)]));
-                self.ip(place, "link set lo up");
-            }
-            let port = format!("port{number}");
-            self.ip(
-                &router,
-                &format!("link add wan type veth peer name {port} netns {public}"),
-            );
-            self.ip("public", &format!("link set {port} master net up"));
-            self.ip(&router, &format!("addr add {address}/24 dev wan"));
-            self.ip(&router, "link set wan up");
-            let space = self.space(&machine);
-            self.ip(
-                &router,
-                &format!("link add lan type veth peer name eth0 netns {space}"),
-            );
-            self.ip(&router, "addr add 192.168.1.1/24 dev lan");
-            self.ip(&router, "link set lan up");
-            self.ip(&machine, &format!("addr add {HIDDEN}/24 dev eth0"));
-            self.ip(&machine, "link set eth0 up");
-            self.ip(&machine, "route add default via 192.168.1.1");
-            let forward = "echo 1 > /proc/sys/net/ipv4/ip_forward";
-            done(self.inside(&router, "sh").args(["-c", forward]));
-            done(self.inside(&router, "nft").arg(RULES));
-        }
-    }
-
-    /// Starts a node and waits until it is up.
-    #[track_caller]
-    fn start(&self, place: &str, folder: tempfile::TempDir, arguments: &[&str]) -> Fabric {
-        let log = File::create(folder.path().join("node.log")).unwrap();
-        let mut command = self.nexus(place);
-        command
-            .arg("--data")
-            .arg(folder.path().join("data"))
-            .args(arguments);
-        command.stdout(log.try_clone().unwrap()).stderr(log);
-        let process = Running::new(&mut command);
-        let mut fabric = Fabric { process, folder };
-        eventually("the node is up", || {
-            assert!(!fabric.process.has_ended(), "{}", fabric.log());
-            let is_up = fabric.log().contains("is up");
-            (is_up && fabric.nexus(&["node", "status"]).code == 0).then_some(())
-        });
-        fabric
-    }
-
-    /// The binary in a namespace.
-    fn nexus(&self, place: &str) -> Command {
-        let plain = binary();
-        let mut command = self.inside(place, plain.get_program().to_str().unwrap());
-        for (name, value) in plain.get_envs() {
-            match value {
-                Some(value) => command.env(name, value),
-                None => command.env_remove(name),
-            };
-        }
-        command
-    }
-
-    /// A command of the operator of `fabric`, who sits at `place`.
-    fn operator(&self, place: &str, fabric: &Fabric, arguments: &[&str]) -> Ran {
-        let mut command = self.nexus(place);
-        command.arg("--data").arg(fabric.data()).args(arguments);
-        run(command.current_dir(fabric.folder.path()))
-    }
-}
-
-impl Drop for Net {
-    fn drop(&mut self) {
-        let places = ["machine0", "machine1", "router0", "router1", "public"];
-        for place in places {
-            let _ = Command::new("ip")
-                .args(["netns", "del", &self.space(place)])
-                .output();
-        }
-    }
-}
-
-#[track_caller]
-fn done(command: &mut Command) -> Output {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {output:?}");
-    output
-}
+use crate::harness::{Fabric, Running, eventually, run};
+use crate::net::{HIDDEN, Net, PUBLIC, ROUTERS, done};
 
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
@@ -186,9 +16,9 @@ fn folder() -> tempfile::TempDir {
 
 /// A public node and two behind NAT that joined through it.
 struct Trio {
-    net: Net,
-    public: Fabric,
     hidden: [Fabric; 2],
+    public: Fabric,
+    net: Net,
 }
 
 impl Trio {
@@ -325,9 +155,9 @@ fn an_operator_calls_what_runs_on_a_machine_behind_nat() {
     let Some(net) = Net::new() else {
         return;
     };
-    let listen = format!("{HIDDEN}:7400");
+    let listen_hidden = format!("{HIDDEN}:7400");
     let outside = format!("{}:7400", ROUTERS[0]);
-    let up = ["up", "--stoq", &listen, "--advertise", &outside];
+    let up = ["up", "--stoq", &listen_hidden, "--advertise", &outside];
     let founder = net.start("machine0", folder(), &up);
     // The router lets one member in, and then nobody any more.
     let forwarded = format!(
@@ -346,25 +176,40 @@ fn an_operator_calls_what_runs_on_a_machine_behind_nat() {
     let listen = format!("{PUBLIC}:7400");
     let join = ["join", ticket.trim(), "--stoq", &listen];
     let member = net.start("public", folder(), &join);
-    eventually("both know each other as members", || {
-        let known = |at: &Fabric, peer: &str| {
-            session(at, peer).is_some_and(|found| found["standing"] == "member")
-        };
-        (known(&founder, &id(&member)) && known(&member, &id(&founder))).then_some(())
-    });
+    eventually(
+        "both know each other as members, and where they are",
+        || {
+            let known = |at: &Fabric, peer: &str| {
+                session(at, peer).is_some_and(|found| found["standing"] == "member")
+            };
+            let said = founder.nexus(&["fabric", "members"]).ok();
+            let is_said = said.contains(PUBLIC);
+            (is_said && known(&founder, &id(&member)) && known(&member, &id(&founder)))
+                .then_some(())
+        },
+    );
     for rule in ["delete table ip open", "flush chain ip filter through"] {
         done(net.inside("router0", "nft").arg(rule));
     }
     let again = "add rule ip filter through iifname \"lan\" accept; \
                  add rule ip filter through ct state established,related accept";
     done(net.inside("router0", "nft").arg(again));
+    // Started again it dials out, to where the member said that it is.
+    let folder = founder.stop();
+    // On another port: the router still knows the member's flow to the one before.
+    let listen_hidden = format!("{HIDDEN}:7401");
+    let founder = net.start("machine0", folder, &["up", "--stoq", &listen_hidden]);
+    eventually("it has dialled out", || {
+        let found = session(&founder, &id(&member))?;
+        (found["standing"] == "member" && found["direction"] == "dialled").then_some(())
+    });
     founder.write("lib.wat", LIBRARY);
     founder.nexus(&["deploy", "lib.wat"]).ok();
     let operator = |place: &str, words: &[&str]| {
         let arguments = [&["--node", place], words].concat();
         net.operator("machine1", &founder, &arguments)
     };
-    let direct = format!("{}@{outside}", id(&founder));
+    let direct = format!("{}@{}:7401", id(&founder), ROUTERS[0]);
     assert_ne!(operator(&direct, &["ps"]).code, 0, "the router is open");
     let place = format!("{}@{}@{PUBLIC}:7400", id(&founder), id(&member));
     let sum = operator(&place, &["invoke", "lib", "add", "2", "-3"]).ok();
@@ -375,69 +220,112 @@ fn an_operator_calls_what_runs_on_a_machine_behind_nat() {
     assert_eq!(logs.code, 0, "{logs:?}");
 }
 
-/// Bytes that are sent while the address changes, and how fast they may go: some seconds' worth.
+/// Bytes that are sent while the network misbehaves, and how fast they may go: some seconds' worth.
 const UPLOAD_BYTES: usize = 6_000_000;
 const UPLOAD_RATE: &str = "8mbit";
+
+/// A large file on its way from an operator behind one router to the machine behind the other.
+struct Upload {
+    process: Running,
+    /// Of the session with the public node, at both of its ends, before it began.
+    before: [Value; 2],
+    received_before: u64,
+}
+
+impl Upload {
+    /// Begins, on a path that is slow enough to do things meanwhile.
+    #[track_caller]
+    fn begin(trio: &Trio) -> Self {
+        let slow =
+            format!("qdisc add dev lan root tbf rate {UPLOAD_RATE} burst 32kb latency 200ms");
+        done(
+            trio.net
+                .inside("router0", "tc")
+                .args(slow.split_whitespace()),
+        );
+        let before = carrier(trio);
+        let bytes = "x".repeat(UPLOAD_BYTES);
+        let module = format!("core module (memory 100) (data (i32.const 0) \"{bytes}\")");
+        let component = format!("(component ({module}))");
+        trio.public.write("large.wat", &component);
+        let log = File::create(trio.public.folder.path().join("up.log")).unwrap();
+        let mut command = trio.net.nexus("machine1");
+        command.arg("--data").arg(trio.public.data());
+        command.args(["--node", &trio.through()]);
+        command.args(["deploy", "large.wat", "--name", "large", "--dry-run"]);
+        command.current_dir(trio.public.folder.path());
+        command.stdout(log.try_clone().unwrap()).stderr(log);
+        Self {
+            process: Running::new(&mut command),
+            received_before: received(&before[1]),
+            before,
+        }
+    }
+
+    /// Waits until a part of it has come.
+    #[track_caller]
+    fn comes(&mut self, trio: &Trio) {
+        let part = UPLOAD_BYTES as u64 / 5;
+        eventually("a part of it has come", || {
+            (received(&carrier(trio)[1]) > self.received_before + part).then_some(())
+        });
+        assert!(!self.process.has_ended(), "it is too fast for this test");
+    }
+
+    /// Waits for its end and gives the session at both ends, which must be the one from before.
+    #[track_caller]
+    fn ends(mut self, trio: &Trio) -> [Value; 2] {
+        let code = self.process.ends();
+        let said = fs::read_to_string(trio.public.folder.path().join("up.log")).unwrap();
+        assert_eq!(code, 0, "{said}");
+        let after = carrier(trio);
+        let since = |session: &Value| session["since_ms"].as_u64().unwrap();
+        for (old, new) in self.before.iter().zip(&after) {
+            // Computed from an age: it may be off by the time that the answer took.
+            let apart = since(old).abs_diff(since(new));
+            assert!(apart < 2_000, "another session: {apart} ms later");
+        }
+        after
+    }
+}
+
+/// The session of the public node and the first hidden machine, at both ends.
+fn carrier(trio: &Trio) -> [Value; 2] {
+    let (public, hidden) = (&trio.public, &trio.hidden[0]);
+    [(public, hidden), (hidden, public)].map(|(at, peer)| session(at, &id(peer)).unwrap())
+}
+
+fn received(session: &Value) -> u64 {
+    session["received_bytes"].as_u64().unwrap()
+}
 
 #[test]
 fn a_transfer_goes_on_while_the_address_behind_nat_changes() {
     let Some(trio) = Trio::start() else {
         return;
     };
-    let (net, machine) = (&trio.net, &trio.hidden[0]);
-    let hidden = id(machine);
-    let slow = format!("qdisc add dev lan root tbf rate {UPLOAD_RATE} burst 32kb latency 200ms");
-    done(net.inside("router0", "tc").args(slow.split_whitespace()));
-    let before = session(&trio.public, &hidden).unwrap();
-    let kept = session(machine, &id(&trio.public)).unwrap();
-    assert!(
-        before["remote"].as_str().unwrap().starts_with(ROUTERS[0]),
-        "{before}"
-    );
-    let bytes = "x".repeat(UPLOAD_BYTES);
-    let module = format!("core module (memory 100) (data (i32.const 0) \"{bytes}\")");
-    trio.public
-        .write("large.wat", &format!("(component ({module}))"));
-    let place = trio.through();
-    let (data, log) = (trio.public.data(), trio.public.folder.path().join("up.log"));
-    let log = File::create(log).unwrap();
-    let mut upload = net.nexus("machine1");
-    upload
-        .arg("--data")
-        .arg(data)
-        .args(["--node", &place, "deploy", "large.wat", "--name", "large"])
-        .arg("--dry-run")
-        .current_dir(trio.public.folder.path())
-        .stdout(log.try_clone().unwrap())
-        .stderr(log);
-    let mut upload = Running::new(&mut upload);
-    let received = || {
-        let found = session(machine, &id(&trio.public)).unwrap();
-        found["received_bytes"].as_u64().unwrap()
-    };
-    let begun = received();
-    let part = UPLOAD_BYTES as u64 / 5;
-    eventually("a part of it has come", || {
-        (received() > begun + part).then_some(())
-    });
-    assert!(!upload.has_ended(), "it is too fast for this test");
+    let mut upload = Upload::begin(&trio);
+    let remote = |session: &Value| session["remote"].as_str().unwrap().to_owned();
+    assert!(remote(&upload.before[0]).starts_with(ROUTERS[0]));
+    upload.comes(&trio);
     // The router gets another address; what it had translated is forgotten with the old one.
-    net.ip("router0", &format!("addr del {}/24 dev wan", ROUTERS[0]));
-    net.ip("router0", "addr add 10.9.0.77/24 dev wan");
-    let code = upload.ends();
-    let said = fs::read_to_string(trio.public.folder.path().join("up.log")).unwrap();
-    assert_eq!(code, 0, "{said}");
-    // It is the same session at both ends, and its other end is at the new address.
-    let after = session(&trio.public, &hidden).unwrap();
-    assert!(
-        after["remote"].as_str().unwrap().starts_with("10.9.0.77"),
-        "{after}"
-    );
-    let again = session(machine, &id(&trio.public)).unwrap();
-    for (old, new) in [(&before, &after), (&kept, &again)] {
-        let since = |session: &Value| session["since_ms"].as_u64().unwrap();
-        // Computed from an age: it may be off by the time that the answer took.
-        let apart = since(old).abs_diff(since(new));
-        assert!(apart < 2_000, "another session: {apart} ms later");
-    }
+    let old = format!("addr del {}/24 dev wan", ROUTERS[0]);
+    trio.net.ip("router0", &old);
+    trio.net.ip("router0", "addr add 10.9.0.77/24 dev wan");
+    let [after, _] = upload.ends(&trio);
+    assert!(remote(&after).starts_with("10.9.0.77"), "{after}");
+}
+
+#[test]
+fn a_transfer_goes_on_over_a_path_that_loses_packets() {
+    let Some(trio) = Trio::start() else {
+        return;
+    };
+    let loses = "insert rule ip filter through numgen random mod 100 < 2 drop";
+    done(trio.net.inside("router0", "nft").arg(loses));
+    let mut upload = Upload::begin(&trio);
+    upload.comes(&trio);
+    let [after, _] = upload.ends(&trio);
+    let lost = after["loss_ppm"].as_u64().unwrap();
+    assert!(lost > 1_000, "nothing was lost: {after}");
 }

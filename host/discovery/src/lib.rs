@@ -15,4 +15,4 @@ pub use record::{
     RECORD_LIFE_MS, RELAYS_MAX, RecordProblem, SignedRecord, advertisable,
 };
 pub use swim::{DATAGRAM_BYTES_MAX, Effect, Liveness, Swim};
-pub use table::{RECORDS_MAX, Records, RefusedRecord, Taken};
+pub use table::{RECORD_PAUSE_MS, RECORDS_MAX, Records, RefusedRecord, Taken};

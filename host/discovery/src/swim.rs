@@ -261,11 +261,14 @@ impl Swim {
         if !speaks_for_itself || !known(&header.src) || others.is_some_and(|other| !known(other)) {
             return None;
         }
-        if header.dst.node == self.node {
+        if header.dst.node == self.node && known(&header.dst) {
             self.outrank(now_ms, header.dst.incarnation);
         }
-        if header.message == Message::TurnUndead && !self.may_renew(now_ms) {
-            return None;
+        if header.message == Message::TurnUndead && header.dst == *self.foca.identity() {
+            if !self.may_renew(now_ms) {
+                return None;
+            }
+            self.renewed_at_ms = Some(now_ms);
         }
         let mut told = Vec::with_capacity(datagram.len());
         PostcardCodec.encode_header(&header, &mut told).ok()?;
@@ -407,3 +410,6 @@ fn note(result: Result<(), foca::Error>) {
         tracing::debug!("liveness: {error}");
     }
 }
+
+#[cfg(test)]
+mod lies;

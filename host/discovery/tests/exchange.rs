@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use hypermesh_discovery::{
-    AddressRecord, DecodeRecordError, Exchange, MESSAGE_BYTES_MAX, RECORD_LIFE_MS,
+    AddressRecord, DecodeRecordError, Exchange, MESSAGE_BYTES_MAX, RECORD_LIFE_MS, RECORD_PAUSE_MS,
     ReadMessageError, Sending, SignedRecord, Taken,
 };
 use proptest::prelude::{ProptestConfig, any, prop, prop_assert, proptest};
@@ -54,6 +54,7 @@ struct World {
     lose_one_in: u64,
     rng: ChaCha8Rng,
     sent: usize,
+    now_ms: u64,
 }
 
 impl World {
@@ -74,6 +75,7 @@ impl World {
             lose_one_in: u64::MAX,
             rng: ChaCha8Rng::seed_from_u64(0),
             sent: 0,
+            now_ms: NOW_MS,
         }
     }
 
@@ -88,6 +90,7 @@ impl World {
 
     /// Carries messages until none is under way.
     fn settle(&mut self) {
+        self.now_ms += RECORD_PAUSE_MS;
         loop {
             for (id, node) in &mut self.nodes {
                 while let Some(sending) = node.poll_sending() {
@@ -106,7 +109,7 @@ impl World {
                 return;
             };
             let node = self.nodes.get_mut(&to).unwrap();
-            node.handle_message(NOW_MS, from, &message).unwrap();
+            node.handle_message(self.now_ms, from, &message).unwrap();
         }
     }
 
@@ -200,7 +203,7 @@ fn a_node_outranks_its_own_record_from_before_its_clock_was_set_back() {
         .nodes
         .get_mut(&first)
         .unwrap()
-        .publish(NOW_MS, signed(0, later))
+        .publish(NOW_MS + RECORD_PAUSE_MS, signed(0, later))
         .unwrap();
     world.settle();
     // It starts again, and its clock is a minute behind.
@@ -214,7 +217,7 @@ fn a_node_outranks_its_own_record_from_before_its_clock_was_set_back() {
     let again = world.nodes.get_mut(&first).unwrap();
     assert!(again.is_outranked());
     assert_eq!(again.own_sequence(), later);
-    let taken = again.publish(NOW_MS, signed(0, later + 1));
+    let taken = again.publish(NOW_MS + RECORD_PAUSE_MS, signed(0, later + 1));
     assert_eq!(taken, Ok(Taken::New));
     assert!(!again.is_outranked());
     world.settle();

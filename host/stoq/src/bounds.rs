@@ -178,6 +178,9 @@ pub const RELAYS_ASKED_MAX: usize = 3;
 /// Targets for which relays are remembered.
 pub const RELAYS_KNOWN_MAX: usize = 1_024;
 
+/// Pause between looks whether both ends of a pair still may: rights change rarely.
+pub const RELAY_LOOK_PAUSE: Duration = Duration::from_secs(1);
+
 /// How long a leg is kept after its connection has ended, so that the other end hears of it.
 pub const RELAY_LINGER: Duration = Duration::from_millis(500);
 

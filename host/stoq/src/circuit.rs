@@ -18,7 +18,7 @@ use crate::bounds::{
     RELAYED_PACKETS_INBOUND_MAX, RELAYED_PACKETS_WAITING_MAX, RELAYED_PAIRS_MAX,
 };
 use crate::link::{Link, lock};
-use crate::proto::{Grant, Service, TAG_BYTES, Tag};
+use crate::proto::{Grant, LEG_MAX, Service, TAG_BYTES, Tag};
 
 /// The addresses at which relayed connections seem to be: 240.0.0.0/8 is reserved (RFC 1112, 4)
 /// and nobody is reached there. They never leave this endpoint.
@@ -180,7 +180,7 @@ impl Circuits {
     pub(crate) fn next_leg(&self) -> u32 {
         let mut state = lock(&self.state);
         state.legs_opened = state.legs_opened.wrapping_add(1);
-        state.legs_opened & (u32::MAX >> 1)
+        state.legs_opened & LEG_MAX
     }
 
     /// A leg over `link` that sends with `tag`; what comes out of the receiver goes on its stream.

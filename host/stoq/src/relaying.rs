@@ -9,15 +9,17 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 use types::NodeId;
 
-use crate::bounds::{RELAY_OPEN_TIME, RELAYED_PACKET_BYTES_MAX, RELAYS_ASKED_MAX};
+use crate::bounds::{
+    RELAY_LOOK_PAUSE, RELAY_OPEN_TIME, RELAYED_PACKET_BYTES_MAX, RELAYS_ASKED_MAX,
+};
 use crate::circuit::{Circuits, EndHere, Leg};
 use crate::close::CloseReason;
 use crate::endpoint::Shared;
 use crate::inbound::InboundStream;
 use crate::link::{Link, lock};
 use crate::proto::{
-    PREFIX_BYTES, RELAY_FRAME_BYTES_MAX, RelayFrame, RelayRefusal, Service, Tag, body_bytes,
-    decode, encode,
+    LEG_MAX, PREFIX_BYTES, RELAY_FRAME_BYTES_MAX, RelayFrame, RelayRefusal, Service, Tag,
+    body_bytes, decode, encode,
 };
 use crate::read::{ReadError, RecvStream};
 use crate::session::{OpenOptions, open_on};
@@ -142,8 +144,12 @@ pub(crate) async fn serve(shared: Arc<Shared>, mut streams: mpsc::Receiver<Inbou
 async fn answer(shared: Arc<Shared>, mut stream: InboundStream) {
     let heard = tokio::time::timeout(RELAY_OPEN_TIME, hear(&mut stream.recv)).await;
     let refused = match heard {
-        Ok(Ok(RelayFrame::Reach { leg, target })) => relay(&shared, stream, leg, target).await,
-        Ok(Ok(RelayFrame::Carry { leg, .. })) => be_reached(shared, stream, leg).await,
+        Ok(Ok(RelayFrame::Reach { leg, target })) if leg <= LEG_MAX => {
+            relay(&shared, stream, leg, target).await
+        }
+        Ok(Ok(RelayFrame::Carry { leg, .. })) if leg <= LEG_MAX => {
+            be_reached(shared, stream, leg).await
+        }
         // Dropped, the stream is reset.
         _ => return,
     };
@@ -235,6 +241,16 @@ async fn join(circuits: &Circuits, back: Opened, onward: Opened) {
         () = write(to_onward, for_onward) => {}
         () = read(from_back, |packet| circuits.forward(&onward, &packet)) => {}
         () = read(from_onward, |packet| circuits.forward(&back, &packet)) => {}
+        () = forbidden(&back.link, &onward.link) => {}
+    }
+}
+
+/// Returns when one of the two may not relay any more. A peer that loses more than that loses its
+/// session, and the legs with it.
+async fn forbidden(one: &Link, other: &Link) {
+    let may = |link: &Link| link.standing().peer.services.contains(Service::Relay);
+    while may(one) && may(other) {
+        tokio::time::sleep(RELAY_LOOK_PAUSE).await;
     }
 }
 

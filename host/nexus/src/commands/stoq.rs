@@ -44,8 +44,10 @@ fn render(node: NodeId, stoq: &StoqStatus) -> String {
         .iter()
         .map(|address| format!("{node}@{address}"));
     fields.list("Reached at", reached);
-    if stoq.listening.is_none() {
-        fields.list("Reached through", through_members(node, stoq));
+    // Where it listens, a router may hide it all the same.
+    let through = through_members(node, stoq);
+    if !through.is_empty() {
+        fields.list("Or through", through);
     }
     if let Some(certificate) = stoq.certificate {
         fields.add("Certificate", certificate);

@@ -150,7 +150,8 @@ impl Book {
         });
     }
 
-    /// Remembers where `source` says that peers are, instead of what it said before.
+    /// Remembers where `source` says that peers are, instead of what it said before. A member's own
+    /// word stands above what others said.
     pub(crate) fn learn(&mut self, source: Source, said: &[(NodeId, Vec<SocketAddr>)]) {
         self.change(|content| {
             for (peer, addresses) in said {
@@ -158,6 +159,11 @@ impl Book {
                     continue;
                 };
                 known.retain(|known| known.source != source || addresses.contains(&known.address));
+                if source == Source::Record {
+                    let confirmed = known.iter_mut();
+                    let confirmed = confirmed.filter(|known| addresses.contains(&known.address));
+                    confirmed.for_each(|known| known.source = source);
+                }
                 let is_news =
                     |address: &&SocketAddr| !known.iter().any(|known| known.address == **address);
                 let news: Vec<_> = addresses.iter().filter(is_news).copied().collect();
@@ -279,6 +285,8 @@ mod tests {
         assert_eq!(said(&book, &peer), expected);
         let again = Book::open(path);
         assert_eq!(said(&again, &peer), expected);
+        book.learn(Source::Record, &[(peer, vec![address(4)])]);
+        assert_eq!(said(&book, &peer), [(1, ticket), (4, record)]);
         assert_eq!(again.peers().collect::<Vec<_>>(), [&peer]);
     }
 }

@@ -1,16 +1,20 @@
 //! Finding members and noticing dead ones: drives what `discovery` decides over STOQ's gossip
 //! service. Never decides who is a member, and believes no other node's word that a session is dead.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod hints;
+mod wire;
+
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
+use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use discovery::{
-    AddressRecord, Announced, Effect, Exchange, Hint, Lan, Liveness, MESSAGE_BYTES_MAX,
-    RECORD_LIFE_MS, Sending, Sightings, Swim,
+    AddressRecord, Effect, Exchange, Hint, Lan, Liveness, RECORD_LIFE_MS, Sightings, Swim,
 };
 use ledger::Membership;
-use stoq::{Endpoint, InboundDatagram, InboundStream, OpenOptions, Service, SessionEvent};
+use stoq::{Endpoint, InboundDatagram, InboundStream, Service, SessionEvent};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +24,8 @@ use crate::clock::unix_ms;
 use crate::peers::Peers;
 use crate::peers::authority::is_member;
 use crate::peers::book::Source;
+use crate::peers::gossip::hints::{lan, sighted};
+use crate::peers::gossip::wire::{close_if_silent, read_streams, send};
 use crate::shared::Shared;
 
 /// Version of the gossip service on the wire.
@@ -34,16 +40,19 @@ const INBOX_MAX: usize = 64;
 /// Messages that are being sent; as above.
 const SENDING_MAX: usize = 256;
 
-/// Time for one message: records are small.
-const MESSAGE_TIME: Duration = Duration::from_secs(10);
-
-/// How long a peer that is said to be down may be silent after it was asked for a sign of life, and
-/// how many round trips at least.
-const SILENCE: Duration = Duration::from_millis(1_500);
-const SILENCE_ROUND_TRIPS: u32 = 6;
-
 /// A record is signed again after this part of its life: a node that is away for hours is found.
 const RECORD_RENEWAL_MS: u64 = RECORD_LIFE_MS / 3;
+
+/// Pause between records of this node: twice the pause that others keep between those they take.
+const RECORD_PAUSE_MS: u64 = 2 * discovery::RECORD_PAUSE_MS;
+
+/// Pause between hints about one member that are followed: each begins to dial anew, and anybody on
+/// the local network could keep a dial from ending.
+const HINT_PAUSE_MS: u64 = 10_000;
+
+/// Pause between questions for a sign of life to one peer: a member that lies about it could make
+/// this node ask all the time.
+const ASK_PAUSE_MS: u64 = 5_000;
 
 /// What is known of another node.
 #[derive(Debug, Clone)]
@@ -100,7 +109,7 @@ pub(crate) struct Prepared {
     mdns: bool,
 }
 
-/// The handle, and what [`run`] needs.
+/// The handle, and what [`start`] needs.
 pub(crate) fn prepare(inbound: Inbound, mdns: bool) -> (Gossip, Prepared) {
     let (sights, seen) = watch::channel(Arc::default());
     let (told, relays) = watch::channel(Vec::new());
@@ -147,10 +156,14 @@ pub(crate) fn start(
         members: BTreeSet::new(),
         live: BTreeSet::new(),
         renew_at_ms: 0,
+        signed_at_ms: 0,
         signed_relays: Vec::new(),
         relays: prepared.relays,
         sights: prepared.sights,
         sending: JoinSet::new(),
+        hints: BTreeMap::new(),
+        hinted_at_ms: BTreeMap::new(),
+        asked_at_ms: BTreeMap::new(),
         _lan: lan,
     };
     let arriving = Arriving {
@@ -171,26 +184,6 @@ pub(crate) fn start(
 fn seed() -> Option<[u8; 32]> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).ok().map(|()| seed)
-}
-
-/// Announces this node on the local network if it listens, and looks for others. Without multicast
-/// the node does as well as it did without.
-fn lan(peers: &Peers, shared: &Shared) -> Option<(Lan, Sightings)> {
-    let begin = || {
-        let lan = Lan::start()?;
-        if let Some(listening) = peers.listening {
-            lan.announce(&Announced {
-                fabric: shared.fabric,
-                node: shared.node,
-                listening,
-            })?;
-        }
-        let sightings = lan.browse()?;
-        Ok::<_, discovery::LanError>((lan, sightings))
-    };
-    begin()
-        .map_err(|error| tracing::warn!("this node is not found on the local network: {error}"))
-        .ok()
 }
 
 /// What wakes discovery.
@@ -216,10 +209,16 @@ struct Finding {
     /// Members with a session.
     live: BTreeSet<NodeId>,
     renew_at_ms: u64,
+    signed_at_ms: u64,
     signed_relays: Vec<NodeId>,
     relays: watch::Receiver<Vec<NodeId>>,
     sights: watch::Sender<Arc<BTreeMap<NodeId, Sight>>>,
     sending: JoinSet<()>,
+    /// Hints that are not followed yet, and when one was, by member.
+    hints: BTreeMap<NodeId, Vec<SocketAddr>>,
+    hinted_at_ms: BTreeMap<NodeId, u64>,
+    /// When a member was asked for a sign of life.
+    asked_at_ms: BTreeMap<NodeId, u64>,
     /// Keeps the announcement.
     _lan: Option<Lan>,
 }
@@ -236,12 +235,11 @@ impl Finding {
             tokio::select! {
                 Some(datagram) = arriving.datagrams.recv() => self.datagram(&datagram),
                 Some((from, message)) = arriving.messages.recv() => self.message(from, &message),
-                event = arriving.events.recv() => {
-                    if matches!(event, Err(broadcast::error::RecvError::Closed)) {
-                        return;
-                    }
-                    self.look();
-                }
+                event = arriving.events.recv() => match event {
+                    Ok(event) => self.event(&event),
+                    Err(broadcast::error::RecvError::Lagged(_)) => self.look(),
+                    Err(broadcast::error::RecvError::Closed) => return,
+                },
                 _ = look.tick() => self.look(),
                 Ok(()) = self.relays.changed() => self.look(),
                 hint = sighted(arriving.sightings.as_ref()) => self.hint(hint),
@@ -255,6 +253,18 @@ impl Finding {
     /// Milliseconds since the start.
     fn now_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Sessions of others than members may be many, and are not looked at.
+    fn event(&mut self, event: &SessionEvent) {
+        let peer = match event {
+            SessionEvent::Up(session) => session.peer_id(),
+            SessionEvent::Down { peer, .. } => *peer,
+            SessionEvent::Refused { .. } => return,
+        };
+        if self.members.contains(&peer) {
+            self.look();
+        }
     }
 
     fn datagram(&mut self, datagram: &InboundDatagram) {
@@ -286,30 +296,40 @@ impl Finding {
         }
     }
 
-    /// A hint is followed if it is about a member; whoever answers there must be that member.
-    fn hint(&self, hint: Hint) {
-        let Hint {
-            fabric,
-            node,
-            addresses,
-        } = hint;
-        let is_other = fabric == self.shared.fabric && node != self.shared.node;
-        if is_other
-            && self.members.contains(&node)
-            && let Some(peers) = self.peers.upgrade()
-        {
-            tracing::debug!(peer = %node.short(), "a member is on the local network");
-            peers.learn(Source::Lan, &[(node, addresses)]);
+    /// A hint counts if it is about a member; whoever answers there must be that member.
+    fn hint(&mut self, hint: Hint) {
+        let is_other = hint.fabric == self.shared.fabric && hint.node != self.shared.node;
+        if is_other && self.members.contains(&hint.node) {
+            self.hints.insert(hint.node, hint.addresses);
+            self.follow_hints();
         }
+    }
+
+    /// Follows the newest hint about each member, unless one was followed a moment ago.
+    fn follow_hints(&mut self) {
+        let now_ms = self.now_ms();
+        self.hints.retain(|node, _| self.members.contains(node));
+        self.hinted_at_ms
+            .retain(|_, hinted| now_ms.saturating_sub(*hinted) < HINT_PAUSE_MS);
+        let is_due = |node: &NodeId| !self.hinted_at_ms.contains_key(node);
+        let due = self.hints.extract_if(.., |node, _| is_due(node));
+        let due: Vec<_> = due.collect();
+        if let (false, Some(peers)) = (due.is_empty(), self.peers.upgrade()) {
+            peers.learn(Source::Lan, &due);
+        }
+        let followed = due.into_iter().map(|(node, _)| (node, now_ms));
+        self.hinted_at_ms.extend(followed);
     }
 
     /// Takes members, sessions and time as they are now.
     fn look(&mut self) {
         let (now_ms, unix_ms) = (self.now_ms(), unix_ms());
         self.read_members(now_ms, unix_ms);
-        let sessions = self.endpoint.sessions();
-        let members = sessions.iter().filter(|info| is_member(&info.peer));
-        let live: BTreeSet<NodeId> = members.map(|info| info.peer.id).collect();
+        let has_session = |node: &&NodeId| {
+            let session = self.endpoint.session(node);
+            session.is_some_and(|session| is_member(&session.peer()))
+        };
+        let live: BTreeSet<NodeId> = self.members.iter().filter(has_session).copied().collect();
         for gone in self.live.difference(&live) {
             self.exchange.peer_down(gone);
         }
@@ -324,6 +344,12 @@ impl Finding {
                 self.swim.greet(now_ms, *peer);
             }
         }
+        let is_down = |peer: &&NodeId| liveness.get(peer) == Some(&Liveness::Down);
+        let down: Vec<NodeId> = self.live.iter().filter(is_down).copied().collect();
+        for peer in down {
+            self.ask(peer);
+        }
+        self.follow_hints();
         self.publish(unix_ms);
         self.exchange.handle_timeout(unix_ms);
         self.show(&liveness);
@@ -358,6 +384,7 @@ impl Finding {
         let is_due = unix_ms >= self.renew_at_ms
             || relays != self.signed_relays
             || self.exchange.is_outranked();
+        let is_due = is_due && unix_ms.abs_diff(self.signed_at_ms) >= RECORD_PAUSE_MS;
         let (true, true, Some(peers)) = (
             is_due,
             self.members.contains(&self.shared.node),
@@ -384,6 +411,7 @@ impl Finding {
         if let Err(error) = published {
             tracing::warn!("this node's addresses are not told to others: {error}");
         }
+        self.signed_at_ms = unix_ms;
         self.renew_at_ms = unix_ms.saturating_add(RECORD_RENEWAL_MS);
         self.signed_relays = relays;
     }
@@ -410,6 +438,19 @@ impl Finding {
         self.sights.send_replace(Arc::new(sights));
     }
 
+    /// Sees whether the session of a member that is said to be down is dead, unless it did a moment
+    /// ago.
+    fn ask(&mut self, peer: NodeId) {
+        let now_ms = self.now_ms();
+        self.asked_at_ms
+            .retain(|_, asked| now_ms.saturating_sub(*asked) < ASK_PAUSE_MS);
+        if let Entry::Vacant(unasked) = self.asked_at_ms.entry(peer) {
+            unasked.insert(now_ms);
+            tracing::info!(peer = %peer.short(), "the member is said to be down");
+            tokio::spawn(close_if_silent(self.endpoint.clone(), peer));
+        }
+    }
+
     /// Does what the state machines ask for.
     fn carry_out(&mut self) {
         while let Some(effect) = self.swim.poll_effect() {
@@ -421,11 +462,8 @@ impl Finding {
                         tracing::debug!(peer = %to.short(), "{error}");
                     }
                 }
-                Effect::Up(peer) => tracing::info!(peer = %peer.short(), "the member is alive"),
-                Effect::Down(peer) => {
-                    tracing::info!(peer = %peer.short(), "the member is down");
-                    tokio::spawn(close_if_silent(self.endpoint.clone(), peer));
-                }
+                Effect::Up(peer) => tracing::debug!(peer = %peer.short(), "the member is alive"),
+                Effect::Down(peer) => self.ask(peer),
             }
         }
         while self.sending.try_join_next().is_some() {}
@@ -434,83 +472,5 @@ impl Finding {
                 self.sending.spawn(send(self.endpoint.clone(), sending));
             }
         }
-    }
-}
-
-/// Ends a session whose peer is said to be down, so that it is dialled anew, if the peer gives no
-/// sign of life: what others say about a peer is no reason, as they may lie or be cut off.
-async fn close_if_silent(endpoint: Endpoint, peer: NodeId) {
-    let Some(session) = endpoint.session(&peer) else {
-        return;
-    };
-    let before = session.info();
-    // It says nothing, but the peer's end has to acknowledge it.
-    if session.send_datagram(Service::Gossip, &[]).is_err() {
-        return;
-    }
-    let patience = SILENCE.max(before.rtt.saturating_mul(SILENCE_ROUND_TRIPS));
-    tokio::time::sleep(patience).await;
-    if session.info().bytes_received == before.bytes_received {
-        session.close("no sign of life");
-    }
-}
-
-/// Sends one message about records; one that does not arrive is made up for by later digests.
-async fn send(endpoint: Endpoint, sending: Sending) {
-    let Some(session) = endpoint.session(&sending.to) else {
-        return;
-    };
-    let options = OpenOptions {
-        version: VERSION,
-        deadline: Some(MESSAGE_TIME),
-        ..OpenOptions::default()
-    };
-    let sent = async {
-        let opened = session.open(Service::Gossip, options).await;
-        let (mut send, mut recv) = opened.map_err(|error| error.to_string())?;
-        let written = send.write_all(&sending.message).await;
-        written.map_err(|error| error.to_string())?;
-        send.finish().await.map_err(|error| error.to_string())?;
-        // The peer's end of the stream: it was read, or refused.
-        recv.read_to_end(0).await.map_err(|error| error.to_string())
-    };
-    if let Err(error) = sent.await {
-        tracing::debug!(peer = %sending.to.short(), "a message about records is lost: {error}");
-    }
-}
-
-/// Reads each stream to its end: one message.
-async fn read_streams(
-    mut streams: mpsc::Receiver<InboundStream>,
-    inbox: mpsc::Sender<(NodeId, Vec<u8>)>,
-) {
-    while let Some(mut stream) = streams.recv().await {
-        let inbox = inbox.clone();
-        tokio::spawn(async move {
-            let peer = stream.session.peer();
-            let read = tokio::time::timeout(MESSAGE_TIME, async {
-                let message = stream.recv.read_to_end(MESSAGE_BYTES_MAX).await?;
-                // An answer of no bytes: the peer may forget the message.
-                let _ = stream.send.finish().await;
-                Ok::<_, stoq::ReadError>(message)
-            });
-            match read.await {
-                // A full inbox costs a message that the next digests make up for.
-                Ok(Ok(message)) if is_member(&peer) => drop(inbox.try_send((peer.id, message))),
-                Ok(Ok(_)) | Err(_) => {}
-                Ok(Err(error)) => tracing::debug!(peer = %peer.id.short(), "{error}"),
-            }
-        });
-    }
-}
-
-/// The next hint of the local network; never returns if nobody listens to it.
-async fn sighted(sightings: Option<&Sightings>) -> Hint {
-    match sightings {
-        Some(sightings) => match sightings.next().await {
-            Some(hint) => hint,
-            None => std::future::pending().await,
-        },
-        None => std::future::pending().await,
     }
 }

@@ -25,7 +25,7 @@ pub use header::{
 pub use hello::{Agreed, FEATURES, Hello, NegotiateError, PROTOCOL};
 pub use pace::{Bucket, Grant};
 pub use relaying::{
-    RELAY_FRAME_BYTES_MAX, RELAY_VERSION, RelayFrame, RelayRefusal, TAG_BYTES, Tag,
+    LEG_MAX, RELAY_FRAME_BYTES_MAX, RELAY_VERSION, RelayFrame, RelayRefusal, TAG_BYTES, Tag,
 };
 pub use service::{Service, ServiceSet};
 pub use survivor::{Claim, Seating, Seats, survives};

@@ -25,6 +25,9 @@ pub const RELAY_VERSION: u16 = 1;
 /// Largest of these frames: an identity and a few numbers.
 pub const RELAY_FRAME_BYTES_MAX: usize = 64;
 
+/// Largest number of a leg: a tag has one bit for something else.
+pub const LEG_MAX: u32 = u32::MAX >> 1;
+
 /// Bytes of the tag before a packet in a datagram.
 pub const TAG_BYTES: usize = 4;
 
@@ -72,7 +75,7 @@ pub enum RelayRefusal {
 /// together with who opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Tag {
-    /// The number of the leg; the highest bit is not used.
+    /// The number of the leg, at most [`LEG_MAX`].
     pub leg: u32,
     /// Whether the sender opened the stream of the leg.
     pub by_opener: bool,
@@ -140,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_tag_is_read_as_it_was_written() {
-        for (leg, by_opener) in [(0, true), (u32::MAX >> 1, false), (77, true)] {
+        for (leg, by_opener) in [(0, true), (LEG_MAX, false), (77, true)] {
             let tag = Tag { leg, by_opener };
             let datagram = [&tag.to_bytes()[..], b"packet"].concat();
             assert_eq!(Tag::split(&datagram), Some((tag, &b"packet"[..])));

@@ -279,6 +279,20 @@ async fn a_peer_that_may_not_relay_is_refused() {
 }
 
 #[tokio::test]
+async fn a_peer_that_loses_the_right_is_not_relayed_any_more() {
+    let trio = Trio::start().await;
+    let relay = &trio.relay.endpoint;
+    let dialled = trio.one.endpoint.dial(nowhere(trio.other.id));
+    let session = within(dialled).await.unwrap();
+    assert_eq!(relay.relayed().pairs, 1);
+    trio.world.restrict(trio.other.id, [Service::Invoke]);
+    assert_eq!(relay.recheck(), 0, "its session goes on");
+    until("the relay stops", || relay.relayed().pairs == 0).await;
+    until("the relayed session ends", || !session.is_live()).await;
+    ask(&relay.session(&trio.other.id).unwrap(), b"still here").await;
+}
+
+#[tokio::test]
 async fn a_flood_through_a_relay_is_lost_there_and_not_kept() {
     /// Far less than the flood, far more than the questions.
     const CAP: u64 = 100_000;
