@@ -1,12 +1,14 @@
 //! Four machines that found a fabric together: they agree, go on without one, stop without two.
 //! Real processes.
 
+use std::collections::BTreeSet;
 use std::net::UdpSocket;
 use std::time::Duration;
 
 use rustix::process::Signal;
 use tempfile::TempDir;
 
+use crate::components::LIBRARY;
 use crate::harness::{Fabric, Running, binary, eventually, run};
 
 /// Longer than it takes four validators to agree, many times.
@@ -98,6 +100,35 @@ fn four_nodes_agree_and_go_on_without_one() {
     for node in &nodes {
         has(node, 0xc0);
     }
+}
+
+/// Wherever the ledger places it, whoever deploys sees it run.
+#[test]
+fn a_workload_runs_where_it_is_placed_and_everyone_sees_it() {
+    let nodes = four();
+    nodes[0].write("library.wat", LIBRARY);
+    let component = nodes[0].folder.path().join("library.wat");
+    let component = component.to_str().unwrap();
+    let mut hosts = BTreeSet::new();
+    for (index, node) in nodes.iter().enumerate() {
+        let name = format!("app-{index}");
+        node.nexus(&["deploy", component, "--name", &name]).ok();
+        for node in &nodes {
+            eventually("everyone sees it run", || {
+                let status = node.nexus(&["describe", &name, "-o", "json"]);
+                let status = (status.code == 0).then(|| status.json())?;
+                let replica = status["components"][0]["replicas"][0].clone();
+                hosts.insert(replica["node"].as_str()?.to_owned());
+                (status["state"] == "running" && replica["state"] == "running").then_some(())
+            });
+        }
+    }
+    assert!(hosts.len() > 1, "all on one node: {hosts:?}");
+    let listed = nodes[1].nexus(&["ps", "-o", "json"]).json();
+    let listed = listed["workloads"].as_array().unwrap().clone();
+    assert!(listed.iter().all(|workload| workload["state"] == "running"));
+    assert_eq!(listed.len(), 4);
+    nodes[2].nexus(&["rm", "app-0"]).ok();
 }
 
 #[test]

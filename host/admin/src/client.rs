@@ -196,6 +196,31 @@ impl Client {
         self.get("/v1/workloads").await
     }
 
+    /// All workloads, with those replicas only that are placed on the node that is asked.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn workloads_there(&self) -> Result<WorkloadList, ClientError> {
+        self.get("/v1/workloads?here=true").await
+    }
+
+    /// One workload, with those replicas only that are placed on the node that is asked; if
+    /// `settled`, once that generation is settled there or `wait_ms` have passed.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if it is not there.
+    pub async fn workload_there(
+        &self,
+        name: &Name,
+        settled: Option<u64>,
+        wait_ms: u64,
+    ) -> Result<WorkloadStatus, ClientError> {
+        let settled = settled.map(|generation| format!("&settled={generation}&wait_ms={wait_ms}"));
+        let settled = settled.unwrap_or_default();
+        self.get(&format!("/v1/workloads/{name}?here=true{settled}"))
+            .await
+    }
+
     /// One workload.
     ///
     /// # Errors

@@ -21,7 +21,8 @@ pub use fabric::{
     RoleList, RoleStatus, SessionStatus, StateProof, StoqStatus,
 };
 pub use request::{
-    ArtifactQuery, ArtifactUse, CapQuery, InvokeRequest, LogQuery, PublishQuery, StatusQuery,
+    ArtifactQuery, ArtifactUse, CapQuery, InvokeRequest, ListQuery, LogQuery, PublishQuery,
+    StatusQuery,
 };
 
 /// Name of the admin socket in a node's data directory.

@@ -34,6 +34,19 @@ pub struct StatusQuery {
     pub settled: Option<u64>,
     /// How long to wait; at most a minute.
     pub wait_ms: Option<u64>,
+    /// Only of what is placed on the node that is asked.
+    #[serde(default)]
+    pub here: bool,
+}
+
+/// Query of the list of workloads.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ListQuery {
+    /// Only replicas that are placed on the node that is asked.
+    #[serde(default)]
+    pub here: bool,
 }
 
 /// Query of a workload's logs.

@@ -4,6 +4,7 @@
 mod artifacts;
 mod caller;
 mod check;
+mod elsewhere;
 mod fabric;
 mod ledger;
 mod logs;

@@ -38,6 +38,7 @@ use crate::peers::artifacts::ArtifactPeers;
 use crate::peers::authority::Authority;
 use crate::peers::book::{Book, Known, Source};
 use crate::peers::carriage::Carriage;
+use crate::peers::control::SessionDial;
 use crate::peers::gossip::{Gossip, Inbound};
 use crate::peers::keeping::Kept;
 use crate::peers::renewal::Renewals;
@@ -313,6 +314,12 @@ impl Peers {
 
     pub(crate) fn sessions(&self) -> Vec<SessionInfo> {
         self.endpoint.sessions()
+    }
+
+    /// The admin API of a peer, if there is a session with it.
+    pub(crate) fn admin_of(&self, peer: &NodeId) -> Option<admin::Client> {
+        let session = self.endpoint.session(peer)?;
+        Some(admin::Client::over(Arc::new(SessionDial(session))))
     }
 
     pub(crate) const fn listening(&self) -> Option<SocketAddr> {

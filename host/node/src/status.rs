@@ -66,21 +66,7 @@ fn status(
             .filter(|placed| placed.workload == name && placed.component == spec.name);
         components.push(component(shared, &name, spec, placed));
     }
-    let state = match deployment.desired {
-        DesiredState::Stopped if is_running(shared, &name) => WorkloadState::Stopping,
-        DesiredState::Stopped => WorkloadState::Stopped,
-        DesiredState::Running => sum(&components),
-        DesiredState::Paused => sum_paused(&components),
-    };
-    let reasons = components.iter().flat_map(|component| &component.replicas);
-    let failed = |replica: &&ReplicaStatus| {
-        matches!(replica.state, ReplicaState::Failed | ReplicaState::Waiting)
-    };
-    let failure = reasons
-        .clone()
-        .filter(failed)
-        .find_map(|replica| replica.reason.clone());
-    let reason = failure.or_else(|| reasons.clone().find_map(|replica| replica.reason.clone()));
+    let (state, reason) = conclusion(shared, &name, deployment.desired, &components);
     WorkloadStatus {
         name,
         generation: deployment.generation,
@@ -91,6 +77,51 @@ fn status(
         components,
         spec: deployment.spec.clone(),
     }
+}
+
+/// Leaves only the replicas that are placed here.
+pub(crate) fn keep_own(shared: &Shared, status: &mut WorkloadStatus) {
+    for component in &mut status.components {
+        component
+            .replicas
+            .retain(|replica| replica.node == shared.node);
+    }
+    conclude(shared, status);
+}
+
+/// Says again how the workload stands, from the replicas that `status` has now.
+pub(crate) fn conclude(shared: &Shared, status: &mut WorkloadStatus) {
+    let deployment = shared.state().view.deployment(&status.name);
+    // One that went meanwhile is what it was; state that cannot be read ends the node elsewhere.
+    if let Ok(Some(deployment)) = deployment {
+        (status.state, status.reason) =
+            conclusion(shared, &status.name, deployment.desired, &status.components);
+    }
+}
+
+/// How a workload stands that is meant to be `desired`, and the most telling reason.
+fn conclusion(
+    shared: &Shared,
+    name: &Name,
+    desired: DesiredState,
+    components: &[ComponentStatus],
+) -> (WorkloadState, Option<String>) {
+    let state = match desired {
+        DesiredState::Stopped if is_running(shared, name) => WorkloadState::Stopping,
+        DesiredState::Stopped => WorkloadState::Stopped,
+        DesiredState::Running => sum(components),
+        DesiredState::Paused => sum_paused(components),
+    };
+    let reasons = components.iter().flat_map(|component| &component.replicas);
+    let failed = |replica: &&ReplicaStatus| {
+        matches!(replica.state, ReplicaState::Failed | ReplicaState::Waiting)
+    };
+    let failure = reasons
+        .clone()
+        .filter(failed)
+        .find_map(|replica| replica.reason.clone());
+    let reason = failure.or_else(|| reasons.clone().find_map(|replica| replica.reason.clone()));
+    (state, reason)
 }
 
 fn component<'a>(

@@ -40,6 +40,9 @@ const OPEN: &[(&str, &str)] = &[
     ("GET", "/v1/principals/{id}"),
 ];
 
+/// What members ask of each other, beside what takes a role.
+const AMONG_MEMBERS: &[(&str, &str)] = &[("GET", "/v1/workloads"), ("GET", "/v1/workloads/{name}")];
+
 /// What takes a role, any of them: the ledger checks who signed.
 const SUBMITTING: &[(&str, &str)] = &[("POST", "/v1/transactions")];
 
@@ -78,6 +81,8 @@ pub(super) async fn authorise(
     let path = path.map_or("", MatchedPath::as_str);
     match (caller, need(request.method(), path)) {
         (Some(Caller::Local), _) | (Some(Caller::Peer(_)), Need::Nothing) => {}
+        (Some(Caller::Peer(Standing::Member(_))), Need::Role(_))
+            if AMONG_MEMBERS.contains(&(request.method().as_str(), path)) => {}
         (Some(Caller::Peer(Standing::Operator(principal))), Need::Role(needed)) => {
             // State that cannot be read ends the node elsewhere.
             let record = shared.state().view.principal(&principal).ok().flatten();
@@ -124,7 +129,12 @@ mod tests {
                 }
             }
         }
-        for entry in OPEN.iter().chain(SUBMITTING).chain(DEPLOYING) {
+        for entry in OPEN
+            .iter()
+            .chain(AMONG_MEMBERS)
+            .chain(SUBMITTING)
+            .chain(DEPLOYING)
+        {
             assert!(served.contains(entry), "{entry:?} is not served");
         }
         let role = |method: &str, path| need(&Method::from_bytes(method.as_bytes()).unwrap(), path);

@@ -7,12 +7,13 @@ use axum::Json;
 use axum::extract::State;
 
 use admin::{
-    ApiError, ErrorCode, InvokeAnswer, InvokeRequest, StatusQuery, WorkloadList, WorkloadState,
-    WorkloadStatus,
+    ApiError, ErrorCode, InvokeAnswer, InvokeRequest, ListQuery, StatusQuery, WorkloadList,
+    WorkloadState, WorkloadStatus,
 };
 use runtime::{CallError, InvokeError};
 use types::{ComponentKind, Name};
 
+use crate::api::elsewhere::{self, Question};
 use crate::api::refusal::{Body, Path, Query, Refused};
 use crate::shared::Shared;
 use crate::status;
@@ -21,9 +22,30 @@ use crate::status;
 const WAIT_MS_MAX: u64 = 60_000;
 
 /// All workloads.
-#[utoipa::path(get, path = "/v1/workloads", responses((status = 200, body = WorkloadList)))]
-pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Result<Json<WorkloadList>, Refused> {
-    let workloads = status::workloads(&shared).map_err(Refused::internal)?;
+#[utoipa::path(
+    get,
+    path = "/v1/workloads",
+    params(ListQuery),
+    responses((status = 200, body = WorkloadList), (status = 400, body = ApiError))
+)]
+pub(super) async fn list(
+    State(shared): State<Arc<Shared>>,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<WorkloadList>, Refused> {
+    let mut workloads = status::workloads(&shared).map_err(Refused::internal)?;
+    if query.here {
+        for workload in &mut workloads {
+            status::keep_own(&shared, workload);
+        }
+        return Ok(Json(WorkloadList { workloads }));
+    }
+    let hosts = elsewhere::hosts(&shared, &workloads);
+    if !hosts.is_empty() {
+        let heard = elsewhere::ask(&shared, hosts, Question::All).await;
+        for workload in &mut workloads {
+            elsewhere::complete(&shared, workload, &heard);
+        }
+    }
     Ok(Json(WorkloadList { workloads }))
 }
 
@@ -34,7 +56,7 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Result<Json<Workl
     params(("name" = String, Path), StatusQuery),
     responses(
         (status = 200, body = WorkloadStatus), (status = 400, body = ApiError),
-        (status = 404, body = ApiError)
+        (status = 404, body = ApiError), (status = 503, body = ApiError)
     )
 )]
 pub(super) async fn describe(
@@ -42,36 +64,75 @@ pub(super) async fn describe(
     Path(name): Path<Name>,
     Query(query): Query<StatusQuery>,
 ) -> Result<Json<WorkloadStatus>, Refused> {
-    let Some(generation) = query.settled else {
-        return find(&shared, &name).map(Json);
-    };
     let wait = Duration::from_millis(query.wait_ms.unwrap_or(WAIT_MS_MAX).min(WAIT_MS_MAX));
-    let mut revision = shared.revision.subscribe();
-    let settled = async {
-        loop {
-            revision.mark_unchanged();
-            let status = find(&shared, &name)?;
-            let moving = matches!(
-                status.state,
-                WorkloadState::Starting
-                    | WorkloadState::Stopping
-                    | WorkloadState::Pausing
-                    | WorkloadState::Resuming
-            );
-            if shared.state().view.height() >= generation && !moving {
-                return Ok(status);
-            }
-            tokio::select! {
-                _ = revision.changed() => {}
-                () = shared.stopping.cancelled() => {
-                    return Err(Refused::new(ErrorCode::Unavailable, "the node is stopping"));
-                }
+    let deadline = tokio::time::Instant::now() + wait;
+    if let Some(generation) = query.settled {
+        // Where it is placed is known only then. Who waited in vain is told what there is.
+        let known = wait_for_height(&shared, generation);
+        let _ = tokio::time::timeout_at(deadline, known).await;
+    }
+    let here = async {
+        if query.settled.is_some() {
+            let settled = settled_here(&shared, &name);
+            if let Ok(result) = tokio::time::timeout_at(deadline, settled).await {
+                result?;
             }
         }
+        find(&shared, &name)
     };
-    match tokio::time::timeout(wait, settled).await {
-        Ok(settled) => settled.map(Json),
-        Err(_) => find(&shared, &name).map(Json),
+    if query.here {
+        let mut status = here.await?;
+        status::keep_own(&shared, &mut status);
+        return Ok(Json(status));
+    }
+    let hosts = elsewhere::hosts(&shared, [&find(&shared, &name)?]);
+    let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+    let question = Question::One {
+        name: name.clone(),
+        settled: query.settled,
+        wait: left,
+    };
+    let there = elsewhere::ask(&shared, hosts, question);
+    let (here, heard) = tokio::join!(here, there);
+    let mut status = here?;
+    if !elsewhere::hosts(&shared, [&status]).is_empty() {
+        elsewhere::complete(&shared, &mut status, &heard);
+    }
+    Ok(Json(status))
+}
+
+/// Waits until this node has followed the ledger to `height`.
+async fn wait_for_height(shared: &Shared, height: u64) {
+    let mut revision = shared.revision.subscribe();
+    // The sender is in `shared`.
+    let _ = revision
+        .wait_for(|_| shared.state().view.height() >= height)
+        .await;
+}
+
+/// Waits until nothing of a workload moves here.
+async fn settled_here(shared: &Shared, name: &Name) -> Result<(), Refused> {
+    let mut revision = shared.revision.subscribe();
+    loop {
+        revision.mark_unchanged();
+        let mut status = find(shared, name)?;
+        status::keep_own(shared, &mut status);
+        let moving = matches!(
+            status.state,
+            WorkloadState::Starting
+                | WorkloadState::Stopping
+                | WorkloadState::Pausing
+                | WorkloadState::Resuming
+        );
+        if !moving {
+            return Ok(());
+        }
+        tokio::select! {
+            _ = revision.changed() => {}
+            () = shared.stopping.cancelled() => {
+                return Err(Refused::new(ErrorCode::Unavailable, "the node is stopping"));
+            }
+        }
     }
 }
 
