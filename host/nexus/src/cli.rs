@@ -259,13 +259,11 @@ Examples:
   nexus join hm1…
   nexus --data /srv/fabric join hm1… --stoq 0.0.0.0:7400
   nexus join blake3:…@203.0.113.7:7400
-  nexus join blake3:…
 
 A member prints a ticket with `nexus fabric invite`. Joining takes a fresh data directory; the next
 start is `nexus up`. A node that does not listen for peers dials out, which is enough behind NAT.")]
 pub(crate) struct JoinArgs {
-    /// The ticket; or FABRIC@IP:PORT, to be let in by votes of the validators; or FABRIC alone, if
-    /// a member is on the local network
+    /// The ticket; or FABRIC@IP:PORT, on a local network FABRIC, to be let in by validators' votes
     #[arg(value_name = "TICKET")]
     pub(crate) entrance: String,
     #[command(flatten)]
@@ -301,11 +299,10 @@ pub(crate) struct NodeArgs {
     /// repeated
     #[arg(long, value_name = "IP:PORT", value_parser = address)]
     pub(crate) advertise: Vec<SocketAddr>,
-    /// Look for members on the local network by multicast DNS, and be found there [default: if
-    /// --stoq names an address that other machines reach]
+    /// Find members by multicast DNS and be found [default: if --stoq is not on loopback]
     #[arg(long, overrides_with = "no_mdns")]
     pub(crate) mdns: bool,
-    /// Neither look for members on the local network nor be found there
+    /// Neither find members by multicast DNS nor be found
     #[arg(long, overrides_with = "mdns")]
     pub(crate) no_mdns: bool,
     /// Instances that may live at once, 1 to 10000; calls beyond wait for a place [default: one per

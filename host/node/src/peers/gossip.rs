@@ -1,16 +1,17 @@
 //! Finding members and noticing dead ones: drives what `discovery` decides over STOQ's gossip
 //! service. Never decides who is a member, and believes no other node's word that a session is dead.
 
+mod hints;
 mod wire;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use discovery::{
-    AddressRecord, Announced, Effect, Exchange, Hint, Lan, Liveness, RECORD_LIFE_MS, Sightings,
-    Swim,
+    AddressRecord, Effect, Exchange, Hint, Lan, Liveness, RECORD_LIFE_MS, Sightings, Swim,
 };
 use ledger::Membership;
 use stoq::{Endpoint, InboundDatagram, InboundStream, Service, SessionEvent};
@@ -23,6 +24,7 @@ use crate::clock::unix_ms;
 use crate::peers::Peers;
 use crate::peers::authority::is_member;
 use crate::peers::book::Source;
+use crate::peers::gossip::hints::{lan, sighted};
 use crate::peers::gossip::wire::{close_if_silent, read_streams, send};
 use crate::shared::Shared;
 
@@ -47,6 +49,10 @@ const RECORD_PAUSE_MS: u64 = 2 * discovery::RECORD_PAUSE_MS;
 /// Pause between hints about one member that are followed: each begins to dial anew, and anybody on
 /// the local network could keep a dial from ending.
 const HINT_PAUSE_MS: u64 = 10_000;
+
+/// Pause between questions for a sign of life to one peer: a member that lies about it could make
+/// this node ask all the time.
+const ASK_PAUSE_MS: u64 = 5_000;
 
 /// What is known of another node.
 #[derive(Debug, Clone)]
@@ -104,7 +110,7 @@ pub(crate) struct Prepared {
     mdns: bool,
 }
 
-/// The handle, and what [`run`] needs.
+/// The handle, and what [`start`] needs.
 pub(crate) fn prepare(inbound: Inbound, mdns: bool) -> (Gossip, Prepared) {
     let (sights, seen) = watch::channel(Arc::default());
     let (told, relays) = watch::channel(Vec::new());
@@ -158,6 +164,7 @@ pub(crate) fn start(
         sending: JoinSet::new(),
         hints: BTreeMap::new(),
         hinted_at_ms: BTreeMap::new(),
+        asked_at_ms: BTreeMap::new(),
         _lan: lan,
     };
     let arriving = Arriving {
@@ -178,26 +185,6 @@ pub(crate) fn start(
 fn seed() -> Option<[u8; 32]> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).ok().map(|()| seed)
-}
-
-/// Announces this node on the local network if it listens, and looks for others. Without multicast
-/// the node does as well as it did without.
-fn lan(peers: &Peers, shared: &Shared) -> Option<(Lan, Sightings)> {
-    let begin = || {
-        let lan = Lan::start()?;
-        if let Some(listening) = peers.listening {
-            lan.announce(&Announced {
-                fabric: shared.fabric,
-                node: shared.node,
-                listening,
-            })?;
-        }
-        let sightings = lan.browse()?;
-        Ok::<_, discovery::LanError>((lan, sightings))
-    };
-    begin()
-        .map_err(|error| tracing::warn!("this node is not found on the local network: {error}"))
-        .ok()
 }
 
 /// What wakes discovery.
@@ -231,6 +218,8 @@ struct Finding {
     /// Hints that are not followed yet, and when one was, by member.
     hints: BTreeMap<NodeId, Vec<SocketAddr>>,
     hinted_at_ms: BTreeMap<NodeId, u64>,
+    /// When a member was asked for a sign of life.
+    asked_at_ms: BTreeMap<NodeId, u64>,
     /// Keeps the announcement.
     _lan: Option<Lan>,
 }
@@ -356,6 +345,11 @@ impl Finding {
                 self.swim.greet(now_ms, *peer);
             }
         }
+        let is_down = |peer: &&NodeId| liveness.get(peer) == Some(&Liveness::Down);
+        let down: Vec<NodeId> = self.live.iter().filter(is_down).copied().collect();
+        for peer in down {
+            self.ask(peer);
+        }
         self.follow_hints();
         self.publish(unix_ms);
         self.exchange.handle_timeout(unix_ms);
@@ -445,6 +439,19 @@ impl Finding {
         self.sights.send_replace(Arc::new(sights));
     }
 
+    /// Sees whether the session of a member that is said to be down is dead, unless it did a moment
+    /// ago.
+    fn ask(&mut self, peer: NodeId) {
+        let now_ms = self.now_ms();
+        self.asked_at_ms
+            .retain(|_, asked| now_ms.saturating_sub(*asked) < ASK_PAUSE_MS);
+        if let Entry::Vacant(unasked) = self.asked_at_ms.entry(peer) {
+            unasked.insert(now_ms);
+            tracing::info!(peer = %peer.short(), "the member is said to be down");
+            tokio::spawn(close_if_silent(self.endpoint.clone(), peer));
+        }
+    }
+
     /// Does what the state machines ask for.
     fn carry_out(&mut self) {
         while let Some(effect) = self.swim.poll_effect() {
@@ -456,11 +463,8 @@ impl Finding {
                         tracing::debug!(peer = %to.short(), "{error}");
                     }
                 }
-                Effect::Up(peer) => tracing::info!(peer = %peer.short(), "the member is alive"),
-                Effect::Down(peer) => {
-                    tracing::info!(peer = %peer.short(), "the member is down");
-                    tokio::spawn(close_if_silent(self.endpoint.clone(), peer));
-                }
+                Effect::Up(peer) => tracing::debug!(peer = %peer.short(), "the member is alive"),
+                Effect::Down(peer) => self.ask(peer),
             }
         }
         while self.sending.try_join_next().is_some() {}
@@ -469,16 +473,5 @@ impl Finding {
                 self.sending.spawn(send(self.endpoint.clone(), sending));
             }
         }
-    }
-}
-
-/// The next hint of the local network; never returns if nobody listens to it.
-async fn sighted(sightings: Option<&Sightings>) -> Hint {
-    match sightings {
-        Some(sightings) => match sightings.next().await {
-            Some(hint) => hint,
-            None => std::future::pending().await,
-        },
-        None => std::future::pending().await,
     }
 }
