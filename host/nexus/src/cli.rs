@@ -1,5 +1,6 @@
 //! The command line: commands, flags, their help. Only commands that work are here.
 
+mod https;
 mod membership;
 
 use std::ffi::OsString;
@@ -14,6 +15,7 @@ use crate::contexts::NodeArg;
 use crate::exit::EXIT_CODES;
 use crate::target::{ComponentTarget, RouteArg, address};
 
+pub(crate) use https::HttpsArgs;
 pub(crate) use membership::{
     ContextCommand, FabricCommand, GrantedRole, Rate, RoleCommand, StoqCommand, TrustCommand,
 };
@@ -277,21 +279,8 @@ pub(crate) struct NodeArgs {
     /// 127.0.0.1:8080 or a free port]
     #[arg(long, value_name = "IP:PORT", value_parser = address)]
     pub(crate) http: Option<SocketAddr>,
-    /// Serve HTTPS for workloads at this address, too
-    #[arg(
-        long,
-        value_name = "IP:PORT",
-        value_parser = address,
-        requires = "certificate",
-        requires = "key"
-    )]
-    pub(crate) https: Option<SocketAddr>,
-    /// The certificate for HTTPS, PEM with its chain; read again when it changes
-    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath, requires = "https")]
-    pub(crate) certificate: Option<PathBuf>,
-    /// The certificate's secret key, PEM
-    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath, requires = "https")]
-    pub(crate) key: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) https: HttpsArgs,
     /// Listen for other nodes and remote operators at this UDP address, for instance [::]:7400
     #[arg(long, value_name = "IP:PORT", value_parser = address)]
     pub(crate) stoq: Option<SocketAddr>,

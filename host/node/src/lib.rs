@@ -1,5 +1,6 @@
 //! A node: the only place where the parts are joined. Knows no terminal.
 
+mod acme;
 mod api;
 mod artifact;
 mod audit;
@@ -28,13 +29,16 @@ mod signer;
 mod status;
 mod stores;
 
+pub use acme::{
+    AcmeConfig, AcmeName, Directory, OpenAcmeError, ParseAcmeNameError, ParseDirectoryError,
+};
 pub use api::openapi;
 pub use audit::{Audit, AuditError, AuditPoint};
 pub use config::Config;
 pub use consensus::read_block;
 pub use data_dir::DataDir;
 pub use error::StartNodeError;
-pub use ingress_tls::{CertificateFiles, LoadCertificateError};
+pub use ingress_tls::{CertificateFiles, HttpsCertificate, LoadCertificateError, ServeTlsError};
 pub use node::Node;
 pub use peers::{
     BootstrapError, CredentialsError, Entrance, JoinError, OpenPeersError, ParseEntranceError,

@@ -1,11 +1,11 @@
-//! `nexus up`: a node in this process, until Ctrl-C. The only file that knows the node itself.
+//! `nexus up`: a node in this process, until Ctrl-C. The only file that runs a node.
 
 use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
-use node::{CertificateFiles, Config, Entrance, Node, StartNodeError};
+use node::{Config, Entrance, Node, StartNodeError};
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::{Global, JoinArgs, NodeArgs, Output, UpArgs};
@@ -62,12 +62,10 @@ fn local(global: &Global, demo: bool) -> Outcome<Session> {
 }
 
 fn config(session: &Session, args: &NodeArgs, http: Option<SocketAddr>) -> Config {
-    let files = args.certificate.clone().zip(args.key.clone());
-    let files = files.map(|(certificate, key)| CertificateFiles { certificate, key });
     Config {
         data_dir: session.data().to_owned(),
         http,
-        https: args.https.zip(files),
+        https: args.https.wanted(),
         stoq: args.stoq,
         advertise: args.advertise.clone(),
         instances: args.instances,
