@@ -12,6 +12,8 @@ mod config;
 mod data_dir;
 mod error;
 mod follower;
+#[doc(hidden)]
+pub mod fuzz;
 mod head_timer;
 mod ingress;
 mod ingress_tls;
