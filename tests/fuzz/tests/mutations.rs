@@ -9,7 +9,7 @@
 use hypermesh_fuzz::{Chance, TARGETS};
 
 /// Changed inputs per target: with all targets a few seconds without optimisation.
-const ROUNDS: u64 = 2_000;
+const ROUNDS: u64 = 10_000;
 
 fn setting(name: &str, default: u64) -> u64 {
     let set = std::env::var(name).ok();

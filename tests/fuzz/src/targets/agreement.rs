@@ -25,11 +25,7 @@ pub(super) const TARGETS: &[Target] = &[
     },
     Target {
         name: "ledger_state",
-        covers: &[
-            "ledger::record::decode",
-            "StateKey::from_bytes",
-            "View::new",
-        ],
+        covers: &["ledger::decode", "StateKey::from_bytes", "View::new"],
         run: state,
         seeds: states,
     },

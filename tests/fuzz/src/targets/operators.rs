@@ -18,6 +18,12 @@ pub(super) const TARGETS: &[Target] = &[
         seeds: some_answers,
     },
     Target {
+        name: "node_checkpoint",
+        covers: &["node::decode"],
+        run: node::fuzz::checkpoint,
+        seeds: || vec![node::fuzz::some_checkpoint()],
+    },
+    Target {
         name: "node_peer_book",
         covers: &["Book::open"],
         run: peer_book,
