@@ -34,7 +34,7 @@ pub(super) const TARGETS: &[Target] = &[
 ];
 
 /// Two full groups and a bit: a tree with two levels.
-const BYTES: usize = 2 * GROUP_BYTES as usize + 100;
+const BYTES: u64 = 2 * GROUP_BYTES + 100;
 
 /// An artifact as its holder sends it.
 struct Whole {
@@ -50,10 +50,11 @@ fn whole() -> &'static Whole {
     WHOLE.get_or_init(|| {
         let folder = tempfile::tempdir().expect("a folder for one artifact");
         let store = Artifacts::open(folder.path()).expect("a new store opens");
-        let content: Vec<u8> = (0..BYTES).map(|at| (at % 251) as u8).collect();
+        let size = usize::try_from(BYTES).expect("it is small");
+        let content: Vec<u8> = (0..=250).cycle().take(size).collect();
         let digest = store.store(&content).expect("an artifact fits");
         let mut reader = store.reader(&digest).expect("it is there");
-        let groups = group_count(BYTES as u64);
+        let groups = group_count(BYTES);
         let mut slice = |groups| {
             let mut encoded = Vec::new();
             reader.slice(&groups, &mut encoded).expect("it is whole");
@@ -76,17 +77,13 @@ fn size_proof(bytes: &[u8]) {
     };
     let (whole, size) = (whole(), u64::from_le_bytes(*size));
     if let Ok(proof) = SizeProof::verify(whole.digest, size, encoded) {
-        assert_eq!(
-            proof.bytes(),
-            BYTES as u64,
-            "a size that is a lie was proven"
-        );
+        assert_eq!(proof.bytes(), BYTES, "a size that is a lie was proven");
     }
 }
 
 fn size_proofs() -> Vec<Vec<u8>> {
     let with = |size: u64| [&size.to_le_bytes(), whole().last.as_slice()].concat();
-    vec![with(BYTES as u64), with(0), with(u64::MAX), with(1 << 40)]
+    vec![with(BYTES), with(0), with(u64::MAX), with(1 << 40)]
 }
 
 /// What fills a partial artifact: it must stay a part of the real one, whatever comes.
@@ -101,13 +98,13 @@ fn slice(bytes: &[u8]) {
             let whole = whole();
             let folder = tempfile::tempdir().expect("a folder for one artifact");
             let store = Artifacts::open(folder.path()).expect("a new store opens");
-            let proof = SizeProof::verify(whole.digest, BYTES as u64, &whole.last);
+            let proof = SizeProof::verify(whole.digest, BYTES, &whole.last);
             let partial = store.fill(&proof.expect("it is the last group"));
             (folder, partial.expect("there is room"))
         });
         let written = partial.write_slice(&(first..first + count), encoded);
         if written.is_ok() {
-            let all = first == 0 && count == group_count(BYTES as u64);
+            let all = first == 0 && count == group_count(BYTES);
             assert!(
                 !all || encoded == whole().all,
                 "another slice was taken for all of it"
@@ -117,7 +114,7 @@ fn slice(bytes: &[u8]) {
 }
 
 fn slices() -> Vec<Vec<u8>> {
-    let groups = group_count(BYTES as u64);
+    let groups = group_count(BYTES);
     assert_eq!(slices_of(0..groups).count(), 1, "one slice holds it all");
     let with = |first: u64, count: u64, encoded: &[u8]| {
         let chosen = u8::try_from(first << 4 | count).unwrap_or(0);
@@ -127,14 +124,7 @@ fn slices() -> Vec<Vec<u8>> {
     vec![
         with(0, groups, &whole.all),
         with(groups - 1, 1, &whole.last),
-        with(
-            0,
-            1,
-            whole
-                .content
-                .get(..GROUP_BYTES as usize)
-                .unwrap_or_default(),
-        ),
+        with(0, 1, whole.content.get(..16_384).unwrap_or_default()),
     ]
 }
 
