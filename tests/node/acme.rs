@@ -153,6 +153,25 @@ fn a_failed_validation_is_said_and_tried_again_later() {
 }
 
 #[test]
+fn one_open_port_is_enough() {
+    let server = AcmeServer::start(&["http-01", "tls-alpn-01"], Fault::None);
+    let folder = tempfile::tempdir().unwrap();
+    let flags = server.flags(folder.path(), NAME);
+    let flags: Vec<_> = flags.iter().map(String::as_str).collect();
+    let fabric = Fabric::start_in(folder, &flags);
+    // Port 443 of the name leads to nobody.
+    server.names_lead_to("127.0.0.1:1", &fabric.http());
+    assert!(problem(&fabric).contains("by tls-alpn-01"));
+    certified(&fabric);
+    assert_served(&fabric, &server);
+    let kept = fs::read_to_string(fabric.data().join("acme/certificate.json")).unwrap();
+    assert!(
+        kept.contains("http-01"),
+        "what worked is tried first next time"
+    );
+}
+
+#[test]
 fn an_authority_that_misbehaves_is_left_alone_and_plain_http_goes_on() {
     let cases = [
         (Fault::Broken, "answered 503"),

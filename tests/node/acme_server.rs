@@ -48,6 +48,8 @@ struct Order {
     name: String,
     token: String,
     valid: bool,
+    /// The kind of challenge that was validated.
+    tried: String,
     error: Option<String>,
     chain: Option<String>,
 }
@@ -299,6 +301,7 @@ impl Authority {
     fn post(self: &Arc<Self>, path: &str, thumbprint: &str, payload: &[u8], fault: Fault) -> Reply {
         let base = &self.base;
         let (resource, index) = path[1..].split_once('/').unwrap_or((&path[1..], ""));
+        let (index, kind) = index.split_once('/').unwrap_or((index, ""));
         let index: usize = index.parse().unwrap_or(0);
         match resource {
             "account" => {
@@ -321,7 +324,8 @@ impl Authority {
             "order" => self.order(index, 200, ""),
             "authorization" => self.authorization(index),
             "challenge" => {
-                let kind = self.kinds[0];
+                let mut kinds = self.kinds.iter();
+                let kind = *kinds.find(|known| **known == kind).unwrap();
                 let checking = (Arc::clone(self), thumbprint.to_owned());
                 std::thread::spawn(move || checking.0.validate(index, kind, &checking.1, fault));
                 reply(200, &self.challenge(index, kind, "processing"))
@@ -400,9 +404,9 @@ impl Authority {
     fn challenge(&self, number: usize, kind: &str, word: &str) -> Value {
         let state = self.state.lock().unwrap();
         let order = &state.orders[number];
-        let url = format!("{}/challenge/{number}", self.base);
+        let url = format!("{}/challenge/{number}/{kind}", self.base);
         let mut body = json!({ "type": kind, "url": url, "token": order.token, "status": word });
-        if let Some(error) = &order.error {
+        if let Some(error) = order.error.as_ref().filter(|_| order.tried == kind) {
             let kind = "urn:ietf:params:acme:error:connection";
             body["error"] = json!({ "type": kind, "detail": error });
         }
@@ -436,6 +440,7 @@ impl Authority {
             _ => acme_validation::tls_alpn(&https, &name, &proof),
         };
         let order = &mut self.state.lock().unwrap().orders[number];
+        kind.clone_into(&mut order.tried);
         order.valid = found.is_ok();
         order.error = found.err();
     }

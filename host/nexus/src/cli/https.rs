@@ -27,8 +27,8 @@ pub(crate) struct HttpsArgs {
     /// The certificate's secret key, PEM
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath, requires = "certificate")]
     key: Option<PathBuf>,
-    /// Obtain and renew a certificate for these names by ACME: the authority connects to them, to
-    /// port 443 (which must lead to --https) or port 80 (--http)
+    /// Obtain and renew a certificate for these names, with commas between, by ACME: the authority
+    /// connects to them, to port 443 (which must lead to --https) or port 80 (--http)
     #[arg(
         long,
         value_name = "NAME",
