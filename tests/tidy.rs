@@ -9,6 +9,8 @@
     reason = "a test stops at the first surprise, helpers of tests included"
 )]
 
+#[path = "tidy/decoders.rs"]
+mod decoders;
 #[path = "tidy/documents.rs"]
 mod documents;
 #[path = "tidy/edges.rs"]
@@ -74,6 +76,11 @@ fn no_leftovers_in_text() {
             .flat_map(words::in_text)
             .collect(),
     );
+}
+
+#[test]
+fn every_decoder_has_a_fuzz_target() {
+    report(decoders::offences(&Repository::open().text_files()));
 }
 
 #[test]

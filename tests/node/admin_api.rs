@@ -12,11 +12,11 @@ use crate::harness::Fabric;
 pub(crate) fn ask(fabric: &Fabric, method: &str, path: &str, body: &str) -> (u16, String) {
     let mut socket = UnixStream::connect(fabric.data().join("admin.sock")).unwrap();
     let length = body.len();
-    write!(
-        socket,
+    // At once: an answer may come, and the connection end, before the last of many pieces.
+    let request = format!(
         "{method} {path} HTTP/1.1\r\nhost: node\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
-    )
-    .unwrap();
+    );
+    socket.write_all(request.as_bytes()).unwrap();
     let mut answer = Vec::new();
     socket.read_to_end(&mut answer).unwrap();
     // Some answers are bytes; what a test looks for in them is text.

@@ -24,6 +24,15 @@ fn certificate(folder: &Path) -> CertificateDer<'static> {
 
 /// The answer to a request of a client that trusts `root` only.
 fn get(address: &str, root: &CertificateDer<'static>) -> Result<String, std::io::Error> {
+    get_at(address, "localhost", root)
+}
+
+/// The answer to a request for `name` at `address` of a client that trusts `root` only.
+pub(crate) fn get_at(
+    address: &str,
+    name: &str,
+    root: &CertificateDer<'static>,
+) -> Result<String, std::io::Error> {
     let mut roots = RootCertStore::empty();
     roots.add(root.clone()).unwrap();
     let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -31,10 +40,11 @@ fn get(address: &str, root: &CertificateDer<'static>) -> Result<String, std::io:
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let name = "localhost".try_into().unwrap();
-    let client = ClientConnection::new(Arc::new(config), name).unwrap();
+    let server = name.to_owned().try_into().unwrap();
+    let client = ClientConnection::new(Arc::new(config), server).unwrap();
     let mut stream = StreamOwned::new(client, TcpStream::connect(address)?);
-    stream.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
+    let request = format!("GET / HTTP/1.1\r\nhost: {name}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok(answer)

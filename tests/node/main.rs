@@ -9,6 +9,9 @@
     reason = "a test stops at the first surprise and prints its seed, helpers of tests included"
 )]
 
+mod acme;
+mod acme_server;
+mod acme_validation;
 mod admin_api;
 mod bus;
 mod chat_example;

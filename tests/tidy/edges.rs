@@ -37,6 +37,7 @@ const TABLE: &[Row] = &[
     row("sim", WITH_NODE),
     row("nexus", &["types", "trust", "ledger", "admin", "node"]),
     row("tests", WITH_NODE),
+    row("fuzz", WITH_NODE),
     row("benches", WITH_NODE),
     row("xtask", &[]),
 ];

@@ -11,6 +11,7 @@
 mod failure;
 mod fingerprint;
 mod foreign;
+mod fuzz;
 mod guests;
 mod process;
 mod project;
@@ -28,35 +29,48 @@ use project::Project;
 struct Task {
     name: &'static str,
     about: &'static str,
-    run: fn(&Project) -> Result<String, Failure>,
+    run: Run,
+}
+
+/// How it is run.
+enum Run {
+    /// It takes no words.
+    Plain(fn(&Project) -> Result<String, Failure>),
+    /// It takes the words behind its name.
+    With(fn(&Project, &[String]) -> Result<String, Failure>),
 }
 
 const TASKS: &[Task] = &[
     Task {
         name: "test",
         about: "set up the guest toolchain, build the example guests, run every test and check",
-        run: suite::run,
+        run: Run::Plain(suite::run),
     },
     Task {
         name: "guests",
         about: "set up the guest toolchain and build the example guests",
-        run: guests::run,
+        run: Run::Plain(guests::run),
     },
     Task {
         name: "foreign",
         about: "fetch the components of other people that tests run unchanged",
-        run: foreign::run,
+        run: Run::Plain(foreign::run),
     },
     Task {
         name: "readme",
         about: "check that the commands and links of the documents exist",
-        run: readme::run,
+        run: Run::Plain(readme::run),
+    },
+    Task {
+        name: "fuzz",
+        about: "run the fuzz targets with coverage: [--seconds N] [TARGET...]",
+        run: Run::With(fuzz::run),
     },
 ];
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let [name] = words.as_slice() else {
+    let Some((name, rest)) = words.split_first() else {
         eprintln!("{}", usage());
         return ExitCode::from(2);
     };
@@ -64,8 +78,16 @@ fn main() -> ExitCode {
         eprintln!("xtask has no subcommand `{name}`\n{}", usage());
         return ExitCode::from(2);
     };
+    if matches!(task.run, Run::Plain(_)) && !rest.is_empty() {
+        eprintln!("xtask {name} takes no arguments\n{}", usage());
+        return ExitCode::from(2);
+    }
     let started = Instant::now();
-    match Project::find().and_then(|project| (task.run)(&project)) {
+    let run = |project: Project| match task.run {
+        Run::Plain(run) => run(&project),
+        Run::With(run) => run(&project, rest),
+    };
+    match Project::find().and_then(run) {
         Ok(summary) => {
             println!(
                 "xtask {name}: ok, {summary} ({:.1} s)",

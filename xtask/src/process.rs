@@ -44,7 +44,8 @@ pub(crate) fn works(program: &str, arguments: &[&str]) -> bool {
     output(Command::new(program).args(arguments)).is_ok_and(|output| output.status.success())
 }
 
-fn output(command: &mut Command) -> Result<Output, Failure> {
+/// Runs `command` silently, whatever its end.
+pub(crate) fn output(command: &mut Command) -> Result<Output, Failure> {
     command
         .stdin(Stdio::null())
         .output()

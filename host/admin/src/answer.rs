@@ -32,6 +32,9 @@ pub struct NodeStatus {
     /// Where HTTPS for workloads is served, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub https: Option<String>,
+    /// What HTTPS shows of itself, if it is served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub https_certificate: Option<HttpsCertificateStatus>,
     /// Where the node keeps its data.
     pub data_directory: String,
     /// Milliseconds since it started.
@@ -44,6 +47,27 @@ pub struct NodeStatus {
     pub instances_max: u32,
     /// Slots that are free now.
     pub instances_free: u32,
+}
+
+/// The certificate that clients of HTTPS are shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct HttpsCertificateStatus {
+    /// Where it comes from: `files` or `acme`.
+    pub source: String,
+    /// The DNS names that it is good for; empty as long as there is none.
+    pub names: Vec<String>,
+    /// Who issued it; none as long as there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
+    /// When it expires, Unix milliseconds; none as long as there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_ms: Option<u64>,
+    /// Why there is none, or why it is not renewed; none if all is well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// When it is tried again, Unix milliseconds, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_ms: Option<u64>,
 }
 
 /// What the ledger knows of a signer.

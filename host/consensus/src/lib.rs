@@ -81,6 +81,8 @@ mod error;
 mod exchange;
 mod execution;
 mod feed;
+#[doc(hidden)]
+pub mod fuzz;
 mod handle;
 mod links;
 mod network;

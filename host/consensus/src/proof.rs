@@ -180,12 +180,18 @@ pub fn read_block(genesis: &Genesis, block: &[u8]) -> Result<BlockHeader, Verify
 /// # Errors
 /// [`VerifyFinalizedError::ValidatorKey`].
 pub fn genesis_digest(genesis: &Genesis) -> Result<[u8; 32], VerifyFinalizedError> {
+    Ok(engine_first_block(genesis)?.digest().0)
+}
+
+/// The block that stands before the first one.
+pub(crate) fn engine_first_block(genesis: &Genesis) -> Result<Block, VerifyFinalizedError> {
     let first = genesis.validators().first().copied();
     let leader = first.as_ref().and_then(engine_key);
     let key = first.unwrap_or(PublicKey::from_bytes([0; 32]));
     let leader = leader.ok_or(VerifyFinalizedError::ValidatorKey { key })?;
-    let block = Block::genesis::<_, Databases<engine_runtime::Context>>(genesis, leader);
-    Ok(block.digest().0)
+    Ok(Block::genesis::<_, Databases<engine_runtime::Context>>(
+        genesis, leader,
+    ))
 }
 
 /// Who checks the votes of the fabric's validators; fails with a key that is none.

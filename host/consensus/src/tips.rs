@@ -138,6 +138,12 @@ impl Announcement {
     }
 }
 
+/// An announcement, decoded and encoded again; none if the bytes are none of `ours`.
+pub(crate) fn decoded_again(bytes: Bytes, ours: &FabricId, scheme: &Scheme) -> Option<Vec<u8>> {
+    let announcement = Announcement::decode(bytes, ours, scheme).ok()?;
+    Some(announcement.encode(ours).to_vec())
+}
+
 /// Announces and listens for one run of the engine.
 pub(crate) struct Tips {
     pub(crate) shared: Arc<Shared>,

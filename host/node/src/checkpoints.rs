@@ -210,6 +210,22 @@ fn decode(bytes: &[u8]) -> Result<Checkpoint, &'static str> {
     })
 }
 
+/// Reads a checkpoint, then writes it again, which must be the same bytes.
+pub(crate) fn read_again(bytes: &[u8]) {
+    if let Ok(checkpoint) = decode(bytes) {
+        assert_eq!(encode(&checkpoint), bytes, "a checkpoint has two encodings");
+    }
+}
+
+/// The bytes of a small checkpoint.
+pub(crate) fn some() -> Vec<u8> {
+    encode(&Checkpoint {
+        sequence: 1,
+        artifact: Digest::from_bytes([7; 32]),
+        state: b"state".to_vec(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::founding::Founding;
-use crate::ingress_tls::CertificateFiles;
+use crate::ingress_tls::HttpsCertificate;
 
 /// How a node runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,8 +15,8 @@ pub struct Config {
     pub founding: Option<Founding>,
     /// Where HTTP for workloads is served; nowhere if none.
     pub http: Option<SocketAddr>,
-    /// Where HTTPS for workloads is served, and with which certificate; nowhere if none.
-    pub https: Option<(SocketAddr, CertificateFiles)>,
+    /// Where HTTPS for workloads is served, and whose certificate it shows; nowhere if none.
+    pub https: Option<(SocketAddr, HttpsCertificate)>,
     /// Where other nodes and remote operators reach this one; it only dials out if none.
     pub stoq: Option<SocketAddr>,
     /// What others are told instead of the address that this node listens at.

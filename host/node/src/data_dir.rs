@@ -5,9 +5,10 @@
 //! at each start), `compiled/` (machine code of components, which can be made again; mode 0700) and
 //! `compiled.key` (what seals it, mode 0600), `checkpoints/` (states of stateful libraries), `stores/`
 //! (buckets and containers of guests), `secrets` (mode 0600), `certificate` (with its key, mode 0600),
-//! `peers.json` (where members were reached), `admin.sock`. A directory is complete
-//! once `genesis` is in it: until then a
-//! killed first start is simply started again.
+//! `peers.json` (where members were reached), `acme/` (mode 0700: `account.json`, `certificate.json`
+//! with its key and `attempts.json`, mode 0600 each; there once HTTPS has its certificate by ACME),
+//! `admin.sock`. A directory is complete once `genesis` is in it: until then a killed first start is
+//! simply started again.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -111,6 +112,11 @@ impl DataDir {
 
     pub(crate) fn certificate(&self) -> PathBuf {
         self.folder.join("certificate")
+    }
+
+    /// What a certificate authority gave, and the key of the account there.
+    pub(crate) fn acme(&self) -> PathBuf {
+        self.folder.join("acme")
     }
 
     pub(crate) fn peers(&self) -> PathBuf {

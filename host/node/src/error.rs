@@ -87,7 +87,7 @@ pub enum StartNodeError {
     Runtime(#[from] runtime::StartRuntimeError),
     /// No certificate for HTTPS.
     #[error("HTTPS cannot be served: {0}")]
-    Certificate(#[from] crate::ingress_tls::LoadCertificateError),
+    Certificate(#[from] crate::ingress_tls::ServeTlsError),
     /// No way to other nodes.
     #[error(transparent)]
     Peers(#[from] crate::peers::OpenPeersError),

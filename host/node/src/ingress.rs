@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, RETRY_AFTER};
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::uri::Scheme;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -18,9 +19,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::head_timer::HeadTimer;
+use crate::ingress_tls::ACME_TLS_ALPN;
 use crate::shared::Shared;
 
 /// Connections open at once; more wait in the system's queue.
@@ -57,13 +60,17 @@ pub(crate) async fn serve(
         };
         match accepted {
             Ok((stream, place)) => match &tls {
-                None => connection(&shared, graceful.watcher(), stream, place),
+                None => connection(&shared, None, graceful.watcher(), stream, place),
                 Some(tls) => {
                     let (shared, watcher) = (Arc::clone(&shared), graceful.watcher());
                     let handshake = tls.accept(stream);
                     tokio::spawn(async move {
                         match tokio::time::timeout(HANDSHAKE_TIME, handshake).await {
-                            Ok(Ok(stream)) => connection(&shared, watcher, stream, place),
+                            // The handshake was all that an authority wanted (RFC 8737, section 3).
+                            Ok(Ok(stream)) if validates(&stream) => {}
+                            Ok(Ok(stream)) => {
+                                connection(&shared, Some(Scheme::HTTPS), watcher, stream, place);
+                            }
                             Ok(Err(error)) => tracing::debug!("no TLS with a client: {error}"),
                             Err(_) => tracing::debug!("a client did not finish its handshake"),
                         }
@@ -93,14 +100,23 @@ async fn accept(
     Ok((stream, place))
 }
 
+/// Whether a handshake validated a name and is no client's.
+fn validates(stream: &TlsStream<TcpStream>) -> bool {
+    stream.get_ref().1.alpn_protocol() == Some(ACME_TLS_ALPN)
+}
+
 fn connection(
     shared: &Arc<Shared>,
+    scheme: Option<Scheme>,
     watcher: Watcher,
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     place: OwnedSemaphorePermit,
 ) {
     let shared = Arc::clone(shared);
-    let service = service_fn(move |request| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        if let Some(scheme) = &scheme {
+            request.extensions_mut().insert(scheme.clone());
+        }
         // Found here: the answer holds no pointer to what all requests share.
         let replica = find(&shared, &request);
         async move {
@@ -137,6 +153,9 @@ fn connection(
 /// Who answers `request`, or what its client is told if nobody does.
 fn find<B>(shared: &Shared, request: &Request<B>) -> Result<Replica, Box<Response<Full<Bytes>>>> {
     let (host, path) = (host(request), request.uri().path());
+    if let Some(text) = challenge_text(shared, request) {
+        return Err(Box::new(plain(StatusCode::OK, text, None)));
+    }
     let state = shared.state();
     let Some(target) = state.routes.find(host, path) else {
         let text = format!("no workload has a route for {host}{path}\n");
@@ -149,6 +168,14 @@ fn find<B>(shared: &Shared, request: &Request<B>) -> Result<Replica, Box<Respons
         let refusal = plain(StatusCode::SERVICE_UNAVAILABLE, text, Some(RETRY_AFTER_S));
         Box::new(refusal)
     })
+}
+
+/// What a certificate authority asks for over plain HTTP, while it is asked to.
+fn challenge_text<B>(shared: &Shared, request: &Request<B>) -> Option<String> {
+    let shown = shared.shown.as_ref()?;
+    let plain = request.extensions().get::<Scheme>().is_none();
+    let asked = plain && request.method() == Method::GET;
+    asked.then(|| shown.challenges().text(request.uri().path()))?
 }
 
 async fn answer(replica: &Replica, request: Request<Incoming>) -> Response<Body> {

@@ -1,5 +1,6 @@
 //! A node: the only place where the parts are joined. Knows no terminal.
 
+mod acme;
 mod api;
 mod artifact;
 mod audit;
@@ -12,6 +13,8 @@ mod data_dir;
 mod error;
 mod follower;
 mod founding;
+#[doc(hidden)]
+pub mod fuzz;
 mod head_timer;
 mod ingress;
 mod ingress_tls;
@@ -29,6 +32,9 @@ mod signer;
 mod status;
 mod stores;
 
+pub use acme::{
+    AcmeConfig, AcmeName, Directory, OpenAcmeError, ParseAcmeNameError, ParseDirectoryError,
+};
 pub use api::openapi;
 pub use audit::{Audit, AuditError, AuditPoint};
 pub use config::Config;
@@ -37,7 +43,7 @@ pub use data_dir::DataDir;
 pub use discovery::LanError;
 pub use error::StartNodeError;
 pub use founding::{Founding, FoundingError, Prepared, prepare};
-pub use ingress_tls::{CertificateFiles, LoadCertificateError};
+pub use ingress_tls::{CertificateFiles, HttpsCertificate, LoadCertificateError, ServeTlsError};
 pub use node::Node;
 pub use peers::{
     BootstrapError, CredentialsError, Entrance, JoinError, LanNode, OpenPeersError,

@@ -8,9 +8,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::data_dir::DataDir;
 use crate::error::StartNodeError;
 use crate::ingress;
-use crate::ingress_tls::IngressTls;
+use crate::ingress_tls::{IngressTls, Shown};
 use crate::shared::Shared;
 
 /// Bound sockets that nobody accepts from yet.
@@ -24,14 +25,14 @@ impl Listeners {
     ///
     /// # Errors
     /// [`StartNodeError`] if an address cannot be had or a certificate cannot be used.
-    pub(crate) async fn bind(config: &Config) -> Result<Self, StartNodeError> {
+    pub(crate) async fn bind(config: &Config, data_dir: &DataDir) -> Result<Self, StartNodeError> {
         let http = match config.http {
             Some(address) => Some(listen(address).await?),
             None => None,
         };
         let https = match &config.https {
-            Some((address, files)) => {
-                let tls = IngressTls::load(files.clone())?;
+            Some((address, certificate)) => {
+                let tls = IngressTls::open(certificate, data_dir, http.is_some())?;
                 let (listener, bound) = listen(*address).await?;
                 Some((listener, bound, tls))
             }
@@ -46,6 +47,11 @@ impl Listeners {
 
     pub(crate) fn https(&self) -> Option<SocketAddr> {
         self.https.as_ref().map(|(_, address, _)| *address)
+    }
+
+    /// What handshakes of HTTPS are shown, if it is served.
+    pub(crate) fn shown(&self) -> Option<Arc<Shown>> {
+        self.https.as_ref().map(|(_, _, tls)| tls.shown())
     }
 
     /// Begins to serve; the tasks end after `stop`, once what is in flight has ended.
@@ -67,7 +73,7 @@ impl Listeners {
                 acceptor,
                 stop.clone(),
             ));
-            tasks.spawn(tls.watch(stop.clone()));
+            tasks.spawn(tls.keep_fresh(stop.clone()));
         }
         tasks
     }

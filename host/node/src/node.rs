@@ -84,7 +84,7 @@ impl Node {
     async fn begin(config: Config, entrance: Option<&Entrance>) -> Result<Self, StartNodeError> {
         let started = Instant::now();
         let data_dir = DataDir::open(&config.data_dir)?;
-        let listeners = Listeners::bind(&config).await?;
+        let listeners = Listeners::bind(&config, &data_dir).await?;
         let (identity, opened) = fabric_of(&data_dir, &config, entrance).await?;
         let (links, carrier) = consensus::links();
         let artifacts = Artifacts::open(&data_dir.artifacts())?;
@@ -113,6 +113,7 @@ impl Node {
             guests,
             http: listeners.http(),
             https: listeners.https(),
+            shown: listeners.shown(),
             ledger,
             runtime,
             instances_max,

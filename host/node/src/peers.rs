@@ -47,6 +47,7 @@ use crate::shared::Shared;
 pub(crate) use artifacts::FetchError;
 use authority::is_stranger;
 pub(crate) use authority::{label, standing};
+pub(crate) use book::read_again as read_book_again;
 pub use credentials::CredentialsError;
 pub use entrance::{Entrance, ParseEntranceError};
 pub use join::{BootstrapError, JoinError};

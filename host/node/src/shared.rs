@@ -18,6 +18,7 @@ use types::{FabricId, NodeId};
 
 use crate::bus::Bus;
 use crate::checkpoints::States;
+use crate::ingress_tls::Shown;
 use crate::logbook::Logbooks;
 use crate::peers::Peers;
 use crate::replicas::Replicas;
@@ -36,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) guests: PathBuf,
     pub(crate) http: Option<SocketAddr>,
     pub(crate) https: Option<SocketAddr>,
+    /// What handshakes of HTTPS are shown, if it is served.
+    pub(crate) shown: Option<Arc<Shown>>,
     pub(crate) ledger: Ledger,
     pub(crate) runtime: Runtime,
     /// Pool slots of the runtime.

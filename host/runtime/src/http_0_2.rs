@@ -14,7 +14,7 @@ use wasmtime_wasi_http::{Error, WasiHttpView};
 
 use crate::call::Call;
 use crate::host::Host;
-use crate::http_call::{Answer, Answered};
+use crate::http_call::{self, Answer, Answered};
 
 pub(crate) async fn answer<B>(
     proxy: &Proxy,
@@ -26,8 +26,8 @@ pub(crate) async fn answer<B>(
 where
     B: Body<Data = Bytes, Error = Error> + Send + 'static,
 {
-    let scheme = match request.uri().scheme() {
-        Some(scheme) if *scheme == uri::Scheme::HTTPS => Scheme::Https,
+    let scheme = match http_call::scheme(request.extensions()) {
+        scheme if scheme == uri::Scheme::HTTPS => Scheme::Https,
         _ => Scheme::Http,
     };
     let mut http = store.data_mut().http();

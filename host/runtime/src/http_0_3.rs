@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures::future::poll_fn;
 use http::header::HOST;
-use http::uri::{Authority, Scheme};
+use http::uri::Authority;
 use http::{Request, request::Parts};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
@@ -21,7 +21,7 @@ use wasmtime_wasi_http::{Error, FieldMap, WasiBody, WasiHttpView};
 
 use crate::call::Call;
 use crate::host::Host;
-use crate::http_call::{Answer, Answered};
+use crate::http_call::{self, Answer, Answered};
 
 /// Ends when the response's body has ended and the guest has nothing left to do.
 pub(crate) async fn answer<B>(
@@ -85,7 +85,7 @@ fn guest_request(
 ) {
     let (parts, body) = request.into_parts();
     let authority = authority(&parts);
-    let scheme = parts.uri.scheme().cloned().unwrap_or(Scheme::HTTP);
+    let scheme = http_call::scheme(&parts.extensions);
     let path = parts.uri.path_and_query().cloned();
     let headers = FieldMap::new_immutable(host.http().hooks, parts.headers);
     p3::Request::new(

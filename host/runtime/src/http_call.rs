@@ -6,7 +6,8 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Request, Response, header};
+use http::uri::Scheme;
+use http::{Extensions, Request, Response, header};
 use http_body::Body;
 use http_body_util::BodyExt;
 use tokio::sync::oneshot;
@@ -51,6 +52,12 @@ impl ServicePre {
 /// What a guest answers with: a response, or the text of an error code.
 pub(crate) type Answer = Result<Answered, String>;
 
+/// How the client's request came, which only the server that took it knows: a client can name any
+/// scheme in its request.
+pub(crate) fn scheme(extensions: &Extensions) -> Scheme {
+    extensions.get().cloned().unwrap_or(Scheme::HTTP)
+}
+
 /// A response on its way.
 pub(crate) struct Answered {
     pub(crate) response: Response<WasiBody>,
@@ -85,6 +92,9 @@ struct Begun {
 impl Replica {
     /// Has an instance answer `request`: a fresh one, or one that has answered before if the
     /// component's `requests_per_instance` allows it.
+    ///
+    /// The guest is told that the request came over `http`, unless its extensions hold another
+    /// [`Scheme`]; what its target says is the client's word.
     ///
     /// Returns when the guest has set its response; the bodies go on streaming. Dropping the
     /// future, or the response's body before its end, stops the guest.

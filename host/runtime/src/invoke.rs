@@ -179,7 +179,7 @@ impl Export {
     }
 }
 
-fn parse_wave(ty: &wasmtime::component::Type, text: &str) -> Result<Val, String> {
+pub(crate) fn parse_wave(ty: &wasmtime::component::Type, text: &str) -> Result<Val, String> {
     if text.len() > WAVE_BYTES_MAX {
         return Err(format!(
             "{} bytes are more than {WAVE_BYTES_MAX}",

@@ -16,6 +16,8 @@ mod engine;
 mod errors;
 mod first_poll;
 mod frame;
+#[doc(hidden)]
+pub mod fuzz;
 mod gate;
 mod host;
 mod http_0_2;

@@ -1,6 +1,6 @@
 //! `nexus node`: the node itself.
 
-use admin::NodeStatus;
+use admin::{HttpsCertificateStatus, NodeStatus};
 
 use crate::exit::Outcome;
 use crate::session::Session;
@@ -26,6 +26,9 @@ fn render(status: &NodeStatus) -> String {
     if let Some(https) = &status.https {
         fields.add("HTTPS", https);
     }
+    if let Some(certificate) = &status.https_certificate {
+        certified(&mut fields, certificate);
+    }
     fields.add("Fabric", status.fabric);
     fields.add("Height", status.height);
     fields.add("Block time", text::moment(status.block_time_ms));
@@ -46,4 +49,23 @@ fn render(status: &NodeStatus) -> String {
         text::count(status.replicas_running as usize, "replica"),
     );
     fields.render(0)
+}
+
+/// What clients of HTTPS are shown, and what stands in the way of a new certificate.
+fn certified(fields: &mut Fields, certificate: &HttpsCertificateStatus) {
+    let shown = match (&certificate.issuer, certificate.expires_ms) {
+        (Some(issuer), Some(expires_ms)) => format!(
+            "{}, by {issuer}, until {}",
+            certificate.names.join(", "),
+            text::moment(expires_ms)
+        ),
+        _ => "none yet: TLS handshakes fail".to_owned(),
+    };
+    fields.add("Certificate", shown);
+    if let Some(problem) = &certificate.problem {
+        let retry = certificate.retry_ms.map_or(String::new(), |retry_ms| {
+            format!("; tried again at {}", text::moment(retry_ms))
+        });
+        fields.add("Not renewed", format!("{problem}{retry}"));
+    }
 }

@@ -1,4 +1,4 @@
-//! `nexus up`: a node in this process, until Ctrl-C. The only file that knows the node itself.
+//! `nexus up`: a node in this process, until Ctrl-C. The only file that runs a node.
 
 use std::future::Future;
 use std::io;
@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::Duration;
 
-use node::{CertificateFiles, Config, Entrance, Founding, Node, StartNodeError};
+use node::{Config, Entrance, Founding, Node, StartNodeError};
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 use types::{NodeId, Principal};
@@ -101,13 +101,11 @@ fn local(global: &Global, demo: bool) -> Outcome<Session> {
 }
 
 fn config(session: &Session, args: &NodeArgs, http: Option<SocketAddr>) -> Config {
-    let files = args.certificate.clone().zip(args.key.clone());
-    let files = files.map(|(certificate, key)| CertificateFiles { certificate, key });
     Config {
         data_dir: session.data().to_owned(),
         founding: None,
         http,
-        https: args.https.zip(files),
+        https: args.https.wanted(),
         stoq: args.stoq,
         advertise: args.advertise.clone(),
         mdns: speaks_mdns(args),

@@ -34,6 +34,7 @@ pub(super) async fn node(State(shared): State<Arc<Shared>>) -> Json<NodeStatus> 
         waiting_transactions: u32::try_from(ledger.pool.transactions).unwrap_or(u32::MAX),
         http: shared.http.map(|address| address.to_string()),
         https: shared.https.map(|address| address.to_string()),
+        https_certificate: shared.shown.as_ref().map(|shown| shown.status()),
         data_directory: shared.data_dir.display().to_string(),
         uptime_ms: shared.now_ms(),
         deployments,

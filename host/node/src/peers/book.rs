@@ -218,6 +218,20 @@ impl Book {
     }
 }
 
+/// Reads a book's bytes, then what it would write of them, which must be the same.
+pub(crate) fn read_again(bytes: &[u8]) {
+    let Ok(content) = serde_json::from_slice::<Content>(bytes) else {
+        return;
+    };
+    let written = serde_json::to_vec_pretty(&content).unwrap_or_default();
+    let again = serde_json::from_slice(&written).ok();
+    assert_eq!(
+        again,
+        Some(content),
+        "a book reads differently than it was written"
+    );
+}
+
 #[cfg(test)]
 mod tests {
     use types::PublicKey;

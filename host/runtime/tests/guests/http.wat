@@ -26,6 +26,10 @@
     (export "[static]response-outparam.set" (func
       (param "param" (own $outparam))
       (param "response" (result (own $response) (error $error-code)))))
+    (type $schemes (variant (case "HTTP") (case "HTTPS") (case "other" string)))
+    (export "scheme" (type $scheme (eq $schemes)))
+    (export "[method]incoming-request.scheme" (func
+      (param "self" (borrow $request)) (result (option $scheme))))
     (export "[method]incoming-request.consume" (func
       (param "self" (borrow $request)) (result (result (own $incoming-body)))))
     (export "[method]incoming-body.stream" (func
@@ -42,6 +46,8 @@
     (memory $memory) (realloc $realloc)))
   (core func $set (canon lower (func $types "[static]response-outparam.set")
     (memory $memory) string-encoding=utf8))
+  (core func $scheme (canon lower (func $types "[method]incoming-request.scheme")
+    (memory $memory) (realloc $realloc)))
   (core func $consume (canon lower (func $types "[method]incoming-request.consume")
     (memory $memory)))
   (core func $stream (canon lower (func $types "[method]incoming-body.stream") (memory $memory)))
@@ -62,6 +68,7 @@
     (import "host" "write" (func $write (param i32 i32)))
     (import "host" "finish" (func $finish (param i32 i32 i32 i32)))
     (import "host" "set" (func $set (param i32 i32 i32 i32 i64 i32 i32 i32 i32)))
+    (import "host" "scheme" (func $scheme (param i32 i32)))
     (import "host" "consume" (func $consume (param i32 i32)))
     (import "host" "stream" (func $stream (param i32 i32)))
     (import "host" "read" (func $read (param i32 i64 i32)))
@@ -98,6 +105,7 @@
       (export "fields" (func $fields)) (export "response" (func $response))
       (export "body" (func $body)) (export "write" (func $write))
       (export "finish" (func $finish)) (export "set" (func $set))
+      (export "scheme" (func $scheme))
       (export "consume" (func $consume)) (export "stream" (func $stream))
       (export "read" (func $read)) (export "put" (func $put))
       (export "drop-in" (func $drop-in)) (export "drop-out" (func $drop-out))

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::channel::mpsc;
 use futures::{SinkExt as _, StreamExt as _};
+use http::uri::Scheme;
 use http::{Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt as _, Empty, Full, StreamBody};
@@ -34,6 +35,23 @@ pub(crate) async fn hello(started: &Started) {
     let response = started.replica.handle(get()).await.unwrap();
     assert_eq!(response.status(), 200);
     assert_eq!(collect(response).await.unwrap(), "hello, world\n");
+}
+
+#[tokio::test]
+async fn a_guest_is_told_the_scheme_of_the_server_and_not_that_of_the_client() {
+    let runtime = runtime();
+    let guest = start(&runtime, "http/scheme", |_| {}).await;
+    let told = async |request| {
+        let response = guest.replica.handle(request).await.unwrap();
+        collect(response).await.unwrap()
+    };
+    assert_eq!(told(get()).await, "0", "HTTP");
+    let mut lies = get();
+    *lies.uri_mut() = "https://guest.test/".parse().unwrap();
+    assert_eq!(told(lies).await, "0", "HTTP, whatever the target says");
+    let mut secure = get();
+    secure.extensions_mut().insert(Scheme::HTTPS);
+    assert_eq!(told(secure).await, "1", "HTTPS");
 }
 
 /// A request whose body the test writes piece by piece.

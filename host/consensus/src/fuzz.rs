@@ -1,0 +1,30 @@
+//! Doors to decoders that peers reach through the network only, for `tests/fuzz`. Not an interface.
+
+use bytes::Bytes;
+use commonware_codec::{Copying, DecodeExt as _, Encode as _};
+use ledger::Genesis;
+
+use crate::block::Block;
+use crate::proof::{engine_first_block, verifier};
+use crate::tips;
+
+/// A block, decoded and encoded again; none if the bytes are no block.
+#[must_use]
+pub fn block(bytes: &[u8]) -> Option<Vec<u8>> {
+    let block = Block::decode(Copying(bytes)).ok()?;
+    Some(block.encode().to_vec())
+}
+
+/// The bytes of the block that a fabric begins with; empty if its genesis is no good.
+#[must_use]
+pub fn first_block(genesis: &Genesis) -> Vec<u8> {
+    let block = engine_first_block(genesis);
+    block.map_or_else(|_| Vec::new(), |block| block.encode().to_vec())
+}
+
+/// An announcement of a peer, decoded and encoded again; none if the bytes are none of this fabric.
+#[must_use]
+pub fn announcement(genesis: &Genesis, bytes: &[u8]) -> Option<Vec<u8>> {
+    let scheme = verifier(genesis).ok()?;
+    tips::decoded_again(Bytes::copy_from_slice(bytes), &genesis.fabric_id(), &scheme)
+}

@@ -1,0 +1,11 @@
+    ;; Answers with one digit: the case of the request's scheme, or 9 if it has none.
+    (func (export "handle") (param $request i32) (param $out i32)
+      (local $body i32) (local $stream i32)
+      (call $scheme (local.get $request) (i32.const 16))
+      (i32.store8 (i32.const 1024) (i32.add (i32.const 48)
+        (select (i32.load8_u (i32.const 20)) (i32.const 9) (i32.load8_u (i32.const 16)))))
+      (call $drop-request (local.get $request))
+      (local.set $body (call $respond (local.get $out)))
+      (local.set $stream (call $open (local.get $body)))
+      (call $put (local.get $stream) (i32.const 1024) (i32.const 1) (i32.const 64))
+      (call $close (local.get $body) (local.get $stream)))

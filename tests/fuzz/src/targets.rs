@@ -1,0 +1,32 @@
+//! The table of targets. A decoder that is new gets a line in one of these files.
+
+mod agreement;
+mod files;
+mod operators;
+mod transport;
+mod trusting;
+mod words;
+
+use crate::Target;
+
+/// Every target.
+pub const TARGETS: &[&[Target]] = &[
+    transport::TARGETS,
+    files::TARGETS,
+    trusting::TARGETS,
+    agreement::TARGETS,
+    words::TARGETS,
+    operators::TARGETS,
+];
+
+/// The first byte, which chooses, and the rest.
+fn chosen(bytes: &[u8]) -> (u8, &[u8]) {
+    bytes
+        .split_first()
+        .map_or((0, bytes), |(first, rest)| (*first, rest))
+}
+
+/// Seeds for a target that reads text.
+fn texts(texts: &[&str]) -> Vec<Vec<u8>> {
+    texts.iter().map(|text| text.as_bytes().to_vec()).collect()
+}

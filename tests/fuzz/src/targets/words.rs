@@ -1,0 +1,168 @@
+//! What people write: manifests, names, units, arguments of calls.
+
+use std::fmt::{Debug, Display};
+use std::str::FromStr;
+use std::sync::OnceLock;
+
+use node::{AcmeName, Directory};
+use runtime::fuzz::WaveTypes;
+use types::{
+    ByteSize, Digest, GuestPath, HostPattern, Manifest, Millis, Name, PublicKey, Route, Topic,
+};
+
+use crate::Target;
+use crate::targets::{chosen, texts};
+
+pub(super) const TARGETS: &[Target] = &[
+    Target {
+        name: "types_manifest",
+        covers: &["Manifest::parse"],
+        run: manifest,
+        seeds: || texts(&[MANIFEST]),
+    },
+    Target {
+        name: "types_words",
+        covers: &[
+            "ByteSize::from_str",
+            "Digest::from_str",
+            "GuestPath::from_str",
+            "HostPattern::from_str",
+            "Millis::from_str",
+            "Name::from_str",
+            "PublicKey::from_str",
+            "Topic::from_str",
+            "AcmeName::from_str",
+            "Directory::from_str",
+        ],
+        run: words,
+        seeds: some_words,
+    },
+    Target {
+        name: "runtime_wave",
+        covers: &["runtime::parse_wave"],
+        run: wave,
+        seeds: waves,
+    },
+];
+
+const MANIFEST: &str = r#"
+name = "shop"
+[[component]]
+name = "api"
+wasm = "api.wasm"
+replicas = 2
+routes = ["shop.example/api"]
+[component.limits]
+memory = "64 MiB"
+wall_time = "5 s"
+[component.capabilities]
+http = ["*.example.com"]
+"#;
+
+fn manifest(bytes: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        let _ = Manifest::parse("hypermesh.toml", text);
+    }
+}
+
+/// A word that was read is written so that it reads as the same.
+fn again<T: FromStr<Err: Debug> + Display + PartialEq + Debug>(text: &str) {
+    if let Ok(word) = text.parse::<T>() {
+        let written = word.to_string();
+        assert_eq!(
+            written.parse::<T>().as_ref().ok(),
+            Some(&word),
+            "{text:?}: {written:?}"
+        );
+    }
+}
+
+fn words(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    again::<ByteSize>(text);
+    again::<Digest>(text);
+    let _ = text.parse::<GuestPath>();
+    again::<HostPattern>(text);
+    again::<Millis>(text);
+    again::<Name>(text);
+    again::<PublicKey>(text);
+    again::<Topic>(text);
+    again::<AcmeName>(text);
+    again::<Directory>(text);
+    if let Some((host, path)) = text.split_once(' ') {
+        let _ = Route::new(host, path);
+    }
+}
+
+fn some_words() -> Vec<Vec<u8>> {
+    let digest = Digest::from_bytes([0xab; 32]).to_string();
+    let key = PublicKey::from_bytes([9; 32]).to_string();
+    texts(&[
+        "64 MiB",
+        "18446744073709551615",
+        "1500 ms",
+        "2 s",
+        "shop-1",
+        "a/b/c",
+        "*.example.org",
+        "https://a.example/dir",
+        "a.example /x",
+        &digest,
+        &key,
+    ])
+}
+
+/// A function with an argument of every shape that WAVE writes.
+const TYPES: &str = r#"(component
+  (core module $m (memory (export "memory") 1)
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32) i32.const 0)
+    (func (export "f") (param i32)))
+  (core instance $i (instantiate $m))
+  (type $r' (record (field "a" u8) (field "b" string) (field "c" (option f64))))
+  (export $r "r" (type $r'))
+  (type $v' (variant (case "x") (case "y" (list u16))))
+  (export $v "v" (type $v'))
+  (type $e' (enum "one" "two"))
+  (export $e "e" (type $e'))
+  (type $g' (flags "p" "q"))
+  (export $g "g" (type $g'))
+  (func (export "f")
+    (param "a" $r) (param "b" (list $v)) (param "c" (tuple s64 char bool f32)) (param "d" $e)
+    (param "e" $g) (param "f" (result u32 (error string))) (param "g" (list (list (list string))))
+    (canon lift (core func $i "f") (memory $i "memory") (realloc (func $i "realloc")))))"#;
+
+fn wave_types() -> &'static WaveTypes {
+    static WAVE: OnceLock<WaveTypes> = OnceLock::new();
+    WAVE.get_or_init(|| {
+        let component = wat::parse_str(TYPES).expect("the text is a component");
+        WaveTypes::of(&component).expect("the component has one function")
+    })
+}
+
+/// The first byte chooses the argument.
+fn wave(bytes: &[u8]) {
+    let (choice, text) = chosen(bytes);
+    let Ok(text) = std::str::from_utf8(text) else {
+        return;
+    };
+    let types = wave_types();
+    if let Some(written) = types.rewritten(usize::from(choice), text) {
+        let again = types.rewritten(usize::from(choice), &written);
+        assert_eq!(again.as_ref(), Some(&written), "{text:?}");
+    }
+}
+
+fn waves() -> Vec<Vec<u8>> {
+    let seed = |choice: u8, text: &str| [&[choice], text.as_bytes()].concat();
+    vec![
+        seed(0, r#"{a: 1, b: "x\n\u{41}", c: some(1.5)}"#),
+        seed(1, "[x, y([1, 2])]"),
+        seed(2, "(-5, 'c', true, nan)"),
+        seed(3, "two"),
+        seed(4, "{p, q}"),
+        seed(5, "err(\"no\")"),
+        seed(6, r#"[[["a"], []], []]"#),
+    ]
+}
