@@ -3,6 +3,9 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// Where the time is read; tests bring their own.
+pub(crate) type Clock = std::sync::Arc<dyn Fn() -> u64 + Send + Sync>;
+
 /// Now, Unix milliseconds.
 pub(crate) fn unix_ms() -> u64 {
     let since = SystemTime::now()

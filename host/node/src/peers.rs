@@ -8,6 +8,7 @@ mod carriage;
 mod control;
 mod credentials;
 mod entrance;
+mod expiry;
 mod gossip;
 mod join;
 mod keeping;
@@ -34,6 +35,7 @@ use transfer::ARTIFACT_VERSION;
 use trust::{IssuedCertificate, SecretKey, Standing};
 use types::{Digest, FabricId, NodeId};
 
+use crate::clock::unix_ms;
 use crate::peers::artifacts::ArtifactPeers;
 use crate::peers::authority::Authority;
 use crate::peers::book::{Book, Known, Source};
@@ -251,6 +253,14 @@ impl Peers {
         let events = peers.endpoint.events();
         tokio::spawn(Arc::clone(&peers).watch(events, stop.clone()));
         tokio::spawn(Arc::clone(&peers).watch_blame(blocked));
+        let until_stop = stop.clone().cancelled_owned();
+        let expiring = expiry::recheck_at_ends(peers.endpoint.clone(), Arc::new(unix_ms));
+        tokio::spawn(async move {
+            tokio::select! {
+                () = until_stop => {}
+                () = expiring => {}
+            }
+        });
         tokio::spawn(Arc::clone(&peers).read_messages(consensus));
         tokio::spawn(artifacts::serve(shared.artifacts.clone(), artifacts));
         tokio::spawn(control::serve(Arc::clone(shared), control, stop.clone()));

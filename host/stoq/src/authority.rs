@@ -43,10 +43,14 @@ pub struct Peer {
     /// Whether it has one session at a time, as nodes do. A key that several programs use at once
     /// has many.
     pub single: bool,
+    /// When what it showed ends, Unix milliseconds by the authority's clock; `None` if time alone
+    /// ends nothing. STOQ has no such clock: see
+    /// [`Endpoint::first_end_ms`](crate::Endpoint::first_end_ms).
+    pub valid_until_ms: Option<u64>,
 }
 
 impl Peer {
-    /// A node: one session at a time.
+    /// A node: one session at a time, valid until the authority says otherwise.
     #[must_use]
     pub fn node(id: NodeId, services: ServiceSet, label: impl Into<String>) -> Self {
         Self {
@@ -54,6 +58,7 @@ impl Peer {
             services,
             label: label.into(),
             single: true,
+            valid_until_ms: None,
         }
     }
 }

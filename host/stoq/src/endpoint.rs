@@ -278,6 +278,18 @@ impl Endpoint {
         links.len() - links.iter().filter(stands).count()
     }
 
+    /// The earliest [`valid_until_ms`](crate::Peer::valid_until_ms) of the peers of open sessions.
+    /// After that moment [`Endpoint::recheck`] is due: whoever holds the clock calls it.
+    #[must_use]
+    pub fn first_end_ms(&self) -> Option<u64> {
+        let links = lock(&self.shared.table).all();
+        let open = links
+            .iter()
+            .filter(|link| link.connection.close_reason().is_none());
+        open.filter_map(|link| link.standing().peer.valid_until_ms)
+            .min()
+    }
+
     /// Shows other credentials from now on: in new handshakes, and to the peers of all sessions
     /// within them. No stream is disturbed.
     ///

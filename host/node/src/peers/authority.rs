@@ -7,13 +7,14 @@ use stoq::{CertificateDer, Occasion, Peer, PeerAuthority, PeerRefusal, Service, 
 use trust::{LoggedCertificate, MemberFact, Registry, Standing};
 use types::{Digest, FabricId, NodeId, Principal};
 
-use crate::clock::unix_ms;
+use crate::clock::{Clock, unix_ms};
 use crate::shared::Shared;
 
 /// Judges peers by certificate, ledger and clock. Before the ledger runs, every node of the fabric
 /// is a stranger.
 pub(crate) struct Authority {
     fabric: FabricId,
+    clock: Clock,
     shared: RwLock<Weak<Shared>>,
 }
 
@@ -22,8 +23,14 @@ const STOPPING: u32 = 100;
 
 impl Authority {
     pub(crate) fn new(fabric: FabricId) -> Self {
+        Self::with_clock(fabric, std::sync::Arc::new(unix_ms))
+    }
+
+    /// Reads the time from `clock`.
+    pub(crate) fn with_clock(fabric: FabricId, clock: Clock) -> Self {
         Self {
             fabric,
+            clock,
             shared: RwLock::new(Weak::new()),
         }
     }
@@ -48,12 +55,15 @@ impl PeerAuthority for Authority {
                 text: "no certificate was shown".to_owned(),
             });
         };
-        let judged = trust::judge(leaf, &facts, unix_ms());
-        let (_, standing) = judged.map_err(|refusal| PeerRefusal {
+        let judged = trust::judge(leaf, &facts, (self.clock)());
+        let (certificate, standing) = judged.map_err(|refusal| PeerRefusal {
             code: refusal.code().into(),
             text: refusal.to_string(),
         })?;
-        Ok(peer(standing))
+        Ok(Peer {
+            valid_until_ms: Some(certificate.not_after_ms),
+            ..peer(standing)
+        })
     }
 }
 
