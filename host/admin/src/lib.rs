@@ -9,10 +9,10 @@ mod fabric_client;
 mod request;
 
 pub use answer::{
-    Acceptance, Activity, ArtifactReport, CheckReport, CheckpointStatus, ComponentStatus,
-    ImportProblem, Inspection, InvokeAnswer, LogLine, LogStream, NodeStatus, PrincipalStatus,
-    PublishAnswer, ReplicaState, ReplicaStatus, SecretList, TransactionReport, WorkloadList,
-    WorkloadState, WorkloadStatus,
+    Acceptance, Activity, ArtifactReport, ArtifactsStatus, CheckReport, CheckpointStatus,
+    ComponentStatus, ImportProblem, Inspection, InvokeAnswer, LogLine, LogStream, NodeStatus,
+    PrincipalStatus, PublishAnswer, ReplicaState, ReplicaStatus, SecretList, TransactionReport,
+    WorkloadList, WorkloadState, WorkloadStatus,
 };
 pub use client::{Client, ClientError, Dial, Dialling, LogReader, Wire};
 pub use error::{ApiError, ErrorCode};

@@ -1,6 +1,7 @@
 //! The command line: commands, flags, their help. Only commands that work are here.
 
 mod membership;
+mod storage;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use crate::target::{ComponentTarget, RouteArg, address};
 pub(crate) use membership::{
     ContextCommand, FabricCommand, GrantedRole, Rate, RoleCommand, StoqCommand, TrustCommand,
 };
+pub(crate) use storage::StorageArgs;
 
 /// Run sandboxed WebAssembly components on a fabric of machines
 #[derive(Debug, Parser)]
@@ -303,6 +305,8 @@ pub(crate) struct NodeArgs {
     /// 2 MiB of the memory that the machine or the control group has, at most 4000]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) instances: Option<u32>,
+    #[command(flatten)]
+    pub(crate) storage: StorageArgs,
 }
 
 #[derive(Debug, Args)]

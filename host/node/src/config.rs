@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use types::ByteSize;
+
 use crate::ingress_tls::CertificateFiles;
 
 /// How a node runs.
@@ -20,4 +22,6 @@ pub struct Config {
     pub advertise: Vec<SocketAddr>,
     /// Instances that may live at once; derived from the machine if none.
     pub instances: Option<u32>,
+    /// Bytes that all artifacts may take together; a share of the disk if none.
+    pub storage_quota: Option<ByteSize>,
 }

@@ -2,6 +2,7 @@
 
 mod api;
 mod artifact;
+mod artifact_room;
 mod audit;
 mod bus;
 mod checkpoints;

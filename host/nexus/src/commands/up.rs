@@ -71,6 +71,7 @@ fn config(session: &Session, args: &NodeArgs, http: Option<SocketAddr>) -> Confi
         stoq: args.stoq,
         advertise: args.advertise.clone(),
         instances: args.instances,
+        storage_quota: args.storage.quota,
     }
 }
 
