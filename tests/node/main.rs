@@ -40,3 +40,4 @@ mod secrets_hidden;
 mod stateful;
 mod store_durability;
 mod store_examples;
+mod store_quota;

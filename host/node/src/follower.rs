@@ -162,6 +162,8 @@ impl Follower {
             let ended = self.instances.remove(&(key.clone(), generation));
             self.pins
                 .release(ended.into_iter().flat_map(|handle| handle.artifacts));
+            // Before anybody can hear that it has ended, and rely on the room.
+            pin(&self.shared, &mut self.pins);
         }
         let now_ms = self.shared.now_ms();
         self.shared
