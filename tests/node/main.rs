@@ -47,3 +47,4 @@ mod secrets_hidden;
 mod stateful;
 mod store_durability;
 mod store_examples;
+mod store_quota;

@@ -47,6 +47,19 @@ pub struct NodeStatus {
     pub instances_max: u32,
     /// Slots that are free now.
     pub instances_free: u32,
+    /// The room of its artifacts.
+    pub artifacts: ArtifactsStatus,
+}
+
+/// How much room a node's artifacts take, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ArtifactsStatus {
+    /// What they may take together.
+    pub quota_bytes: u64,
+    /// What they take, with what is being written.
+    pub used_bytes: u64,
+    /// The part of it that deployments hold. The rest goes when room is needed.
+    pub pinned_bytes: u64,
 }
 
 /// The certificate that clients of HTTPS are shown.

@@ -34,6 +34,8 @@ pub enum ErrorCode {
     Busy,
     /// The node is stopping, or its ledger stopped.
     Unavailable,
+    /// The node's artifacts have their quota, and nothing may go.
+    QuotaExceeded,
     /// The node failed.
     Internal,
 }
@@ -50,6 +52,7 @@ impl ErrorCode {
             Self::TooLarge => http::StatusCode::PAYLOAD_TOO_LARGE,
             Self::Busy => http::StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable => http::StatusCode::SERVICE_UNAVAILABLE,
+            Self::QuotaExceeded => http::StatusCode::INSUFFICIENT_STORAGE,
             Self::Internal => http::StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

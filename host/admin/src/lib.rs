@@ -9,9 +9,9 @@ mod fabric_client;
 mod request;
 
 pub use answer::{
-    Acceptance, Activity, ArtifactReport, CheckReport, CheckpointStatus, ComponentStatus,
-    HttpsCertificateStatus, ImportProblem, Inspection, InvokeAnswer, LogLine, LogStream,
-    NodeStatus, PrincipalStatus, PublishAnswer, ReplicaState, ReplicaStatus, SecretList,
+    Acceptance, Activity, ArtifactReport, ArtifactsStatus, CheckReport, CheckpointStatus,
+    ComponentStatus, HttpsCertificateStatus, ImportProblem, Inspection, InvokeAnswer, LogLine,
+    LogStream, NodeStatus, PrincipalStatus, PublishAnswer, ReplicaState, ReplicaStatus, SecretList,
     TransactionReport, WorkloadList, WorkloadState, WorkloadStatus,
 };
 pub use client::{Client, ClientError, Dial, Dialling, LogReader, Wire};

@@ -132,9 +132,8 @@ impl Job {
             peers,
             blocker,
         } = Network::over(&shared.wires, me, &validators);
-        let base = lay_foundation(&context, &parts, delivery, &peers, &blocker);
         let mut base = tokio::select! {
-            base = base => base,
+            base = lay_foundation(&context, &parts, delivery, &peers, &blocker) => base,
             _ = &mut *stopped => return End::Closed(Closed::Stopped),
         };
         let mut actors = std::mem::take(&mut base.actors);
@@ -143,12 +142,7 @@ impl Job {
             actors.push(("agreement", voter));
         }
         let exchange = exchange.run(&context, &base, &peers, queries);
-        let timed = async {
-            match &waking {
-                Some(clock) => clock.follow(shared, config.heartbeat).await,
-                None => std::future::pending().await,
-            }
-        };
+        let timed = keep_time(waking, shared, config.heartbeat);
         let serve = async {
             // Among several, others bring a round to its end.
             let resumed = shared.role == Role::Follower
@@ -175,10 +169,7 @@ impl Job {
             served = serve => match served {
                 Ok(Either::Left((end, _))) => end,
                 Ok(Either::Right(((), _))) => End::Closed(Closed::Stopped),
-                Err(panic) => {
-                    context.sleep(CAUSE_GRACE).await;
-                    resume_unwind(panic)
-                }
+                Err(panic) => raise(&context, panic).await,
             },
         }
     }
@@ -215,6 +206,20 @@ impl Job {
             waking: self.is_one_of_several().then(|| WakingClock::new(now)),
         }
     }
+}
+
+/// Runs the clock of a validator among several, for ever.
+async fn keep_time(clock: Option<WakingClock>, shared: &Shared, heartbeat: Duration) {
+    match clock {
+        Some(clock) => clock.follow(shared, heartbeat).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Goes on with a panic, unless its cause shows first.
+async fn raise(clock: &impl Clock, panic: Box<dyn Any + Send>) -> End {
+    clock.sleep(CAUSE_GRACE).await;
+    resume_unwind(panic)
 }
 
 /// Waits until one of the actors is gone, and says which and why.

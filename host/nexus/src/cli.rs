@@ -3,6 +3,7 @@
 mod https;
 mod membership;
 mod running;
+mod storage;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ pub(crate) use membership::{
     ContextCommand, FabricCommand, GrantedRole, Rate, RoleCommand, StoqCommand, TrustCommand,
 };
 pub(crate) use running::{JoinArgs, NodeArgs, NodeCommand, UpArgs};
+pub(crate) use storage::StorageArgs;
 
 /// Run sandboxed WebAssembly components on a fabric of machines
 #[derive(Debug, Parser)]

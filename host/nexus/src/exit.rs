@@ -104,7 +104,10 @@ impl From<ClientError> for Failure {
             ClientError::Unreachable { .. } => Exit::Unreachable,
             ClientError::Refused(refusal) => match refusal.code {
                 ErrorCode::NotFound => Exit::NotFound,
-                ErrorCode::Forbidden | ErrorCode::Refused | ErrorCode::TooLarge => Exit::Refused,
+                ErrorCode::Forbidden
+                | ErrorCode::Refused
+                | ErrorCode::TooLarge
+                | ErrorCode::QuotaExceeded => Exit::Refused,
                 ErrorCode::GuestFailed => Exit::CallFailed,
                 ErrorCode::BadRequest
                 | ErrorCode::Busy

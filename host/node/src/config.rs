@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use types::ByteSize;
+
 use crate::founding::Founding;
 use crate::ingress_tls::HttpsCertificate;
 
@@ -26,4 +28,6 @@ pub struct Config {
     pub mdns: bool,
     /// Instances that may live at once; derived from the machine if none.
     pub instances: Option<u32>,
+    /// Bytes that all artifacts may take together; a share of the disk if none.
+    pub storage_quota: Option<ByteSize>,
 }

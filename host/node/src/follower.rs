@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use types::{Digest, Name, NodeId, Route, Topic};
 
+use crate::artifact_room::{Pins, named};
 use crate::bus::Subscriber;
 use crate::instance::{Instance, InstanceEvent};
 use crate::observer::labels;
@@ -38,6 +39,8 @@ pub(crate) struct Follower {
     sender: mpsc::Sender<InstanceEvent>,
     instances: HashMap<(ReplicaKey, u64), Handle>,
     stop: CancellationToken,
+    /// Which artifacts stay.
+    pins: Pins,
     /// Whether something of workloads that are gone may be left.
     untidy: bool,
     /// When unused artifacts were last removed, and are to be next.
@@ -49,6 +52,8 @@ pub(crate) struct Follower {
 struct Handle {
     stop: CancellationToken,
     paused: watch::Sender<bool>,
+    /// What it was made of: it stays as long as the instance lives.
+    artifacts: Vec<Digest>,
     task: JoinHandle<()>,
 }
 
@@ -59,8 +64,16 @@ impl Follower {
         stop: CancellationToken,
     ) -> Self {
         let (sender, events) = mpsc::channel(EVENTS_MAX);
+        let mut pins = Pins::default();
+        // State that is not understood ends the node as soon as it is followed.
+        for deployment in shared.state().view.deployments().iter().flatten() {
+            pins.deployed(&deployment.spec.name, Some(deployment));
+        }
+        // Before anything new can come and push something out.
+        pin(&shared, &mut pins);
         Self {
             shared,
+            pins,
             blocks,
             events,
             sender,
@@ -146,7 +159,11 @@ impl Follower {
         } = event;
         tracing::info!(replica = %key, generation, "{}", describe(&event));
         if matches!(event, Event::Ended { .. } | Event::Stopped) {
-            self.instances.remove(&(key.clone(), generation));
+            let ended = self.instances.remove(&(key.clone(), generation));
+            self.pins
+                .release(ended.into_iter().flat_map(|handle| handle.artifacts));
+            // Before anybody can hear that it has ended, and rely on the room.
+            pin(&self.shared, &mut self.pins);
         }
         let now_ms = self.shared.now_ms();
         self.shared
@@ -178,6 +195,7 @@ impl Follower {
                 Some(effect) => self.carry_out(effect),
             }
         }
+        pin(&self.shared, &mut self.pins);
         self.shared.changed();
     }
 
@@ -191,7 +209,9 @@ impl Follower {
         let mut state = shared.state.write().unwrap_or_else(PoisonError::into_inner);
         let (mut taken, mut wanted, mut gone) = (Vec::new(), BTreeMap::new(), false);
         for workload in changed {
-            let Some(deployment) = state.view.deployment(workload)? else {
+            let deployment = state.view.deployment(workload)?;
+            self.pins.deployed(workload, deployment.as_ref());
+            let Some(deployment) = deployment else {
                 gone = true;
                 continue;
             };
@@ -252,14 +272,10 @@ impl Follower {
         let Ok(deployments) = self.shared.state().view.deployments() else {
             return;
         };
-        let live: BTreeSet<Digest> = deployments
+        let components = deployments
             .iter()
-            .flat_map(|deployment| &deployment.spec.components)
-            .flat_map(|spec| {
-                let files = spec.files.iter().map(|file| file.artifact);
-                files.chain(std::iter::once(spec.artifact))
-            })
-            .collect();
+            .flat_map(|deployment| &deployment.spec.components);
+        let live: BTreeSet<Digest> = components.flat_map(named).collect();
         let artifacts = self.shared.artifacts.clone();
         tokio::task::spawn_blocking(move || {
             if let Err(error) = artifacts.sweep(&live, UNUSED_ARTIFACT_AGE) {
@@ -277,6 +293,8 @@ impl Follower {
                 paused,
             } => {
                 tracing::info!(replica = %key, generation, paused, "start");
+                let artifacts: Vec<Digest> = named(&spec).collect();
+                self.pins.take(artifacts.iter().copied());
                 let stop = CancellationToken::new();
                 let (paused, told) = watch::channel(paused);
                 let instance = Instance {
@@ -289,7 +307,12 @@ impl Follower {
                     events: self.sender.clone(),
                 };
                 let task = tokio::spawn(instance.live());
-                let handle = Handle { stop, paused, task };
+                let handle = Handle {
+                    stop,
+                    paused,
+                    artifacts,
+                    task,
+                };
                 self.instances.insert((key, generation), handle);
             }
             Effect::Pause { key, generation } => self.turn(key, generation, true),
@@ -328,6 +351,13 @@ impl Follower {
             // An instance that panicked has ended, too.
             let _ = handle.task.await;
         }
+    }
+}
+
+/// Tells the store which artifacts stay, where that changed.
+fn pin(shared: &Shared, pins: &mut Pins) {
+    if let Some(digests) = pins.changes() {
+        shared.artifacts.pin(digests);
     }
 }
 

@@ -183,15 +183,31 @@ pub fn prepare(folder: &Path) -> Result<Prepared, StartNodeError> {
     Ok(Prepared { node, operator })
 }
 
+/// For the fuzz targets: what was read is written so that it reads as the same.
+pub(crate) fn read_again(bytes: &[u8]) {
+    if let Ok(read) = Founding::parse(bytes) {
+        let again = Founding::parse(read.to_text().as_bytes());
+        assert!(again.is_ok_and(|again| again == read));
+    }
+}
+
+/// A founding of four, as text.
+pub(crate) fn some() -> String {
+    let node = |index: u8| NodeId::from_bytes([index; 32]);
+    let at = |index: u8| SocketAddr::from(([10, 0, 0, index], 7400));
+    let validators = (1..=4).map(|index| (node(index), vec![at(index)]));
+    let founding = Founding::of(1, [2; 16], validators.collect(), vec![node(9)]);
+    founding
+        .map(|founding| founding.to_text())
+        .unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn four() -> Founding {
-        let node = |index: u8| NodeId::from_bytes([index; 32]);
-        let at = |index: u8| SocketAddr::from(([10, 0, 0, index], 7400));
-        let validators = (1..=4).map(|index| (node(index), vec![at(index)]));
-        Founding::new(validators.collect(), vec![node(9)]).unwrap()
+        Founding::parse(some().as_bytes()).unwrap()
     }
 
     #[test]
@@ -200,7 +216,9 @@ mod tests {
         let read = Founding::parse(founding.to_text().as_bytes()).unwrap();
         assert_eq!(read, founding);
         assert_eq!(read.others(&NodeId::from_bytes([1; 32])).len(), 3);
-        assert_ne!(four().fabric(), founding.fabric());
+        let validators = founding.addresses.clone();
+        let again = Founding::new(validators, founding.genesis.operators().to_vec()).unwrap();
+        assert_ne!(again.fabric(), founding.fabric());
     }
 
     #[test]

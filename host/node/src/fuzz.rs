@@ -21,3 +21,17 @@ pub fn some_checkpoint() -> Vec<u8> {
 pub fn peer_book(bytes: &[u8]) {
     crate::peers::read_book_again(bytes);
 }
+
+/// Reads the founding of a fabric, as the first start of a founder does.
+///
+/// # Panics
+/// If what was read is not written so that it reads as the same.
+pub fn founding(bytes: &[u8]) {
+    crate::founding::read_again(bytes);
+}
+
+/// A founding as text.
+#[must_use]
+pub fn some_founding() -> String {
+    crate::founding::some()
+}

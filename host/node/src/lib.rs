@@ -3,6 +3,7 @@
 mod acme;
 mod api;
 mod artifact;
+mod artifact_room;
 mod audit;
 mod bus;
 mod checkpoints;

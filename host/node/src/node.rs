@@ -11,7 +11,7 @@ use ledger::{CertificateFact, Membership, View};
 use monitor::Metrics;
 use orchestrator::Reconciler;
 use runtime::{Runtime, RuntimeConfig};
-use storage::{Artifacts, Stores};
+use storage::Stores;
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -20,6 +20,7 @@ use trust::SecretKey;
 use types::{FabricId, NodeId};
 
 use crate::api;
+use crate::artifact_room::artifact_store;
 use crate::checkpoints::States;
 use crate::compiled::code_cache;
 use crate::config::Config;
@@ -87,7 +88,7 @@ impl Node {
         let listeners = Listeners::bind(&config, &data_dir).await?;
         let (identity, opened) = fabric_of(&data_dir, &config, entrance).await?;
         let (links, carrier) = consensus::links();
-        let artifacts = Artifacts::open(&data_dir.artifacts())?;
+        let artifacts = artifact_store(&data_dir, config.storage_quota)?;
         let stores = Stores::open(&data_dir.stores())?;
         let secrets = Secrets::open(data_dir.secrets())?;
         let guests = data_dir.guests();

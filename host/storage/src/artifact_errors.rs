@@ -21,12 +21,12 @@ pub struct StorageError {
 /// There is no room, and nothing that may go to make some.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the quota of {bytes_max} bytes has no room for {bytes_wanted} more: {bytes_held} are held by artifacts that are pinned or in use; raise the quota or remove deployments"
+    "the quota of {bytes_max} bytes has no room for {bytes_wanted} more: {bytes_held} are held by artifacts that are deployed, about to be, or in use; raise the quota or remove deployments"
 )]
 pub struct QuotaExceededError {
     /// What all artifacts may take together.
     pub bytes_max: u64,
-    /// What was left after everything that may go had gone.
+    /// What would be left if everything that may go went.
     pub bytes_held: u64,
     /// What was asked for on top.
     pub bytes_wanted: u64,

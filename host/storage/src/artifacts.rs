@@ -37,6 +37,8 @@ pub struct Upload {
     file: File,
     hasher: blake3::Hasher,
     bytes: u64,
+    /// Room that was taken in advance and is not written yet.
+    ahead: u64,
     finished: bool,
 }
 
@@ -69,6 +71,26 @@ impl Artifacts {
     /// Others may go when room is needed.
     pub fn pin(&self, digests: BTreeSet<Digest>) {
         self.space.pin(digests);
+    }
+
+    /// Keeps an artifact that is here for `time` from now, or until it is pinned: then it stays as
+    /// long as the pins name it, and not a moment longer. For whoever is about to have it pinned.
+    pub fn await_pin(&self, digest: &Digest, time: Duration) {
+        self.space.await_pin(digest, time);
+    }
+
+    /// Bytes that all files of the store may take together.
+    #[must_use]
+    pub fn bytes_max(&self) -> u64 {
+        self.space.bytes_max()
+    }
+
+    /// Bytes that the files of pinned artifacts take.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the folder cannot be listed.
+    pub fn bytes_pinned(&self) -> Result<u64, StorageError> {
+        self.space.bytes_pinned()
     }
 
     /// Bytes that all files of the store take or were promised.
@@ -129,6 +151,24 @@ impl Artifacts {
     /// # Errors
     /// [`StorageError`] if no file can be made.
     pub fn upload(&self) -> Result<Upload, StorageError> {
+        self.upload_sized(0)
+    }
+
+    /// As [`Self::upload`], with room for `bytes` from the start: what does not fit is refused
+    /// before others have gone for its first half.
+    ///
+    /// # Errors
+    /// [`StorageError`] if no file can be made, or if the quota refuses.
+    pub fn upload_sized(&self, bytes: u64) -> Result<Upload, StorageError> {
+        self.space.reserve(bytes)?;
+        let made = self.begin(bytes);
+        if made.is_err() {
+            self.space.release(bytes);
+        }
+        made
+    }
+
+    fn begin(&self, ahead: u64) -> Result<Upload, StorageError> {
         let path = self.space.unfinished();
         let file = File::create_new(&path).map_err(failed("create", &path))?;
         Ok(Upload {
@@ -137,6 +177,7 @@ impl Artifacts {
             file,
             hasher: blake3::Hasher::new(),
             bytes: 0,
+            ahead,
             finished: false,
         })
     }
@@ -148,7 +189,7 @@ impl Artifacts {
     pub fn store(&self, content: &[u8]) -> Result<Digest, StoreArtifactError> {
         let digest = Digest::of(content);
         if self.size(&digest) != Some(content.len() as u64) {
-            let mut upload = self.upload()?;
+            let mut upload = self.upload_sized(content.len() as u64)?;
             upload.write(content)?;
             upload.finish(&digest)?;
         }
@@ -173,8 +214,11 @@ impl Upload {
     /// # Errors
     /// [`StorageError`] if the disk or the quota refuses.
     pub fn write(&mut self, piece: &[u8]) -> Result<(), StorageError> {
-        self.space.reserve(piece.len() as u64)?;
-        self.bytes += piece.len() as u64;
+        let bytes = piece.len() as u64;
+        let more = bytes.saturating_sub(self.ahead);
+        self.space.reserve(more)?;
+        self.ahead = self.ahead.saturating_sub(bytes);
+        self.bytes += bytes;
         self.hasher.update(piece);
         self.file
             .write_all(piece)
@@ -198,6 +242,7 @@ impl Upload {
         self.space.settle(self.bytes, &path, || {
             fs::rename(&self.path, &path).map_err(failed("rename", &self.path))
         })?;
+        self.space.release(self.ahead);
         self.finished = true;
         flush_folder(self.space.folder()).map_err(Into::into)
     }
@@ -214,7 +259,7 @@ impl Drop for Upload {
         if !self.finished {
             // What cannot be removed now is removed by the next `open`.
             let _ = fs::remove_file(&self.path);
-            self.space.release(self.bytes);
+            self.space.release(self.bytes + self.ahead);
         }
     }
 }

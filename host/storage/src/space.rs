@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use types::Digest;
 
@@ -65,6 +65,8 @@ struct Accounts {
     /// Bytes that unfinished files take or will take.
     reserved: u64,
     pinned: BTreeSet<Digest>,
+    /// Stays until then, or until it is pinned: from then on the pins alone decide.
+    awaited: HashMap<Digest, Instant>,
     in_use: HashMap<Digest, usize>,
 }
 
@@ -154,7 +156,36 @@ impl Space {
     }
 
     pub(crate) fn pin(&self, digests: BTreeSet<Digest>) {
-        self.accounts().pinned = digests;
+        let mut accounts = self.accounts();
+        accounts
+            .awaited
+            .retain(|digest, _| !digests.contains(digest));
+        accounts.pinned = digests;
+    }
+
+    pub(crate) fn bytes_max(&self) -> u64 {
+        self.bytes_max
+    }
+
+    /// Bytes of the files of artifacts that are pinned.
+    pub(crate) fn bytes_pinned(&self) -> Result<u64, StorageError> {
+        let found = self.list()?;
+        let accounts = self.accounts();
+        let pinned = found
+            .iter()
+            .filter(|(digest, _)| accounts.pinned.contains(digest));
+        Ok(pinned.map(|(_, found)| found.bytes).sum())
+    }
+
+    /// Keeps `digest` for `time` from now, if it is here and not pinned.
+    pub(crate) fn await_pin(&self, digest: &Digest, time: Duration) {
+        let now = Instant::now();
+        let mut accounts = self.accounts();
+        accounts.awaited.retain(|_, until| *until > now);
+        let here = fs::exists(self.path(digest, Part::Whole)).unwrap_or(false);
+        if here && !accounts.pinned.contains(digest) {
+            accounts.awaited.insert(*digest, now + time);
+        }
     }
 
     pub(crate) fn hold(self: &Arc<Self>, digest: &Digest) -> InUse {
@@ -173,14 +204,12 @@ impl Space {
             taken.saturating_add(bytes) <= self.bytes_max
         };
         if !fits(&accounts) {
-            // What would not fit into an empty store is to cost nobody an artifact.
-            if bytes <= self.bytes_max {
-                self.make_room(&mut accounts, bytes)?;
-            }
+            let idle = self.make_room(&mut accounts, bytes)?;
             if !fits(&accounts) {
+                let taken = accounts.held.saturating_add(accounts.reserved);
                 let exceeded = QuotaExceededError {
                     bytes_max: self.bytes_max,
-                    bytes_held: accounts.held.saturating_add(accounts.reserved),
+                    bytes_held: taken.saturating_sub(idle),
                     bytes_wanted: bytes,
                 };
                 return Err(StorageError::quota(&self.folder, exceeded));
@@ -247,8 +276,9 @@ impl Space {
         Ok(gone.len())
     }
 
-    /// Removes the least recently used until `more` bytes fit beside the rest.
-    fn make_room(&self, accounts: &mut Accounts, more: u64) -> Result<(), StorageError> {
+    /// Removes the least recently used until `more` bytes fit beside the rest. If they would not
+    /// fit without all that may go, nothing goes; says how much that would have been.
+    fn make_room(&self, accounts: &mut Accounts, more: u64) -> Result<u64, StorageError> {
         let found = self.list()?;
         accounts.held = found.values().map(|found| found.bytes).sum();
         let taken = accounts.held.saturating_add(accounts.reserved);
@@ -259,8 +289,7 @@ impl Space {
             .collect();
         let room: u64 = idle.iter().map(|(_, found)| found.bytes).sum();
         if room < excess {
-            // Removing them would not help either.
-            return Ok(());
+            return Ok(room);
         }
         idle.sort_by_key(|(_, found)| found.used_at);
         for (digest, found) in idle {
@@ -271,7 +300,7 @@ impl Space {
             accounts.held = accounts.held.saturating_sub(found.bytes);
             excess = excess.saturating_sub(found.bytes);
         }
-        Ok(())
+        Ok(0)
     }
 
     fn delete(&self, digest: &Digest) -> Result<(), StorageError> {
@@ -316,7 +345,10 @@ impl Space {
 
 impl Accounts {
     fn may_go(&self, digest: &Digest) -> bool {
-        !self.pinned.contains(digest) && !self.in_use.contains_key(digest)
+        let awaited = self.awaited.get(digest);
+        !self.pinned.contains(digest)
+            && !self.in_use.contains_key(digest)
+            && awaited.is_none_or(|until| *until <= Instant::now())
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod agreement;
 mod files;
+mod finding;
 mod operators;
 mod transport;
 mod trusting;
@@ -12,6 +13,7 @@ use crate::Target;
 /// Every target.
 pub const TARGETS: &[&[Target]] = &[
     transport::TARGETS,
+    finding::TARGETS,
     files::TARGETS,
     trusting::TARGETS,
     agreement::TARGETS,

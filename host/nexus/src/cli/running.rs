@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use crate::cli::HttpsArgs;
+use crate::cli::{HttpsArgs, StorageArgs};
 use crate::target::address;
 
 #[derive(Debug, Subcommand)]
@@ -92,4 +92,6 @@ pub(crate) struct NodeArgs {
     /// 2 MiB of the memory that the machine or the control group has, at most 4000]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) instances: Option<u32>,
+    #[command(flatten)]
+    pub(crate) storage: StorageArgs,
 }

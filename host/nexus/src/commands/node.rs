@@ -44,6 +44,16 @@ fn render(status: &NodeStatus) -> String {
         "Instances",
         format!("{used} of {} in use", status.instances_max),
     );
+    let room = &status.artifacts;
+    fields.add(
+        "Artifacts",
+        format!(
+            "{} of {} used, {} of it by deployments",
+            text::size(room.used_bytes),
+            text::size(room.quota_bytes),
+            text::size(room.pinned_bytes),
+        ),
+    );
     fields.add(
         "Running here",
         text::count(status.replicas_running as usize, "replica"),

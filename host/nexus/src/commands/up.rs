@@ -110,6 +110,7 @@ fn config(session: &Session, args: &NodeArgs, http: Option<SocketAddr>) -> Confi
         advertise: args.advertise.clone(),
         mdns: speaks_mdns(args),
         instances: args.instances,
+        storage_quota: args.storage.quota,
     }
 }
 

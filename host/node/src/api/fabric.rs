@@ -8,7 +8,10 @@ use axum::response::IntoResponse;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 
-use admin::{Acceptance, ApiError, ErrorCode, NodeStatus, PrincipalStatus, TransactionReport};
+use admin::{
+    Acceptance, ApiError, ArtifactsStatus, ErrorCode, NodeStatus, PrincipalStatus,
+    TransactionReport,
+};
 use consensus::SubmitError;
 use ledger::TransactionOutcome;
 use monitor::{CompileSample, METRICS_CONTENT_TYPE, NodeSample};
@@ -19,11 +22,24 @@ use crate::shared::Shared;
 use crate::status;
 
 /// The node's status.
-#[utoipa::path(get, path = "/v1/node", responses((status = 200, body = NodeStatus)))]
-pub(super) async fn node(State(shared): State<Arc<Shared>>) -> Json<NodeStatus> {
+#[utoipa::path(
+    get,
+    path = "/v1/node",
+    responses((status = 200, body = NodeStatus), (status = 500, body = ApiError))
+)]
+pub(super) async fn node(State(shared): State<Arc<Shared>>) -> Result<Json<NodeStatus>, Refused> {
+    let store = shared.artifacts.clone();
+    // It lists a folder.
+    let pinned = tokio::task::spawn_blocking(move || store.bytes_pinned()).await;
+    let pinned = pinned.map_err(Refused::internal)?;
+    let artifacts = ArtifactsStatus {
+        quota_bytes: shared.artifacts.bytes_max(),
+        used_bytes: shared.artifacts.bytes(),
+        pinned_bytes: pinned.map_err(Refused::internal)?,
+    };
     let ledger = shared.ledger.status();
     let deployments = deployments(&shared);
-    Json(NodeStatus {
+    Ok(Json(NodeStatus {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         node: shared.node,
         fabric: shared.fabric,
@@ -41,7 +57,8 @@ pub(super) async fn node(State(shared): State<Arc<Shared>>) -> Json<NodeStatus> 
         replicas_running: status::replicas_running(&shared),
         instances_max: shared.instances_max,
         instances_free: u32::try_from(shared.runtime.free_slots()).unwrap_or(u32::MAX),
-    })
+        artifacts,
+    }))
 }
 
 /// What the ledger knows of a signer.

@@ -125,3 +125,41 @@ fn a_sweep_spares_what_is_pinned_read_or_filled() {
     assert_eq!(target.sweep(&nothing, Duration::ZERO).unwrap(), 2);
     assert_eq!((target.size(&pinned), target.bytes()), (Some(4), 4));
 }
+
+#[test]
+fn what_a_pin_is_awaited_for_stays_until_then_and_goes_as_soon_as_it_is_let_go() {
+    let (_folder, store) = bounded(30);
+    let hour = Duration::from_secs(3_600);
+    let [a, b] = [b"aaaaaaaaaa", b"bbbbbbbbbb"].map(|content| store.store(content).unwrap());
+    store.await_pin(&a, hour);
+    store.await_pin(&b, Duration::ZERO);
+    store.await_pin(&Digest::of(b"absent"), hour);
+    let error = store.store(b"ccccccccccccccccccccc").unwrap_err();
+    assert!(is_quota(&error), "{error}");
+    store.store(b"cccccccccccccccccccc").unwrap();
+    assert!(store.size(&a).is_some() && store.size(&b).is_none());
+    store.pin(BTreeSet::from([a]));
+    assert_eq!(store.bytes_pinned().unwrap(), 10);
+    store.pin(BTreeSet::new());
+    store.store(&[0; 30]).unwrap();
+    assert_eq!((store.size(&a), store.bytes_pinned().unwrap()), (None, 0));
+}
+
+#[test]
+fn an_upload_of_known_size_that_does_not_fit_costs_nobody_an_artifact() {
+    let (_folder, store) = bounded(30);
+    let [a, b] = [b"aaaaaaaaaa", b"bbbbbbbbbb"].map(|content| store.store(content).unwrap());
+    store.pin(BTreeSet::from([a]));
+    assert!(store.upload_sized(21).is_err());
+    assert!(store.size(&b).is_some());
+    let mut upload = store.upload_sized(20).unwrap();
+    assert_eq!((store.size(&b), store.bytes()), (None, 30));
+    upload.write(&[1; 12]).unwrap();
+    assert!(upload.write(&[1; 9]).is_err(), "more than was announced");
+    drop(upload);
+    assert_eq!(store.bytes(), 10);
+    let mut upload = store.upload_sized(20).unwrap();
+    upload.write(b"less").unwrap();
+    upload.finish(&Digest::of(b"less")).unwrap();
+    assert_eq!(store.bytes(), 14, "what was not needed is given back");
+}

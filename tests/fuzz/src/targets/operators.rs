@@ -29,6 +29,12 @@ pub(super) const TARGETS: &[Target] = &[
         run: peer_book,
         seeds: || texts(&[r#"{"entrances":["1.2.3.4:5"],"peers":{},"caps":{}}"#]),
     },
+    Target {
+        name: "node_founding",
+        covers: &["Founding::parse"],
+        run: founding,
+        seeds: || vec![node::fuzz::some_founding().into_bytes()],
+    },
 ];
 
 /// What was read is written so that it reads as the same text.
@@ -78,4 +84,8 @@ fn some_answers() -> Vec<Vec<u8>> {
 
 fn peer_book(bytes: &[u8]) {
     node::fuzz::peer_book(bytes);
+}
+
+fn founding(bytes: &[u8]) {
+    node::fuzz::founding(bytes);
 }

@@ -111,7 +111,14 @@ fn control(frame: &[u8]) {
     assert_eq!(again.get(PREFIX_BYTES..), Some(body), "{frame:?}");
     let peer = NodeId::from_bytes([7; 32]);
     // Any outcome is one: it only must not panic.
-    let _ = greet(&Hello::new(1, 2), frame, Dialler::Peer(peer));
+    for relayed in [false, true] {
+        let _ = greet(
+            &Hello::new(1, 2),
+            frame.clone(),
+            Dialler::Peer(peer),
+            relayed,
+        );
+    }
 }
 
 fn controls() -> Vec<Vec<u8>> {
