@@ -8,6 +8,7 @@
 )]
 
 mod dialling;
+mod flood;
 mod harness;
 mod raw;
 mod relay;

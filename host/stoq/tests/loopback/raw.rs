@@ -57,14 +57,14 @@ impl ServerCertVerifier for Credulous {
 }
 
 /// A client that holds a certificate of the world's.
-struct Raw {
+pub(crate) struct Raw {
     endpoint: quinn::Endpoint,
-    config: quinn::ClientConfig,
-    address: SocketAddr,
+    pub(crate) config: quinn::ClientConfig,
+    pub(crate) address: SocketAddr,
 }
 
 impl Raw {
-    fn new(credentials: Credentials, node: &Node) -> Self {
+    pub(crate) fn new(credentials: Credentials, node: &Node) -> Self {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut tls = rustls::ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])
