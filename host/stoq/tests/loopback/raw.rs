@@ -59,17 +59,12 @@ impl ServerCertVerifier for Credulous {
 /// A client that holds a certificate of the world's.
 pub(crate) struct Raw {
     endpoint: quinn::Endpoint,
-    config: quinn::ClientConfig,
-    address: SocketAddr,
+    pub(crate) config: quinn::ClientConfig,
+    pub(crate) address: SocketAddr,
 }
 
 impl Raw {
-    fn new(credentials: Credentials, node: &Node) -> Self {
-        Self::at(credentials, node.address())
-    }
-
-    /// Speaks to whatever is at `address`.
-    pub(crate) fn at(credentials: Credentials, address: SocketAddr) -> Self {
+    pub(crate) fn new(credentials: Credentials, node: &Node) -> Self {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut tls = rustls::ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])
@@ -84,11 +79,11 @@ impl Raw {
         Self {
             endpoint: quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap(),
             config: quinn::ClientConfig::new(Arc::new(crypto)),
-            address,
+            address: node.address(),
         }
     }
 
-    pub(crate) fn connecting(&self) -> quinn::Connecting {
+    fn connecting(&self) -> quinn::Connecting {
         let config = self.config.clone();
         self.endpoint
             .connect_with(config, self.address, "b.stoq")
