@@ -113,7 +113,7 @@ fn fill(artifacts: &Path, round: u64) -> std::path::PathBuf {
     let mut first = None;
     for number in 0..FILLERS {
         let mut content = format!("filler {number} of round {round}").into_bytes();
-        content.resize(FILLER_BYTES as usize, b'.');
+        content.resize(usize::try_from(FILLER_BYTES).unwrap(), b'.');
         let path = artifacts.join(Digest::of(&content).hex());
         fs::write(&path, &content).unwrap();
         let age = Duration::from_secs(800 - number / 8);
