@@ -13,7 +13,7 @@ use crate::handle::Shared;
 use crate::network::PeerSet;
 use crate::query::{Query, answer};
 use crate::relay::Relay;
-use crate::tips::Tips;
+use crate::tips::{Behind, Tips};
 
 /// Everything of one run that is not the engine's.
 pub(crate) struct Exchange {
@@ -59,6 +59,7 @@ impl Exchange {
             wires: wires.clone(),
             scheme,
             marshal: base.marshal.clone(),
+            behind: Behind::default(),
         };
         futures::join!(
             peers.follow(),

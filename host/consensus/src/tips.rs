@@ -12,7 +12,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, Bytes, BytesMut};
@@ -28,6 +28,7 @@ use commonware_consensus::{Epochable as _, Reporter as _, Viewable as _};
 use commonware_cryptography::certificate::Verifier as _;
 use commonware_parallel::Sequential;
 use rand_core::CryptoRng;
+use tokio::sync::Notify;
 use types::{FabricId, NodeId};
 
 use crate::blame::Blame;
@@ -150,6 +151,31 @@ pub(crate) struct Tips {
     pub(crate) wires: Arc<Wires>,
     pub(crate) scheme: Scheme,
     pub(crate) marshal: Marshal,
+    pub(crate) behind: Behind,
+}
+
+/// Peers that announced less than this node has: they were told before they were started again,
+/// or what they were told was lost.
+#[derive(Debug, Default)]
+pub(crate) struct Behind {
+    peers: Mutex<BTreeSet<NodeId>>,
+    arrived: Notify,
+}
+
+impl Behind {
+    fn add(&self, peer: NodeId) {
+        self.lock().insert(peer);
+        self.arrived.notify_one();
+    }
+
+    fn take(&self) -> BTreeSet<NodeId> {
+        std::mem::take(&mut *self.lock())
+    }
+
+    /// The set is whole between any two statements, so a panic elsewhere leaves it sound.
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<NodeId>> {
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Tips {
@@ -162,7 +188,8 @@ impl Tips {
         loop {
             let height = tip.borrow_and_update().height;
             let present = members.borrow_and_update().clone();
-            told.retain(|peer| present.contains(peer));
+            let behind = self.behind.take();
+            told.retain(|peer| present.contains(peer) && !behind.contains(peer));
             if let Some(next) = self.announcement(height).await
                 && last.as_ref() != Some(&next)
             {
@@ -185,6 +212,7 @@ impl Tips {
             tokio::select! {
                 changed = tip.changed() => if changed.is_err() { pending().await },
                 () = members_change => {}
+                () = self.behind.arrived.notified() => {}
                 () = tokio::time::sleep(REPEAT_INTERVAL) => told.clear(),
             }
         }
@@ -259,6 +287,10 @@ impl Tips {
             kept_from,
             certificate,
         } = announcement;
+        if height < self.shared.tip.borrow().height && known.is_some_and(|it| height <= it.height) {
+            // It says nothing newer than before: one that makes progress needs no telling.
+            self.behind.add(peer);
+        }
         let (epoch, view) = (certificate.epoch(), certificate.view().get());
         // What is known to hold need not be checked again, whoever says it.
         let proven = wanted.newest.as_ref().map(|newest| &newest.certificate) == Some(&certificate);
