@@ -94,3 +94,29 @@ pub(crate) fn named(spec: &ComponentSpec) -> impl Iterator<Item = Digest> {
     let files = spec.files.iter().map(|file| file.artifact);
     files.chain(std::iter::once(spec.artifact))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_somebody_still_uses_stays_and_only_changes_are_told() {
+        let mut pins = Pins::default();
+        let [old, new] = [b"old", b"new"].map(|content| Digest::of(content));
+        assert_eq!(pins.changes(), None);
+        // A deployment and the instance that runs it.
+        pins.take([old]);
+        pins.take([old]);
+        assert_eq!(pins.changes(), Some(BTreeSet::from([old])));
+        // The deployment moves on; the old version still runs.
+        pins.take([new]);
+        pins.release([old]);
+        assert_eq!(pins.changes(), Some(BTreeSet::from([old, new])));
+        pins.take([new]);
+        assert_eq!(pins.changes(), None);
+        pins.release([old]);
+        assert_eq!(pins.changes(), Some(BTreeSet::from([new])));
+        pins.release([old]);
+        assert_eq!(pins.changes(), None);
+    }
+}

@@ -3,8 +3,9 @@
 #![allow(
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "a test stops at the first surprise, helpers of tests included"
+    reason = "a test stops at the first surprise and prints what it saw, helpers of tests included"
 )]
 
 mod dialling;
