@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use admin::{Acceptance, ArtifactUse, Client, InvokeRequest, WorkloadState};
 use ledger::{Operation, Transaction};
-use node::{Config, Node};
+use node::{Config, Node, RemoteNode};
 use trust::SecretKey;
 use types::{ComponentKind, ComponentSpec, Digest, Name, Route, WorkloadSpec};
 
@@ -44,13 +44,25 @@ impl Fabric {
     /// # Errors
     /// What [`Node::start`] says.
     pub async fn start() -> Result<Self, Failure> {
+        Self::start_at(None).await
+    }
+
+    /// As [`Fabric::start`], and listens for other nodes and operators.
+    ///
+    /// # Errors
+    /// What [`Node::start`] says.
+    pub async fn start_listening() -> Result<Self, Failure> {
+        Self::start_at(Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))).await
+    }
+
+    async fn start_at(stoq: Option<SocketAddr>) -> Result<Self, Failure> {
         let folder = tempfile::tempdir()?;
         let http = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
         let data_dir = folder.path().join("data");
         let node = Node::start(Config {
             data_dir: data_dir.clone(),
             http,
-            instances: None,
+            stoq,
             ..Config::default()
         })
         .await?;
@@ -76,6 +88,34 @@ impl Fabric {
     #[must_use]
     pub const fn node(&self) -> &Node {
         &self.node
+    }
+
+    /// Dials the node as its operator from elsewhere, on a session that nobody had before, and asks
+    /// for one thing.
+    ///
+    /// # Errors
+    /// If the node does not listen or refuses the session.
+    pub async fn dial(&self) -> Result<(), Failure> {
+        let address = self.node.stoq_address().ok_or("the node does not listen")?;
+        let operator = SecretKey::from_seed(&self.operator.expose_seed());
+        let peer = Client::over(node::remote(RemoteNode {
+            fabric: self.node.fabric(),
+            node: self.node.id(),
+            relay: None,
+            addresses: vec![address],
+            operator,
+        }));
+        peer.genesis().await?;
+        Ok(())
+    }
+
+    /// Has the node issue itself a certificate, log it and show it.
+    ///
+    /// # Errors
+    /// If the ledger does not take it.
+    pub async fn rotate(&self) -> Result<(), Failure> {
+        self.client.rotate().await?;
+        Ok(())
     }
 
     /// Uploads, admits, and waits until it runs.
