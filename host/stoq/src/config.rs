@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use quinn::AsyncUdpSocket;
 use tokio::sync::mpsc;
 use types::NodeId;
 
@@ -20,6 +21,7 @@ pub struct Config {
     pub(crate) credentials: Credentials,
     pub(crate) authority: Arc<dyn PeerAuthority>,
     pub(crate) reset_secret: Option<[u8; 32]>,
+    pub(crate) socket: Option<Arc<dyn AsyncUdpSocket>>,
     pub(crate) services: [Served; Service::ALL.len()],
 }
 
@@ -64,6 +66,7 @@ impl Config {
             credentials,
             authority,
             reset_secret: None,
+            socket: None,
             services: Default::default(),
         }
     }
@@ -73,6 +76,13 @@ impl Config {
     /// waiting for silence. Whoever has it can end sessions.
     pub const fn reset_secret(&mut self, secret: [u8; 32]) {
         self.reset_secret = Some(secret);
+    }
+
+    /// Sends and receives through `socket` instead of one of the system's: the address to bind is
+    /// not heeded then. For networks that are simulated; timers follow tokio's clock, so a paused
+    /// one simulates time as well.
+    pub fn socket(&mut self, socket: Arc<dyn AsyncUdpSocket>) {
+        self.socket = Some(socket);
     }
 
     /// Serves streams of `service` in these versions of its own protocol; they arrive here.

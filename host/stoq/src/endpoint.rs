@@ -125,11 +125,14 @@ impl Endpoint {
         let mut relayed_client = client.clone();
         relayed_client.transport_config(transport::relayed());
         let circuits = Arc::<Circuits>::default();
-        let socket = socket::bind(address).map_err(in_socket)?;
+        let underlay = match config.socket {
+            Some(socket) => Underlay::over(socket, &circuits),
+            None => socket::bind(address).and_then(|socket| Underlay::new(socket, &circuits)),
+        };
         let quinn = quinn::Endpoint::new_with_abstract_socket(
             transport::endpoint(config.reset_secret.as_ref()),
             Some(server),
-            Underlay::new(socket, &circuits).map_err(in_socket)?,
+            underlay.map_err(in_socket)?,
             Arc::new(TokioRuntime),
         )
         .map_err(in_socket)?;

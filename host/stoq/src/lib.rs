@@ -53,4 +53,6 @@ pub use relaying::FailedRelay;
 pub use session::{Direction, OpenError, OpenOptions, SendDatagramError, Session, SessionInfo};
 pub use write::{SendStream, WriteError};
 
+pub use quinn::udp::{RecvMeta, Transmit};
+pub use quinn::{AsyncUdpSocket, UdpPoller};
 pub use rustls::pki_types::{CertificateDer, PrivateKeyDer};

@@ -23,10 +23,17 @@ pub(crate) struct Underlay {
 impl Underlay {
     /// Both ways over `socket`. Needs a tokio runtime.
     pub(crate) fn new(socket: UdpSocket, circuits: &Arc<Circuits>) -> io::Result<Arc<Self>> {
-        let is_ipv6 = socket.local_addr()?.is_ipv6();
+        Self::over(TokioRuntime.wrap_udp_socket(socket)?, circuits)
+    }
+
+    /// As [`Self::new`], over whatever carries packets.
+    pub(crate) fn over(
+        socket: Arc<dyn AsyncUdpSocket>,
+        circuits: &Arc<Circuits>,
+    ) -> io::Result<Arc<Self>> {
         Ok(Arc::new(Self {
-            socket: TokioRuntime.wrap_udp_socket(socket)?,
-            is_ipv6,
+            is_ipv6: socket.local_addr()?.is_ipv6(),
+            socket,
             circuits: circuits.clone(),
         }))
     }

@@ -36,6 +36,9 @@ fn wait(end_ms: Option<u64>, now_ms: u64) -> Duration {
 }
 
 #[cfg(test)]
+mod three_days;
+
+#[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
     use std::sync::Arc;
