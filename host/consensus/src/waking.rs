@@ -20,6 +20,9 @@ use tokio::sync::watch;
 use crate::engine::EngineRuntime;
 use crate::handle::Shared;
 
+/// Pause between looks whether there is still work.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// The engine's name for the actor that times rounds; the others ask peers, and must go on.
 const VOTER: &str = "voter";
 
@@ -84,25 +87,24 @@ impl WakingClock {
     /// ever.
     pub(crate) async fn follow(&self, shared: &Shared, heartbeat: Duration) {
         let mut tip = shared.tip.subscribe();
+        let mut last_block = Instant::now();
         let nothing = HashSet::new();
         loop {
             let begun = tip.borrow_and_update().height > 0;
-            if begun && shared.pool.depth().transactions == 0 {
-                self.run(false);
-                tokio::select! {
-                    () = shared.pool.wait_for_work(&nothing) => {}
-                    () = tokio::time::sleep(heartbeat) => {}
-                    changed = tip.changed() => {
-                        if changed.is_ok() {
-                            continue;
-                        }
+            let works = shared.pool.depth().transactions > 0;
+            let left = heartbeat.saturating_sub(last_block.elapsed());
+            let runs = !begun || works || left.is_zero();
+            self.run(runs);
+            tokio::select! {
+                changed = tip.changed() => {
+                    if changed.is_err() {
+                        return std::future::pending().await;
                     }
+                    last_block = Instant::now();
                 }
-            }
-            self.run(true);
-            // A block ends the wait for one, and may leave work behind.
-            if tip.changed().await.is_err() {
-                return std::future::pending().await;
+                () = shared.pool.wait_for_work(&nothing), if !runs => {}
+                // The pool is emptied after the tip has changed, or when transactions expire.
+                () = tokio::time::sleep(if runs { LOOK } else { left }) => {}
             }
         }
     }

@@ -7,7 +7,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
 use crate::authority::Occasion;
-use crate::bounds::{HANDSHAKE_TIME, HANDSHAKES_MAX, HANDSHAKES_UNPROVEN_MAX};
+use crate::bounds::{HANDSHAKE_TIME, HANDSHAKES_MAX, HANDSHAKES_UNPROVEN_MAX, INBOUND_TURN};
 use crate::circuit::is_place;
 use crate::close::CloseReason;
 use crate::control;
@@ -155,7 +155,12 @@ pub(crate) async fn serve(shared: Arc<Shared>, link: Arc<Link>, control: quinn::
     let reason = {
         let mut news = std::pin::pin!(follow(&shared, &link, control));
         let mut news_over = false;
+        let mut taken: u32 = 0;
         loop {
+            taken = taken.wrapping_add(1);
+            if taken.is_multiple_of(INBOUND_TURN) {
+                tokio::task::yield_now().await;
+            }
             tokio::select! {
                 streams = link.connection.accept_bi() => match streams {
                     Ok(streams) => take_stream(&shared, &link, streams),
