@@ -1,6 +1,6 @@
 //! What STOQ costs over bare quinn with the same settings, and beside TLS over TCP.
 //!
-//! `cargo bench -p hypermesh-stoq --bench transport [bulk|ask|connect|idle]`; two threads, one per end, loopback.
+//! `cargo bench -p hypermesh-stoq --bench transport [bulk|ask|connect|idle|flood]`; two threads, one per end, loopback.
 
 #![allow(
     clippy::expect_used,
@@ -12,6 +12,7 @@
 
 mod bare;
 mod connect;
+mod flood;
 mod idle;
 mod measure;
 mod relay;
@@ -44,6 +45,9 @@ fn main() {
     }
     if wants("idle") {
         idle::table();
+    }
+    if wants("flood") {
+        flood::table();
     }
 }
 

@@ -68,21 +68,7 @@ impl Ends {
 
     pub(crate) fn ask(&mut self, requests: usize) -> Vec<Duration> {
         let session = self.session.clone();
-        self.runtime.block_on(async {
-            let mut times = Vec::with_capacity(requests);
-            for _ in 0..requests {
-                let started = Instant::now();
-                let (mut send, mut recv) = session
-                    .open(Service::Invoke, OpenOptions::default())
-                    .await
-                    .unwrap();
-                send.write_all(&[1; 64]).await.unwrap();
-                send.finish().await.unwrap();
-                recv.read_exact(&mut [0; 64]).await.unwrap();
-                times.push(started.elapsed());
-            }
-            times
-        })
+        self.runtime.block_on(ask(&session, requests))
     }
 
     pub(crate) fn describe(&self) -> String {
@@ -102,6 +88,23 @@ fn config(number: u8) -> Config {
         credentials(),
         authority,
     )
+}
+
+/// How long each of `requests` took, one after another, each on a stream of its own.
+pub(crate) async fn ask(session: &Session, requests: usize) -> Vec<Duration> {
+    let mut times = Vec::with_capacity(requests);
+    for _ in 0..requests {
+        let started = Instant::now();
+        let (mut send, mut recv) = session
+            .open(Service::Invoke, OpenOptions::default())
+            .await
+            .unwrap();
+        send.write_all(&[1; 64]).await.unwrap();
+        send.finish().await.unwrap();
+        recv.read_exact(&mut [0; 64]).await.unwrap();
+        times.push(started.elapsed());
+    }
+    times
 }
 
 async fn send_bulk(session: Session, bytes: u64) {
@@ -131,7 +134,8 @@ async fn count(mut stream: InboundStream) {
     stream.send.finish().await.unwrap();
 }
 
-async fn answer(mut stream: InboundStream) {
+/// Answers 64 bytes with the same.
+pub(crate) async fn answer(mut stream: InboundStream) {
     let mut question = [0; 64];
     if stream.recv.read_exact(&mut question).await.is_ok() {
         let _ = stream.send.write_all(&question).await;

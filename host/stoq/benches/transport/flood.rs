@@ -1,0 +1,283 @@
+//! What a peer that floods or stalls does to the requests of another peer of the same node.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hypermesh_stoq::{
+    CertificateDer, Config, Credentials, Endpoint, InboundStream, Occasion, OpenOptions, Peer,
+    PeerAuthority, PeerRefusal, Service, ServiceSet, Session, Target,
+};
+use quinn::crypto::rustls::QuicClientConfig;
+
+use crate::bare::client_tls;
+use crate::measure::{Summary, runtime, serving};
+use crate::stoq::{CHUNK_BYTES, answer, ask};
+use crate::world::{Takes, credentials, id};
+
+/// Requests of the honest peer in one run.
+const REQUESTS: usize = 2_000;
+/// Runs of each kind, taken in turns.
+const ROUNDS: usize = 5;
+/// For how long a flood flows before anything is measured.
+const FLOWING: Duration = Duration::from_millis(300);
+/// Requests that the flooder has under way: as many streams as the service lets one peer have.
+const STREAMS: usize = 128;
+/// Bulk streams that the staller never reads.
+const STALLED: usize = 64;
+/// Handshakes that are begun and never ended, again and again.
+const HALVES: usize = 2_000;
+/// Packets or datagrams between two looks at the clock.
+const BURST: usize = 16;
+/// Pause after each burst of first packets: two thousand handshakes a second are begun so. A flood
+/// at the full rate of the machine fills the socket's buffer, which nobody above it can bound.
+const BURST_PAUSE: Duration = Duration::from_millis(4);
+
+/// What goes on beside the honest peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Beside {
+    /// Nothing: the baseline.
+    Nobody,
+    /// A thread that burns its core and speaks to nobody: what sharing the machine costs alone.
+    Spinning,
+    Streams,
+    Datagrams,
+    Stalling,
+    Handshakes,
+}
+
+const ALL: [Beside; 6] = [
+    Beside::Nobody,
+    Beside::Spinning,
+    Beside::Streams,
+    Beside::Datagrams,
+    Beside::Stalling,
+    Beside::Handshakes,
+];
+
+/// Tells the flooder from the honest peer.
+struct Told {
+    flooder: CertificateDer<'static>,
+}
+
+impl PeerAuthority for Told {
+    fn judge(&self, chain: &[CertificateDer<'_>], _: Occasion) -> Result<Peer, PeerRefusal> {
+        let number = if chain.first() == Some(&self.flooder) {
+            3
+        } else {
+            2
+        };
+        Ok(Peer::node(id(number), ServiceSet::ALL, "peer"))
+    }
+}
+
+/// Prints p50 and p99 of 64 bytes there and back beside each kind of peer, and the factors.
+pub(crate) fn table() {
+    let shown = credentials();
+    let flooder = (shown.chain.clone(), shown.key.clone_key());
+    let told = shown.chain[0].clone();
+    let victim = serving(move |sender| victim(told, sender));
+    let mut all = ALL.map(|beside| (beside, Vec::new()));
+    for round in 0..=ROUNDS {
+        for (beside, times) in &mut all {
+            let (chain, key) = &flooder;
+            let credentials = Credentials {
+                chain: chain.clone(),
+                key: key.clone_key(),
+            };
+            let run = run(*beside, victim, credentials);
+            // The first warms up.
+            if round > 0 {
+                times.extend(run);
+            }
+        }
+    }
+    println!(
+        "{:<44} {:>8} {:>8} {:>8} {:>8}",
+        "64 bytes there and back, us", "p50", "p99", "x p50", "x p99"
+    );
+    let [alone, ..] = all.each_ref();
+    let alone = Summary::of(alone.1.clone());
+    for (beside, times) in all {
+        let name = format!("stoq::flood/beside={beside:?}").to_lowercase();
+        let found = Summary::of(times);
+        let factors = (found.p50_us / alone.p50_us, found.p99_us / alone.p99_us);
+        println!("{name:<44} {found} {:>8.2} {:>8.2}", factors.0, factors.1);
+    }
+}
+
+/// Answers, pours bulk into whoever asks for it, and takes datagrams.
+async fn victim(flooder: CertificateDer<'static>, sender: Sender<SocketAddr>) {
+    let authority = Arc::new(Told { flooder });
+    let mut config = config(1, credentials(), authority);
+    let mut asked = config.streams(Service::Invoke, 1..=1);
+    let mut bulk = config.streams(Service::Artifact, 1..=1);
+    let mut datagrams = config.datagrams(Service::Gossip);
+    let endpoint = Endpoint::bind(config).unwrap();
+    sender.send(endpoint.local_address().unwrap()).unwrap();
+    loop {
+        tokio::select! {
+            Some(stream) = asked.recv() => { tokio::spawn(answer(stream)); }
+            Some(stream) = bulk.recv() => { tokio::spawn(pour(stream)); }
+            Some(_) = datagrams.recv() => {}
+        }
+    }
+}
+
+/// Writes until the peer is gone.
+async fn pour(mut stream: InboundStream) {
+    let chunk = Bytes::from(vec![7; CHUNK_BYTES]);
+    while stream.send.write_chunk(chunk.clone()).await.is_ok() {}
+}
+
+fn config(number: u8, shown: Credentials, authority: Arc<dyn PeerAuthority>) -> Config {
+    Config::new(id(number), "127.0.0.1:0".parse().unwrap(), shown, authority)
+}
+
+/// The times of an honest peer's requests while something else goes on.
+fn run(beside: Beside, victim: SocketAddr, flooder: Credentials) -> Vec<Duration> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let honest = runtime();
+    let (endpoint, session) = honest.block_on(dial(2, credentials(), victim));
+    let (ready, readied) = channel();
+    let told = Arc::clone(&stop);
+    let flood = std::thread::spawn(move || {
+        runtime().block_on(flood(beside, victim, flooder, &ready, &told));
+    });
+    readied.recv().unwrap();
+    std::thread::sleep(FLOWING);
+    let times = honest.block_on(async {
+        let times = ask(&session, REQUESTS).await;
+        endpoint.close("measured").await;
+        times
+    });
+    stop.store(true, Ordering::Relaxed);
+    flood.join().unwrap();
+    times
+}
+
+/// A session with the victim; a crowded one may refuse at first.
+async fn dial(number: u8, shown: Credentials, victim: SocketAddr) -> (Endpoint, Session) {
+    let endpoint = Endpoint::bind(config(number, shown, Arc::new(Takes(1)))).unwrap();
+    let target = Target {
+        node: Some(id(1)),
+        addresses: vec![victim],
+    };
+    for _ in 0..100 {
+        if let Ok(session) = endpoint.dial(target.clone()).await {
+            return (endpoint, session);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("never let in");
+}
+
+async fn flood(
+    beside: Beside,
+    victim: SocketAddr,
+    shown: Credentials,
+    ready: &Sender<()>,
+    stop: &Arc<AtomicBool>,
+) {
+    let over = || stop.load(Ordering::Relaxed);
+    match beside {
+        Beside::Nobody | Beside::Spinning => {
+            ready.send(()).unwrap();
+            while beside == Beside::Spinning && !over() {
+                std::hint::spin_loop();
+            }
+            return;
+        }
+        Beside::Handshakes => {
+            let packets = first_packets(shown, victim);
+            let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+            ready.send(()).unwrap();
+            for some in packets.chunks(BURST).cycle() {
+                for packet in some {
+                    // What the system drops is lost as on any way.
+                    let _ = socket.send_to(packet, victim);
+                }
+                if over() {
+                    return;
+                }
+                std::thread::sleep(BURST_PAUSE);
+            }
+            return;
+        }
+        Beside::Streams | Beside::Datagrams | Beside::Stalling => {}
+    }
+    let (endpoint, session) = dial(3, shown, victim).await;
+    ready.send(()).unwrap();
+    match beside {
+        Beside::Streams => many_streams(&session, stop).await,
+        Beside::Datagrams => {
+            while !over() {
+                for _ in 0..BURST {
+                    // A full buffer loses the oldest, as a flooder expects.
+                    let _ = session.send_datagram(Service::Gossip, &[1; 1_000]);
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+        _ => {
+            let mut stalled = Vec::new();
+            for _ in 0..STALLED {
+                let options = OpenOptions::default();
+                let opened = session.open(Service::Artifact, options).await;
+                let (mut send, recv) = opened.unwrap();
+                send.write_all(&[1; 64]).await.unwrap();
+                stalled.push((send, recv));
+            }
+            while !over() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    }
+    endpoint.close("over").await;
+}
+
+/// As many requests at once as a peer may have, one after another in each place.
+async fn many_streams(session: &Session, stop: &Arc<AtomicBool>) {
+    let mut all = tokio::task::JoinSet::new();
+    for _ in 0..STREAMS {
+        let (session, stop) = (session.clone(), Arc::clone(stop));
+        all.spawn(async move {
+            while !stop.load(Ordering::Relaxed) {
+                let options = OpenOptions::default();
+                let Ok((mut send, mut recv)) = session.open(Service::Invoke, options).await else {
+                    continue;
+                };
+                // A refusal is an answer: the flooder asks again.
+                let sent = send.write_all(&[1; 64]).await.is_ok();
+                if sent && send.finish().await.is_ok() {
+                    let _ = recv.read_exact(&mut [0; 64]).await;
+                }
+            }
+        });
+    }
+    while all.join_next().await.is_some() {}
+}
+
+/// The first packets of many handshakes, made before anything is measured.
+fn first_packets(shown: Credentials, victim: SocketAddr) -> Vec<Vec<u8>> {
+    let mut tls = client_tls(shown.chain[0].clone());
+    tls.alpn_protocols = vec![b"stoq/1".to_vec()];
+    let crypto = QuicClientConfig::try_from(tls).unwrap();
+    let config = quinn::ClientConfig::new(Arc::new(crypto));
+    let settings = Arc::new(quinn_proto::EndpointConfig::default());
+    let mut endpoint = quinn_proto::Endpoint::new(settings, None, false, None);
+    let mut packets = Vec::new();
+    for _ in 0..HALVES {
+        let now = Instant::now();
+        let begun = endpoint.connect(now, config.clone(), victim, "node.stoq");
+        let (_, mut connection) = begun.unwrap();
+        let mut packet = Vec::new();
+        while connection.poll_transmit(now, 1, &mut packet).is_some() {
+            packets.push(std::mem::take(&mut packet));
+        }
+    }
+    packets
+}
