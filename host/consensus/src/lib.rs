@@ -60,15 +60,20 @@
 //! Files grow with what they hold; none is allocated ahead.
 //!
 //! # Idle
-//! A proposal is held until a transaction waits or the heartbeat is due; a leader's silence counts
-//! as failure only after that. The hold sits outside the stateful application, because that one
-//! finishes building before it applies what is final.
+//! A proposal is held until a transaction waits or the heartbeat is due. Among several validators
+//! rounds are timed by a clock that stands still meanwhile, so that silence counts as failure soon
+//! after there is work and never before; a lone validator times them by the heartbeat. The hold
+//! sits outside the stateful application, because that one finishes building before it applies
+//! what is final.
 //!
-//! # What more validators will add
-//! Votes over the links that are here; an engine per epoch, each with its own partition of votes;
-//! transactions between validators, so that whoever leads is woken; timeouts that do not grow with
-//! the heartbeat; a source of state for nodes that join long after the first block (the engine's
-//! own serves only operations of one size). Blocks, state, pool, links and this interface stay.
+//! # Several validators
+//! Each sends the transactions that it got from callers and followers to all others, so whoever
+//! leads is woken. Who votes stands in the genesis: there is one epoch.
+//!
+//! # What is still to come
+//! Changes of validators (an engine per epoch, each with its own partition of votes); evidence of
+//! contradictory votes as an operation of the ledger; a source of state for nodes that join long
+//! after the first block (the engine's own serves only operations of one size).
 
 mod application;
 mod blame;
