@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::net::UdpSocket;
+use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -177,4 +178,39 @@ fn a_stranger_to_the_founding_and_a_changed_file_are_refused() {
     .unwrap();
     let changed = start();
     assert!(changed.contains("it was changed"), "{changed}");
+}
+
+/// The script that newcomers paste.
+#[test]
+fn the_example_of_four_runs_to_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../examples/fabric-of-four/run.sh"
+    );
+    let free = |base: &u16| {
+        let bound = (1..=4).map(|number| UdpSocket::bind(("127.0.0.1", base + number)));
+        bound.collect::<Result<Vec<_>, _>>().is_ok()
+    };
+    // Elsewhere than where the system hands out ports, and not where another such test looks first.
+    let first = 10_000 + u16::try_from(std::process::id() % 2_000).unwrap() * 8;
+    let base = (first..30_000).step_by(8).find(free).unwrap();
+    let mut example = Command::new("sh");
+    example
+        .arg(script)
+        .env("NEXUS", binary().get_program())
+        .env("PORT", base.to_string())
+        .env("HOME", "/nonexistent")
+        .env("TMPDIR", folder.path())
+        .current_dir(folder.path());
+    let said = run(&mut example).ok();
+    for line in [
+        "node 4 has it",
+        "node 4 was killed",
+        "is nothing since height",
+    ] {
+        assert!(said.contains(line), "{said}");
+    }
+    let left = std::fs::read_dir(folder.path()).unwrap().count();
+    assert_eq!(left, 0, "the script leaves its folder behind");
 }
