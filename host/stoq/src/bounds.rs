@@ -66,7 +66,7 @@ pub const INBOUND_STREAMS_MAX: usize = 1_024;
 
 /// Streams and datagrams of one peer that are taken in a row before others have their turn: what a
 /// peer that floods puts before the next request of a quiet one.
-pub const INBOUND_TURN: u32 = 8;
+pub const INBOUND_TURN: u32 = 2;
 
 /// Inbound datagrams that wait for the one who serves them, per service. Then the newest is lost.
 pub const INBOUND_DATAGRAMS_MAX: usize = 1_024;
