@@ -145,9 +145,8 @@ impl Job {
         let timed = keep_time(waking, shared, config.heartbeat);
         let serve = async {
             // Among several, others bring a round to its end.
-            let resumed = shared.role == Role::Follower
-                || shared.validators > 1
-                || resume_votes(&context, shared, &observer, me, pace).await;
+            let resumed =
+                !shared.votes_alone() || resume_votes(&context, shared, &observer, me, pace).await;
             if pace == Pace::Unblocking {
                 return if resumed { End::Unblocked } else { End::Stuck };
             }
@@ -174,11 +173,6 @@ impl Job {
         }
     }
 
-    /// Whether this node votes, and not alone.
-    fn is_one_of_several(&self) -> bool {
-        self.shared.role == Role::Validator && self.shared.validators > 1
-    }
-
     fn parts(&self, pace: Pace, now: SystemTime) -> Parts {
         let Self { config, shared, .. } = self;
         let genesis_block = Block::genesis::<_, Databases<engine_runtime::Context>>(
@@ -203,7 +197,8 @@ impl Job {
             observer: Observer::new(shared.clone()),
             heartbeat: config.heartbeat,
             pace,
-            waking: self.is_one_of_several().then(|| WakingClock::new(now)),
+            waking: (shared.role == Role::Validator && !shared.votes_alone())
+                .then(|| WakingClock::new(now)),
         }
     }
 }
@@ -325,7 +320,7 @@ async fn snapshot<E: EngineRuntime>(
 /// Height of the last block that can be executed without asking anybody. Who is not alone may hold
 /// blocks above a gap that only its peers can fill.
 async fn durable_height<E: EngineRuntime>(base: &Foundation<E>, shared: &Shared, head: u64) -> u64 {
-    if shared.role == Role::Validator && shared.validators == 1 {
+    if shared.votes_alone() {
         let latest = base.marshal.get_info(Identifier::Latest).await;
         return latest.map_or(0, |(height, _)| height.get());
     }

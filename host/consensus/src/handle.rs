@@ -43,6 +43,13 @@ pub(crate) struct Shared {
     pub(crate) closed: watch::Sender<Option<Closed>>,
 }
 
+impl Shared {
+    /// Whether this node is the only validator of its fabric.
+    pub(crate) fn votes_alone(&self) -> bool {
+        self.role == Role::Validator && self.validators == 1
+    }
+}
+
 /// What a node does in its fabric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {

@@ -53,7 +53,7 @@ impl Relay {
     /// Sends what waits in the pool, again and again with growing pauses, for ever. The pool of a
     /// validator that is alone is emptied by its own blocks.
     pub(crate) async fn send(&self) {
-        if self.shared.role == Role::Validator && self.validators.len() == 1 {
+        if self.shared.votes_alone() {
             return pending().await;
         }
         let mut members = self.wires.members.clone();

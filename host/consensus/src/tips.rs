@@ -34,7 +34,7 @@ use types::{FabricId, NodeId};
 use crate::blame::Blame;
 use crate::block::{Block, Digest};
 use crate::engine::RETAINED_BLOCKS;
-use crate::handle::{Role, Shared};
+use crate::handle::Shared;
 use crate::links::{Channel, Wires};
 
 /// First byte of every announcement.
@@ -337,8 +337,7 @@ impl Tips {
 
     /// Asks the engine for the newest block announced, if there is room.
     fn want(&self, wanted: &mut Wanted) {
-        let votes = self.shared.role == Role::Validator;
-        if votes && self.shared.validators == 1 {
+        if self.shared.votes_alone() {
             // Its own votes made the block final.
             return;
         }
@@ -348,8 +347,9 @@ impl Tips {
         {
             let view = certificate.view().get();
             let missed = self.shared.rounds.borrow().final_view < view;
+            // Nobody, if this node does not vote.
             let voters = self.wires.voters.get();
-            if votes && missed && voters.is_some_and(|voters| voters.contains(&peer)) {
+            if missed && voters.is_some_and(|voters| voters.contains(&peer)) {
                 // Agreement has missed it: an idle fabric says nothing about it again.
                 let message = Proven::Finalization(certificate.clone()).encode();
                 let inbox = self.wires.inbox(Channel::Certificates);

@@ -20,8 +20,8 @@ use ledger::Genesis;
 use rustix::fs::{FlockOperation, flock};
 use trust::SecretKey;
 
-use crate::clock::unix_ms;
 use crate::error::StartNodeError;
+use crate::founding::{Founding, FoundingError};
 
 /// 1 was never released: its ledger had fewer fields per component.
 const FORMAT: u32 = 2;
@@ -173,13 +173,30 @@ impl DataDir {
         load_or_make(&self.folder.join("node.key"))
     }
 
-    /// Keeps the genesis of the fabric to join. Whether this node is a member is on its ledger.
+    /// Keeps the genesis of the fabric that the directory comes to belong to. Whether this node is a
+    /// member is on its ledger.
     pub(crate) fn keep_genesis(&self, genesis: &Genesis) -> Result<(), StartNodeError> {
         write_durably(&self.folder.join("genesis"), &genesis.encode())
     }
 
-    /// The first start of a fabric that machines found together.
-    pub(crate) fn found_with_others(&self, genesis: &Genesis) -> Result<Identity, StartNodeError> {
+    /// The first start of a fabric of this node alone.
+    pub(crate) fn found_fabric(&self) -> Result<Identity, StartNodeError> {
+        let node = self.joining_key()?.public();
+        let operator = SecretKey::load(&self.operator_key())?.public();
+        let alone = Founding::new([(node, Vec::new())].into(), vec![operator]);
+        let alone = alone.map_err(|error| match error {
+            FoundingError::Entropy(reason) => trust::IdentityError::Entropy(reason).into(),
+            other => StartNodeError::Damaged {
+                path: self.folder.join("genesis"),
+                reason: other.to_string(),
+            },
+        })?;
+        self.found(alone.genesis())
+    }
+
+    /// The first start of a fabric. Writes `genesis` last, so that a kill before it leaves nothing
+    /// to undo.
+    pub(crate) fn found(&self, genesis: &Genesis) -> Result<Identity, StartNodeError> {
         let node = self.joining_key()?;
         if !genesis.validators().contains(&node.public()) {
             return Err(StartNodeError::NotAFounder {
@@ -189,25 +206,6 @@ impl DataDir {
         }
         self.keep_genesis(genesis)?;
         let genesis = genesis.clone();
-        Ok(Identity { node, genesis })
-    }
-
-    /// The first start. Writes `genesis` last, so that a kill before it leaves nothing to undo.
-    pub(crate) fn found_fabric(&self) -> Result<Identity, StartNodeError> {
-        let node = load_or_make(&self.folder.join("node.key"))?;
-        let operator = load_or_make(&self.operator_key())?;
-        let mut salt = [0; 16];
-        getrandom::fill(&mut salt)
-            .map_err(|error| trust::IdentityError::Entropy(error.to_string()))?;
-        let now_ms = unix_ms();
-        let id = node.public();
-        let genesis = Genesis::new(now_ms, salt, vec![id], vec![id], vec![operator.public()]);
-        let path = self.folder.join("genesis");
-        let genesis = genesis.map_err(|error| StartNodeError::Damaged {
-            path: path.clone(),
-            reason: error.to_string(),
-        })?;
-        write_durably(&path, &genesis.encode())?;
         Ok(Identity { node, genesis })
     }
 

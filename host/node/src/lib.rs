@@ -26,6 +26,7 @@ mod machine;
 mod node;
 mod observer;
 mod peers;
+mod private_file;
 mod replicas;
 mod secrets;
 mod shared;

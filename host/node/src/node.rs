@@ -328,7 +328,7 @@ async fn fabric_of(
             return Ok((Identity { node, genesis }, Some(opened)));
         }
         (None, None) => match &config.founding {
-            Some(founding) => data_dir.found_with_others(founding.genesis())?,
+            Some(founding) => data_dir.found(founding.genesis())?,
             None => data_dir.found_fabric()?,
         },
         (Some(identity), _) => identity,

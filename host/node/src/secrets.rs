@@ -3,16 +3,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::io;
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use runtime::Secret;
 use types::Name;
 
 use crate::error::StartNodeError;
+use crate::private_file::write_privately;
 
 /// Largest value: a certificate chain fits.
 pub(crate) const SECRET_BYTES_MAX: usize = 64 * 1024;
@@ -124,32 +124,13 @@ impl Secrets {
     }
 
     fn write(&self, values: &BTreeMap<Name, String>) -> Result<(), ChangeSecretError> {
-        write(&self.path, values).map_err(|source| ChangeSecretError::Io {
+        let content = serde_json::to_vec(values).map_err(io::Error::other);
+        let written = content.and_then(|content| write_privately(&self.path, &content));
+        written.map_err(|source| ChangeSecretError::Io {
             path: self.path.clone(),
             source,
         })
     }
-}
-
-/// The file is there whole, old or new, and never readable by others.
-fn write(path: &Path, values: &BTreeMap<Name, String>) -> io::Result<()> {
-    let content = serde_json::to_vec(values)?;
-    let unfinished = path.with_extension("new");
-    // One that a crash left may have been opened by anyone with any mode.
-    match fs::remove_file(&unfinished) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut options = OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&unfinished)?;
-    file.write_all(&content)?;
-    file.sync_all()?;
-    fs::rename(&unfinished, path)?;
-    File::open(path.parent().unwrap_or(path))?.sync_all()
 }
 
 #[cfg(test)]

@@ -2,14 +2,15 @@
 //! file is there whole or not at all, and only its owner may read it.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::io::{self, Read as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::acme::AcmeConfig;
+use crate::private_file::write_privately;
 
 /// Largest file: a chain of a few certificates with a key.
 const FILE_BYTES_MAX: u64 = 2 * 1024 * 1024;
@@ -147,21 +148,9 @@ impl Keeping {
         let mut builder = fs::DirBuilder::new();
         let made = builder.recursive(true).mode(0o700).create(&self.folder);
         made.map_err(failed("make the folder of"))?;
-        let unfinished = path.with_extension("new");
-        // Left by a process that was killed; its mode is not relied on.
-        let _ = fs::remove_file(&unfinished);
-        let mut options = File::options();
-        options.write(true).create_new(true).mode(0o600);
         let text = serde_json::to_vec_pretty(value).map_err(io::Error::other);
-        let written = text.and_then(|text| {
-            let mut file = options.open(&unfinished)?;
-            file.write_all(&text)?;
-            file.sync_all()
-        });
-        written.map_err(failed("write"))?;
-        let renamed = fs::rename(&unfinished, &path);
-        let renamed = renamed.and_then(|()| File::open(&self.folder)?.sync_all());
-        renamed.map_err(failed("replace"))
+        let written = text.and_then(|text| write_privately(&path, &text));
+        written.map_err(failed("write"))
     }
 }
 

@@ -2,7 +2,6 @@
 //! that no question goes in circles.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use admin::{Client, ClientError, ReplicaStatus, WorkloadStatus};
@@ -94,7 +93,7 @@ pub(super) async fn ask(shared: &Shared, nodes: BTreeSet<NodeId>, question: Ques
 }
 
 /// Puts what was heard into `workload`, which knows the replicas that are here.
-pub(super) fn complete(shared: &Arc<Shared>, workload: &mut WorkloadStatus, heard: &Heard) {
+pub(super) fn complete(shared: &Shared, workload: &mut WorkloadStatus, heard: &Heard) {
     let name = workload.name.clone();
     for component in &mut workload.components {
         for replica in &mut component.replicas {

@@ -1,5 +1,6 @@
 //! Workloads: what is deployed, what is observed, calls of typed exports.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -71,31 +72,32 @@ pub(super) async fn describe(
         let known = wait_for_height(&shared, generation);
         let _ = tokio::time::timeout_at(deadline, known).await;
     }
+    let placed = find(&shared, &name)?;
+    let hosts = match query.here {
+        true => BTreeSet::new(),
+        false => elsewhere::hosts(&shared, [&placed]),
+    };
     let here = async {
-        if query.settled.is_some() {
-            let settled = settled_here(&shared, &name);
-            if let Ok(result) = tokio::time::timeout_at(deadline, settled).await {
-                result?;
-            }
+        if query.settled.is_none() {
+            return Ok(placed);
+        }
+        let settled = settled_here(&shared, &name);
+        if let Ok(result) = tokio::time::timeout_at(deadline, settled).await {
+            result?;
         }
         find(&shared, &name)
     };
-    if query.here {
-        let mut status = here.await?;
-        status::keep_own(&shared, &mut status);
-        return Ok(Json(status));
-    }
-    let hosts = elsewhere::hosts(&shared, [&find(&shared, &name)?]);
-    let left = deadline.saturating_duration_since(tokio::time::Instant::now());
     let question = Question::One {
         name: name.clone(),
         settled: query.settled,
-        wait: left,
+        wait: deadline.saturating_duration_since(tokio::time::Instant::now()),
     };
     let there = elsewhere::ask(&shared, hosts, question);
     let (here, heard) = tokio::join!(here, there);
     let mut status = here?;
-    if !elsewhere::hosts(&shared, [&status]).is_empty() {
+    if query.here {
+        status::keep_own(&shared, &mut status);
+    } else if !elsewhere::hosts(&shared, [&status]).is_empty() {
         elsewhere::complete(&shared, &mut status, &heard);
     }
     Ok(Json(status))
