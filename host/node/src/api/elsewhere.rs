@@ -44,7 +44,8 @@ pub(super) enum Question {
 impl Question {
     const fn wait(&self) -> Duration {
         match self {
-            Self::All => Duration::ZERO,
+            // Answered at once: a node that hangs must not hold up who only looks.
+            Self::All | Self::One { settled: None, .. } => Duration::ZERO,
             Self::One { wait, .. } => *wait,
         }
     }
