@@ -47,8 +47,43 @@ const CAUSE_GRACE: Duration = Duration::from_millis(200);
 /// Threads for file operations: the stores of one block flush at the same time.
 const BLOCKING_THREADS_MAX: usize = 16;
 
+/// What the runs until now say about the next.
+pub(crate) struct Runs {
+    pub(crate) pace: Pace,
+    unblockings: u32,
+}
+
+impl Default for Runs {
+    fn default() -> Self {
+        Self {
+            pace: Pace::Usual,
+            unblockings: 0,
+        }
+    }
+}
+
+impl Runs {
+    /// Whether a stuck round is left to the usual timeouts.
+    pub(crate) const fn patient(&self) -> bool {
+        self.unblockings >= UNBLOCKINGS_MAX
+    }
+
+    /// The reason to stop, or none where another run follows.
+    pub(crate) fn after(&mut self, end: End) -> Option<Closed> {
+        self.pace = match (end, self.pace) {
+            (End::Closed(reason), _) => return Some(reason),
+            (End::Stuck, Pace::Usual) => {
+                self.unblockings += 1;
+                Pace::Unblocking
+            }
+            (End::Stuck | End::Unblocked, _) => Pace::Usual,
+        };
+        None
+    }
+}
+
 /// How a run ended.
-enum End {
+pub(crate) enum End {
     Closed(Closed),
     /// No round got under way: the last one before the start cannot end by itself.
     Stuck,
@@ -70,21 +105,15 @@ impl Job {
     /// idle ledger makes long. So a start that finds a round stuck runs once with short timeouts,
     /// in which nothing is proposed, and then again as usual.
     pub(crate) fn run_engine(&mut self, dir: &DataDir) -> Closed {
-        let mut unblockings = 0;
-        let mut pace = Pace::Usual;
+        let mut runs = Runs::default();
         loop {
             self.shared
                 .rounds
                 .send_modify(|rounds| rounds.voting = false);
-            let patient = unblockings >= UNBLOCKINGS_MAX;
-            pace = match (self.run_once(dir, pace, patient), pace) {
-                (End::Closed(reason), _) => return reason,
-                (End::Stuck, Pace::Usual) => {
-                    unblockings += 1;
-                    Pace::Unblocking
-                }
-                (End::Stuck | End::Unblocked, _) => Pace::Usual,
-            };
+            let end = self.run_once(dir, runs.pace, runs.patient());
+            if let Some(reason) = runs.after(end) {
+                return reason;
+            }
         }
     }
 
@@ -96,21 +125,22 @@ impl Job {
             .with_max_blocking_threads(BLOCKING_THREADS_MAX)
             .with_storage_directory(dir.engine());
         let runner = engine_runtime::Runner::new(runtime);
-        let run = || runner.start(|context| self.drive(context, dir, pace, patient));
+        let run = || runner.start(|context| self.drive(context, Some(dir), pace, patient));
         match catch_unwind(AssertUnwindSafe(run)) {
             Ok(end) => end,
             Err(panic) => End::failed(panic_text(panic.as_ref())),
         }
     }
 
-    async fn drive(
+    /// One run on any runtime. `dir` is where the owner's votes are noted, if anywhere.
+    pub(crate) async fn drive<E: EngineRuntime>(
         &mut self,
-        context: engine_runtime::Context,
-        dir: &DataDir,
+        context: E,
+        dir: Option<&DataDir>,
         pace: Pace,
         patient: bool,
     ) -> End {
-        let parts = self.parts(pace, context.current());
+        let parts = self.parts::<E>(pace, context.current());
         let waking = parts.waking.clone();
         let observer = parts.observer.clone();
         let validators: BTreeSet<_> = self.config.genesis.validators().iter().copied().collect();
@@ -133,6 +163,7 @@ impl Job {
             blocker,
         } = Network::over(&shared.wires, me, &validators);
         let mut base = tokio::select! {
+            biased;
             base = lay_foundation(&context, &parts, delivery, &peers, &blocker) => base,
             _ = &mut *stopped => return End::Closed(Closed::Stopped),
         };
@@ -162,6 +193,7 @@ impl Job {
         let (serve, exchange) = (pin!(serve), pin!(exchange));
         let serve = AssertUnwindSafe(select(serve, exchange)).catch_unwind();
         tokio::select! {
+            biased;
             _ = stopped => End::Closed(Closed::Stopped),
             end = first_end(&context, actors) => end,
             () = timed => End::Closed(Closed::Stopped),
@@ -173,12 +205,9 @@ impl Job {
         }
     }
 
-    fn parts(&self, pace: Pace, now: SystemTime) -> Parts {
+    fn parts<E: EngineRuntime>(&self, pace: Pace, now: SystemTime) -> Parts {
         let Self { config, shared, .. } = self;
-        let genesis_block = Block::genesis::<_, Databases<engine_runtime::Context>>(
-            &config.genesis,
-            self.leader.clone(),
-        );
+        let genesis_block = Block::genesis::<_, Databases<E>>(&config.genesis, self.leader.clone());
         let executions = Executions::default();
         let unsettled = Unsettled {
             shared: shared.clone(),
@@ -198,7 +227,7 @@ impl Job {
             heartbeat: config.heartbeat,
             pace,
             waking: (shared.role == Role::Validator && !shared.votes_alone())
-                .then(|| WakingClock::new(now)),
+                .then(|| WakingClock::new(now, shared.wires.time.clone())),
         }
     }
 }
@@ -261,10 +290,10 @@ async fn resume_votes(
 
 /// Notes beside the engine that this validator has votes; ends only with an error. A follower
 /// has none.
-async fn remember_votes(shared: &Shared, dir: &DataDir) -> StartError {
-    if shared.role == Role::Follower {
+async fn remember_votes(shared: &Shared, dir: Option<&DataDir>) -> StartError {
+    let (Role::Validator, Some(dir)) = (shared.role, dir) else {
         return std::future::pending().await;
-    }
+    };
     let mut tip = shared.tip.subscribe();
     // The sender is in `shared`.
     let _ = tip.wait_for(|tip| tip.height > 0).await;

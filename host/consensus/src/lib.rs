@@ -99,8 +99,11 @@ mod query;
 mod queue;
 mod relay;
 mod settled;
+#[doc(hidden)]
+pub mod simulated;
 mod start;
 mod state;
+mod time;
 mod tips;
 mod waking;
 

@@ -107,6 +107,7 @@ impl<A> Paced<A> {
         let taken = self.unsettled.transactions(ancestry).await;
         let view = parent.inner().context.view().get();
         tokio::select! {
+            biased;
             () = self.unsettled.shared.pool.wait_for_work(&taken) => {}
             () = clock.sleep(Duration::from_millis(wait_ms)) => {}
             () = self.parent_stays_open(clock, view) => {}
@@ -123,6 +124,7 @@ impl<A> Paced<A> {
                 .is_ok()
         };
         let closed = tokio::select! {
+            biased;
             closed = closed => closed,
             () = clock.sleep(OPEN_PARENT_MAX) => false,
         };

@@ -203,17 +203,18 @@ impl Tips {
                 }
                 told = present;
             }
-            tokio::time::sleep(ANNOUNCE_PAUSE).await;
+            self.wires.time.sleep(ANNOUNCE_PAUSE).await;
             let members_change = async {
                 if members.changed().await.is_err() {
                     pending().await
                 }
             };
             tokio::select! {
+                biased;
                 changed = tip.changed() => if changed.is_err() { pending().await },
                 () = members_change => {}
                 () = self.behind.arrived.notified() => {}
-                () = tokio::time::sleep(REPEAT_INTERVAL) => told.clear(),
+                () = self.wires.time.sleep(REPEAT_INTERVAL) => told.clear(),
             }
         }
     }
@@ -239,16 +240,19 @@ impl Tips {
                 if wanted.is_idle() {
                     pending().await
                 } else {
-                    tokio::time::sleep(WANTED_LOOK).await;
+                    self.wires.time.sleep(WANTED_LOOK).await;
                 }
             };
             let left = async {
                 tokio::select! {
+                    biased;
                     changed = members.changed() => if changed.is_err() { pending().await },
                     changed = blocked.changed() => if changed.is_err() { pending().await },
                 }
             };
             tokio::select! {
+                biased;
+                () = left => self.forget_those_who_left(&mut wanted),
                 announced = self.wires.inbox(Channel::Tip).pop() => match announced {
                     Some((peer, bytes)) => {
                         self.take(peer, bytes, &mut wanted, &mut entropy);
@@ -257,7 +261,6 @@ impl Tips {
                     }
                     None => pending().await,
                 },
-                () = left => self.forget_those_who_left(&mut wanted),
                 () = look => {}
             }
             self.compare(&mut wanted).await;
@@ -312,11 +315,12 @@ impl Tips {
         self.shared.heard.send_modify(|heard| {
             heard.tips.insert(peer, tip);
         });
-        wanted.offer(Claim {
+        let claim = Claim {
             peer,
             height,
             certificate,
-        });
+        };
+        wanted.offer(claim, self.wires.time.now());
     }
 
     /// Compares heights that peers claimed with those of the blocks, as far as these are here.
@@ -343,7 +347,7 @@ impl Tips {
         }
         if let Some(Claim {
             peer, certificate, ..
-        }) = wanted.next(Instant::now())
+        }) = wanted.next(self.wires.time.now())
         {
             let view = certificate.view().get();
             let missed = self.shared.rounds.borrow().final_view < view;
@@ -386,7 +390,7 @@ struct Wanted {
 
 impl Wanted {
     /// Takes a claim whose certificate holds.
-    fn offer(&mut self, claim: Claim) {
+    fn offer(&mut self, claim: Claim, now: Instant) {
         let view = claim.certificate.view();
         let newer = |newest: &Claim| newest.certificate.view() < view;
         if self.newest.as_ref().is_none_or(newer) {
@@ -395,7 +399,7 @@ impl Wanted {
         // One of each peer: an older one was overtaken.
         let same = |open: &Claim| open.peer == claim.peer && open.certificate.view() == view;
         if self.open.len() < WANTED_BLOCKS_MAX && !self.open.iter().any(|(open, _)| same(open)) {
-            self.open.push((claim, Instant::now()));
+            self.open.push((claim, now));
         }
     }
 
