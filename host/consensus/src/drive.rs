@@ -17,7 +17,6 @@ use ledger::StateKey;
 use crate::application::LedgerApplication;
 use crate::ballots::{Ballots, of_epoch};
 use crate::block::Block;
-use crate::config::public_key_bytes;
 use crate::data_dir::DataDir;
 use crate::engine::{EngineRuntime, Foundation, Pace, Parts, lay_foundation};
 use crate::epochs::Epochs;
@@ -46,12 +45,47 @@ const UNBLOCKING_REMINDERS_MAX: u32 = 1000;
 const UNBLOCKINGS_MAX: u32 = 3;
 /// When one actor fails, others find their neighbour gone. The runtime raises the first failure
 /// here as soon as it is told of it; the consequences wait this long so as not to hide it.
-const CAUSE_GRACE: Duration = Duration::from_millis(200);
+pub(crate) const CAUSE_GRACE: Duration = Duration::from_millis(200);
 /// Threads for file operations: the stores of one block flush at the same time.
 const BLOCKING_THREADS_MAX: usize = 16;
 
+/// What the runs until now say about the next.
+pub(crate) struct Runs {
+    pub(crate) pace: Pace,
+    unblockings: u32,
+}
+
+impl Default for Runs {
+    fn default() -> Self {
+        Self {
+            pace: Pace::Usual,
+            unblockings: 0,
+        }
+    }
+}
+
+impl Runs {
+    /// Whether a stuck round is left to the usual timeouts.
+    pub(crate) const fn patient(&self) -> bool {
+        self.unblockings >= UNBLOCKINGS_MAX
+    }
+
+    /// The reason to stop, or none where another run follows.
+    pub(crate) fn after(&mut self, end: End) -> Option<Closed> {
+        self.pace = match (end, self.pace) {
+            (End::Closed(reason), _) => return Some(reason),
+            (End::Stuck, Pace::Usual) => {
+                self.unblockings += 1;
+                Pace::Unblocking
+            }
+            (End::Stuck | End::Unblocked, _) => Pace::Usual,
+        };
+        None
+    }
+}
+
 /// How a run ended.
-enum End {
+pub(crate) enum End {
     Closed(Closed),
     /// No round got under way: the last one before the start cannot end by itself.
     Stuck,
@@ -73,21 +107,15 @@ impl Job {
     /// idle ledger makes long. So a start that finds a round stuck runs once with short timeouts,
     /// in which nothing is proposed, and then again as usual.
     pub(crate) fn run_engine(&mut self, dir: &DataDir) -> Closed {
-        let mut unblockings = 0;
-        let mut pace = Pace::Usual;
+        let mut runs = Runs::default();
         loop {
             self.shared
                 .rounds
                 .send_modify(|rounds| rounds.voting = false);
-            let patient = unblockings >= UNBLOCKINGS_MAX;
-            pace = match (self.run_once(dir, pace, patient), pace) {
-                (End::Closed(reason), _) => return reason,
-                (End::Stuck, Pace::Usual) => {
-                    unblockings += 1;
-                    Pace::Unblocking
-                }
-                (End::Stuck | End::Unblocked, _) => Pace::Usual,
-            };
+            let end = self.run_once(dir, runs.pace, runs.patient());
+            if let Some(reason) = runs.after(end) {
+                return reason;
+            }
         }
     }
 
@@ -99,17 +127,18 @@ impl Job {
             .with_max_blocking_threads(BLOCKING_THREADS_MAX)
             .with_storage_directory(dir.engine());
         let runner = engine_runtime::Runner::new(runtime);
-        let run = || runner.start(|context| self.drive(context, dir, pace, patient));
+        let run = || runner.start(|context| self.drive(context, Some(dir), pace, patient));
         match catch_unwind(AssertUnwindSafe(run)) {
             Ok(end) => end,
             Err(panic) => End::failed(panic_text(panic.as_ref())),
         }
     }
 
-    async fn drive(
+    /// One run on any runtime. `dir` is where the owner's votes are noted, if anywhere.
+    pub(crate) async fn drive<E: EngineRuntime>(
         &mut self,
-        context: engine_runtime::Context,
-        dir: &DataDir,
+        context: E,
+        dir: Option<&DataDir>,
         pace: Pace,
         patient: bool,
     ) -> End {
@@ -117,12 +146,11 @@ impl Job {
             Ok(known) => known,
             Err(end) => return end,
         };
-        let parts = self.parts(pace, &epochs, context.current());
+        let parts = self.parts::<E>(pace, &epochs, context.current());
         let observer = parts.observer.clone();
         let exchange = Exchange::new(&self.shared, &epochs);
         let Self {
             config,
-            me,
             shared,
             feed,
             stopped,
@@ -130,14 +158,14 @@ impl Job {
             queries,
             ..
         } = self;
-        let me = public_key_bytes(me);
         take_office(shared, &epochs);
         let Network {
             delivery,
             peers,
             blocker,
-        } = Network::over(shared, me);
+        } = Network::over(shared);
         let mut base = tokio::select! {
+            biased;
             base = lay_foundation(&context, &parts, delivery, &peers, &blocker) => base,
             _ = &mut *stopped => return End::Closed(Closed::Stopped),
         };
@@ -172,13 +200,11 @@ impl Job {
         let (serve, exchange) = (pin!(serve), pin!(exchange));
         let serve = AssertUnwindSafe(select(serve, exchange)).catch_unwind();
         tokio::select! {
+            biased;
             _ = stopped => End::Closed(Closed::Stopped),
             end = first_end(&context, actors) => end,
             () = timed => End::Closed(Closed::Stopped),
-            reason = terms => {
-                context.sleep(CAUSE_GRACE).await;
-                End::failed(reason)
-            }
+            reason = terms => End::failed(reason),
             served = serve => match served {
                 Ok(Either::Left((end, _))) => end,
                 Ok(Either::Right(((), _))) => End::Closed(Closed::Stopped),
@@ -191,7 +217,7 @@ impl Job {
     async fn known<E: EngineRuntime>(
         &mut self,
         context: &E,
-        dir: &DataDir,
+        dir: Option<&DataDir>,
     ) -> Result<(Epochs, Handovers<E>), End> {
         let signer = self.config.secret_key.signer();
         let epochs = match Epochs::of(&self.config.genesis, Some(signer)) {
@@ -203,7 +229,8 @@ impl Job {
         let proven = handovers.all().map_err(End::failed)?;
         let proven = proven.into_iter().map(|(_, handover)| handover).collect();
         self.shared.handovers.send_replace(proven);
-        if let Err(error) = dir.check_votes(epochs.latest()) {
+        let votes = dir.map_or(Ok(()), |dir| dir.check_votes(epochs.latest()));
+        if let Err(error) = votes {
             return Err(self.refuse(error));
         }
         Ok((epochs, handovers))
@@ -216,12 +243,9 @@ impl Job {
         end
     }
 
-    fn parts(&self, pace: Pace, epochs: &Epochs, now: SystemTime) -> Parts {
+    fn parts<E: EngineRuntime>(&self, pace: Pace, epochs: &Epochs, now: SystemTime) -> Parts {
         let Self { config, shared, .. } = self;
-        let genesis_block = Block::genesis::<_, Databases<engine_runtime::Context>>(
-            &config.genesis,
-            self.leader.clone(),
-        );
+        let genesis_block = Block::genesis::<_, Databases<E>>(&config.genesis, self.leader.clone());
         let executions = Executions::default();
         let unsettled = Unsettled {
             shared: shared.clone(),
@@ -240,7 +264,7 @@ impl Job {
             observer: Observer::new(shared.clone()),
             heartbeat: config.heartbeat,
             pace,
-            waking: WakingClock::new(now),
+            waking: WakingClock::new(now, shared.wires.time.clone()),
         }
     }
 }
@@ -295,7 +319,10 @@ async fn resume_votes(
 }
 
 /// Notes beside the engine in which epoch this node has votes; ends only with an error.
-async fn remember_votes(shared: &Shared, epochs: &Epochs, dir: &DataDir) -> StartError {
+async fn remember_votes(shared: &Shared, epochs: &Epochs, dir: Option<&DataDir>) -> StartError {
+    let Some(dir) = dir else {
+        return std::future::pending().await;
+    };
     let (mut tip, mut office) = (shared.tip.subscribe(), shared.office.subscribe());
     loop {
         let (epoch, votes) = {
@@ -304,6 +331,7 @@ async fn remember_votes(shared: &Shared, epochs: &Epochs, dir: &DataDir) -> Star
         };
         // Both senders are in `shared`. The first block of the epoch says that votes are on disk.
         tokio::select! {
+            biased;
             _ = tip.wait_for(|tip| tip.height > epochs.base(epoch)), if votes => {
                 if let Err(error) = dir.mark_voted(epoch) {
                     return error;

@@ -26,8 +26,8 @@ use commonware_glue::stateful::{
     Config as StatefulConfig, Mailbox as StatefulMailbox, PruneConfig, Stateful, SyncPlan,
 };
 use commonware_parallel::Sequential;
-use commonware_runtime::Handle;
 use commonware_runtime::buffer::paged::{CacheRef, page_size};
+use commonware_runtime::{Handle, Spawner};
 use commonware_storage::archive::prunable;
 use commonware_storage::translator::EightCap;
 use commonware_utils::{NZDuration, NZU64, NZUsize};
@@ -145,8 +145,8 @@ pub(crate) struct Foundation<E: Runtime> {
 }
 
 /// What a runtime must offer the engine.
-pub(crate) trait EngineRuntime: Runtime + CryptoRng {}
-impl<E: Runtime + CryptoRng> EngineRuntime for E {}
+pub trait EngineRuntime: Spawner + commonware_storage::Context + CryptoRng {}
+impl<E: Spawner + commonware_storage::Context + CryptoRng> EngineRuntime for E {}
 
 /// Starts delivery and state, which recover what is on disk. Votes for nothing.
 pub(crate) async fn lay_foundation<E: EngineRuntime>(

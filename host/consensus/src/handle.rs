@@ -246,9 +246,8 @@ impl Ledger {
         shared: Arc<Shared>,
         queries: mpsc::Sender<Query>,
         stop: oneshot::Sender<()>,
-        thread: JoinHandle<()>,
     ) -> Self {
-        let (stop, thread) = (Mutex::new(Some(stop)), Mutex::new(Some(thread)));
+        let (stop, thread) = (Mutex::new(Some(stop)), Mutex::new(None));
         Self {
             inner: Arc::new(Inner {
                 shared,
@@ -257,6 +256,16 @@ impl Ledger {
                 thread,
             }),
         }
+    }
+
+    /// Remembers the engine's thread, which [`Ledger::shutdown`] waits for.
+    pub(crate) fn runs_on(&self, thread: JoinHandle<()>) {
+        let mut place = self
+            .inner
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *place = Some(thread);
     }
 
     /// Hands in a transaction and waits until it is in a final block on disk: `kill -9` right

@@ -103,9 +103,12 @@ mod query;
 mod queue;
 mod relay;
 mod settled;
+#[doc(hidden)]
+pub mod simulated;
 mod start;
 mod state;
 mod terms;
+mod time;
 mod tips;
 mod waking;
 

@@ -16,6 +16,7 @@ use types::NodeId;
 
 use crate::blame::{Blame, Blocklist};
 use crate::queue::{Limits, Queue};
+use crate::time::Time;
 
 /// Longest message of blocks: a full block, its header, its lengths, a certificate, and framing.
 /// A test compares it with what the engine may send.
@@ -167,9 +168,15 @@ pub enum DeliverError {
 /// Makes the two ends of a node's links.
 #[must_use]
 pub fn links() -> (Links, Carrier) {
+    links_in(Time::default())
+}
+
+/// The same, for a node with a time of its own.
+pub(crate) fn links_in(time: Time) -> (Links, Carrier) {
     let (members, members_seen) = watch::channel(BTreeSet::new());
-    let (blocklist, blocked) = Blocklist::new();
+    let (blocklist, blocked) = Blocklist::new(time.clone());
     let wires = Arc::new(Wires {
+        time,
         outgoing: Queue::new(limits(BLOCK_QUEUE_BYTES_MAX)),
         inboxes: Channel::ALL.map(|channel| Queue::new(limits(channel.queue_bytes_max()))),
         members: members_seen,
@@ -295,6 +302,8 @@ impl Inbound {
 /// What both ends share.
 #[derive(Debug)]
 pub(crate) struct Wires {
+    /// The node's time.
+    pub(crate) time: Time,
     outgoing: Queue<(Channel, Bytes, bool)>,
     inboxes: [Queue<Bytes>; Channel::ALL.len()],
     pub(crate) members: watch::Receiver<BTreeSet<NodeId>>,

@@ -48,8 +48,8 @@ pub(crate) struct Delivery {
 }
 
 impl Network {
-    /// The network of the node `me`, with the validators in office first.
-    pub(crate) fn over(shared: &Arc<Shared>, me: NodeId) -> Self {
+    /// The network of this node, with the validators in office first.
+    pub(crate) fn over(shared: &Arc<Shared>) -> Self {
         let wires = &shared.wires;
         let ends = |channel| {
             (
@@ -62,7 +62,7 @@ impl Network {
                 broadcast: ends(Channel::Broadcast),
                 backfill: ends(Channel::Backfill),
             },
-            peers: PeerSet::new(shared.clone(), me),
+            peers: PeerSet::new(shared.clone()),
             blocker: Blamer(wires.clone()),
         }
     }
@@ -172,7 +172,6 @@ impl Receiver for LinkReceiver {
 #[derive(Clone)]
 pub(crate) struct PeerSet {
     shared: Arc<Shared>,
-    me: NodeId,
     inner: Arc<Mutex<Sets>>,
 }
 
@@ -191,10 +190,9 @@ struct Sets {
 }
 
 impl PeerSet {
-    fn new(shared: Arc<Shared>, me: NodeId) -> Self {
+    fn new(shared: Arc<Shared>) -> Self {
         Self {
             shared,
-            me,
             inner: Arc::default(),
         }
     }
@@ -205,6 +203,7 @@ impl PeerSet {
         let mut office = self.shared.office.subscribe();
         loop {
             tokio::select! {
+                biased;
                 changed = members.changed() => if changed.is_err() { return pending().await },
                 changed = office.changed() => if changed.is_err() { return pending().await },
             }
@@ -227,7 +226,7 @@ impl PeerSet {
                 .into_iter()
                 .partition(|peer| office.validators.contains(peer))
         };
-        primary.insert(self.me);
+        primary.insert(self.shared.me);
         let set =
             |peers: BTreeSet<NodeId>| Set::from_iter_dedup(peers.iter().filter_map(engine_key));
         TrackedPeers::new(set(primary), set(secondary))

@@ -108,6 +108,7 @@ impl<A> Paced<A> {
         let round = parent.inner().context.round;
         let round = (round.epoch().get(), round.view().get());
         tokio::select! {
+            biased;
             () = self.validators_change() => {}
             () = self.unsettled.shared.pool.wait_for_work(&taken) => {}
             () = clock.sleep(Duration::from_millis(wait_ms)) => {}
@@ -137,6 +138,7 @@ impl<A> Paced<A> {
                 .is_ok()
         };
         let closed = tokio::select! {
+            biased;
             closed = closed => closed,
             () = clock.sleep(OPEN_PARENT_MAX) => false,
         };

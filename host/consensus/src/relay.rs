@@ -34,7 +34,9 @@ impl Relay {
                 Ok(transaction) => {
                     let height = self.shared.tip.borrow().height;
                     if transaction.transaction().expires_at > height {
-                        self.shared.pool.offer(transaction, peer, Instant::now());
+                        self.shared
+                            .pool
+                            .offer(transaction, peer, self.wires.time.now());
                     }
                 }
                 // Whoever passes a transaction on checks it first.
@@ -68,28 +70,29 @@ impl Relay {
             };
             let wait = async {
                 match next {
-                    Some(next) => tokio::time::sleep_until(next.into()).await,
+                    Some(next) => self.wires.time.sleep_until(next).await,
                     None => pending().await,
                 }
             };
             tokio::select! {
-                () = wait => {}
-                () = self.shared.pool.wait_for_arrival(), if !peers.is_empty() => {}
-                changed = office.changed() => {
-                    if changed.is_err() {
-                        return pending().await;
-                    }
-                    self.shared.pool.hurry(Instant::now());
-                }
+                biased;
                 changed = members.changed() => {
                     if changed.is_err() {
                         return pending().await;
                     }
                     // Somebody new may be the one who reaches a validator.
                     if members.borrow_and_update().iter().any(|peer| !peers.contains(peer)) {
-                        self.shared.pool.hurry(Instant::now());
+                        self.shared.pool.hurry(self.wires.time.now());
                     }
                 }
+                changed = office.changed() => {
+                    if changed.is_err() {
+                        return pending().await;
+                    }
+                    self.shared.pool.hurry(self.wires.time.now());
+                }
+                () = wait => {}
+                () = self.shared.pool.wait_for_arrival(), if !peers.is_empty() => {}
             }
         }
     }
@@ -103,7 +106,7 @@ impl Relay {
         } else {
             &validators
         };
-        let (due, next) = self.shared.pool.take_due(Instant::now());
+        let (due, next) = self.shared.pool.take_due(self.wires.time.now());
         for (transaction, origin) in due {
             // A validator has told the others itself.
             if origin.is_some_and(|origin| in_office.contains(&origin)) {

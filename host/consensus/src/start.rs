@@ -27,32 +27,15 @@ use crate::tips::Heard;
 /// # Errors
 /// [`StartError`]; then no vote was cast and the directory can be started again.
 pub async fn start(
-    mut config: Config,
+    config: Config,
 ) -> Result<(Ledger, Snapshot, mpsc::Receiver<FinalizedBlock>), StartError> {
-    let Member {
-        committee,
-        me,
-        leader,
-    } = member(&config)?;
-    // A validator that is alone has nobody to carry messages to.
-    let links = config.links.take().unwrap_or_else(|| links().0);
-    let shared = shared(&config, &committee, &links);
-    let (feed, stream) = Feed::new(shared.clone());
-    let (queries, asked) = mpsc::channel(QUERIES_MAX);
-    let (stop, stopped) = oneshot::channel();
-    let (tell, told) = oneshot::channel();
     let path = config.data_dir.clone();
-    let job = Job {
-        config,
-        me,
-        leader,
-        _links: links,
-        shared: shared.clone(),
-        feed,
-        queries: asked,
-        stopped,
-        tell: Some(tell),
-    };
+    let Prepared {
+        job,
+        ledger,
+        stream,
+        told,
+    } = prepare(config)?;
     let thread = std::thread::Builder::new()
         .name("consensus".into())
         .spawn(move || job.run())
@@ -61,7 +44,7 @@ pub async fn start(
             path: path.clone(),
             source,
         })?;
-    let ledger = Ledger::new(shared, queries, stop, thread);
+    ledger.runs_on(thread);
     match told.await {
         Ok(Ok(snapshot)) => Ok((ledger, snapshot, stream)),
         Ok(Err(error)) => {
@@ -80,6 +63,48 @@ pub async fn start(
     }
 }
 
+/// A ledger that only has to be run.
+pub(crate) struct Prepared {
+    pub(crate) job: Job,
+    pub(crate) ledger: Ledger,
+    pub(crate) stream: mpsc::Receiver<FinalizedBlock>,
+    /// Where the snapshot comes once everything is applied.
+    pub(crate) told: oneshot::Receiver<Result<Snapshot, StartError>>,
+}
+
+/// Puts together what a node needs, without touching its files.
+pub(crate) fn prepare(mut config: Config) -> Result<Prepared, StartError> {
+    let Member {
+        committee,
+        me,
+        leader,
+    } = member(&config)?;
+    // A validator that is alone has nobody to carry messages to.
+    let links = config.links.take().unwrap_or_else(|| links().0);
+    let shared = shared(&config, &committee, &links);
+    let (feed, stream) = Feed::new(shared.clone());
+    let (queries, asked) = mpsc::channel(QUERIES_MAX);
+    let (stop, stopped) = oneshot::channel();
+    let (tell, told) = oneshot::channel();
+    let job = Job {
+        config,
+        me,
+        leader,
+        _links: links,
+        shared: shared.clone(),
+        feed,
+        queries: asked,
+        stopped,
+        tell: Some(tell),
+    };
+    Ok(Prepared {
+        job,
+        ledger: Ledger::new(shared, queries, stop),
+        stream,
+        told,
+    })
+}
+
 /// What the engine's thread and the handles will have in common.
 fn shared(config: &Config, committee: &Committee, links: &Links) -> Arc<Shared> {
     let shared = Shared {
@@ -90,7 +115,7 @@ fn shared(config: &Config, committee: &Committee, links: &Links) -> Arc<Shared> 
         handovers: watch::Sender::default(),
         wires: links.wires.clone(),
         heard: watch::Sender::new(Heard::default()),
-        pool: Pool::default(),
+        pool: Pool::new(links.wires.time.clone()),
         tip: watch::Sender::new(Tip::default()),
         rounds: watch::Sender::new(Rounds::default()),
         closed: watch::Sender::new(None),

@@ -14,6 +14,7 @@ use commonware_runtime::Handle;
 use crate::ballots::Ballots;
 use crate::blame::Blamer;
 use crate::data_dir::votes_partition;
+use crate::drive::CAUSE_GRACE;
 use crate::engine::{EngineRuntime, Foundation, Parts, Term, agree};
 use crate::epochs::Epochs;
 use crate::handle::{Office, Shared};
@@ -104,16 +105,19 @@ impl<E: EngineRuntime> Terms<'_, E> {
             return None;
         };
         tokio::select! {
+            biased;
             () = over => {
                 voter.abort();
                 // Its receivers must be gone before the next ones listen.
                 let _ = voter.await;
                 None
             }
-            end = &mut voter => Some(end.err().map_or_else(
-                || "the agreement actor is gone: it ended".to_owned(),
-                |error| format!("the agreement actor is gone: {error}"),
-            )),
+            end = &mut voter => {
+                // The cause may be another actor's.
+                self.context.sleep(CAUSE_GRACE).await;
+                let end = end.err().map_or_else(|| "it ended".to_owned(), |error| error.to_string());
+                Some(format!("the agreement actor is gone: {end}"))
+            }
         }
     }
 

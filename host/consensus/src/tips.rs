@@ -209,17 +209,18 @@ impl Tips {
                 }
                 told = present;
             }
-            tokio::time::sleep(ANNOUNCE_PAUSE).await;
+            self.wires.time.sleep(ANNOUNCE_PAUSE).await;
             let members_change = async {
                 if members.changed().await.is_err() {
                     pending().await
                 }
             };
             tokio::select! {
+                biased;
                 changed = tip.changed() => if changed.is_err() { pending().await },
                 () = members_change => {}
                 () = self.behind.arrived.notified() => {}
-                () = tokio::time::sleep(REPEAT_INTERVAL) => told.clear(),
+                () = self.wires.time.sleep(REPEAT_INTERVAL) => told.clear(),
             }
         }
     }
@@ -246,16 +247,22 @@ impl Tips {
                 if wanted.is_idle() {
                     pending().await
                 } else {
-                    tokio::time::sleep(WANTED_LOOK).await;
+                    self.wires.time.sleep(WANTED_LOOK).await;
                 }
             };
             let left = async {
                 tokio::select! {
+                    biased;
                     changed = members.changed() => if changed.is_err() { pending().await },
                     changed = blocked.changed() => if changed.is_err() { pending().await },
                 }
             };
             tokio::select! {
+                biased;
+                () = left => {
+                    self.forget_those_who_left(&mut wanted);
+                    self.shared.ahead.retain(&self.wires.peers());
+                }
                 announced = self.wires.inbox(Channel::Tip).pop() => match announced {
                     Some((peer, bytes)) => {
                         self.take(peer, bytes, &mut wanted, &mut entropy);
@@ -264,10 +271,6 @@ impl Tips {
                     }
                     None => pending().await,
                 },
-                () = left => {
-                    self.forget_those_who_left(&mut wanted);
-                    self.shared.ahead.retain(&self.wires.peers());
-                }
                 () = look => {}
                 () = self.shared.ahead.arrived.notified() => self.catch_up(),
                 // Who was ahead by one epoch may be ahead by more.
@@ -332,11 +335,12 @@ impl Tips {
         self.shared.heard.send_modify(|heard| {
             heard.tips.insert(peer, tip);
         });
-        wanted.offer(Claim {
+        let claim = Claim {
             peer,
             height,
             certificate,
-        });
+        };
+        wanted.offer(claim, self.wires.time.now());
     }
 
     /// Whether the validators of its epoch signed a certificate.
@@ -379,7 +383,7 @@ impl Tips {
         }
         if let Some(Claim {
             peer, certificate, ..
-        }) = wanted.next(Instant::now())
+        }) = wanted.next(self.wires.time.now())
         {
             let (epoch, view) = (certificate.epoch().get(), certificate.view().get());
             let missed = self.shared.rounds.borrow().final_round() < (epoch, view);
@@ -420,7 +424,7 @@ struct Wanted {
 
 impl Wanted {
     /// Takes a claim whose certificate holds.
-    fn offer(&mut self, claim: Claim) {
+    fn offer(&mut self, claim: Claim, now: Instant) {
         let round = claim.certificate.round();
         let newer = |newest: &Claim| newest.certificate.round() < round;
         if self.newest.as_ref().is_none_or(newer) {
@@ -429,7 +433,7 @@ impl Wanted {
         // One of each peer: an older one was overtaken.
         let same = |open: &Claim| open.peer == claim.peer && open.certificate.round() == round;
         if self.open.len() < WANTED_BLOCKS_MAX && !self.open.iter().any(|(open, _)| same(open)) {
-            self.open.push((claim, Instant::now()));
+            self.open.push((claim, now));
         }
     }
 

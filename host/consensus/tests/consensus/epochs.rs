@@ -52,7 +52,8 @@ impl Voters {
     /// decided, or once the voter has lost its own.
     async fn vote(&self, members: &[Member], by: &[u8], change: ValidatorChange) {
         for key in by {
-            let member = members.iter().find(|member| member.key == *key).unwrap();
+            let member = members.iter().find(|member| member.key == *key);
+            let member = member.expect("a running node");
             let operation = Operation::Validator(ValidatorOperation::Vote(change));
             let end = member.node.submit(self.0[key].sign(operation)).await;
             match end.outcome {
@@ -174,10 +175,10 @@ async fn validators_change_while_work_goes_on() {
 async fn check_proofs(member: &Member, genesis: &Genesis, height: u64) {
     let ledger = &member.node.ledger;
     let handovers = ledger.handovers();
-    let committees = Committees::of(genesis).unwrap();
+    let committees = Committees::of(genesis).expect("a good genesis");
     let votes: Vec<_> = handovers
         .iter()
-        .map(|handover| committees.take(handover).unwrap().committee.len())
+        .map(|handover| committees.take(handover).expect("a proof").committee.len())
         .collect();
     assert!(
         votes.contains(&4) && votes.contains(&7) && votes.last() == Some(&1),
@@ -193,13 +194,19 @@ async fn check_proofs(member: &Member, genesis: &Genesis, height: u64) {
         "{verdict:?}"
     );
     for height in (1..=height).rev() {
-        let FinalizedProof { block, certificate } =
-            ledger.finalized(height).await.unwrap().unwrap();
+        let FinalizedProof { block, certificate } = ledger
+            .finalized(height)
+            .await
+            .expect("an answer")
+            .expect("a block");
         let Some(certificate) = certificate else {
             continue;
         };
         assert_eq!(
-            committees.verify(&block, &certificate).unwrap().height,
+            committees
+                .verify(&block, &certificate)
+                .expect("a proof")
+                .height,
             height
         );
         return;
