@@ -16,6 +16,7 @@ use types::{FabricId, NodeId};
 
 use crate::config::{engine_key, public_key_bytes};
 use crate::links::Channel;
+use crate::time::Time;
 
 /// How long a peer is shunned: long enough that its lies cost this node next to nothing, short
 /// enough that a node which was repaired comes back without anybody's help.
@@ -65,6 +66,7 @@ pub enum Blame {
 /// Who is shunned now.
 #[derive(Debug)]
 pub(crate) struct Blocklist {
+    time: Time,
     inner: Mutex<Inner>,
     changed: Notify,
 }
@@ -77,7 +79,7 @@ struct Inner {
 }
 
 impl Blocklist {
-    pub(crate) fn new() -> (Self, watch::Receiver<BTreeMap<NodeId, Blame>>) {
+    pub(crate) fn new(time: Time) -> (Self, watch::Receiver<BTreeMap<NodeId, Blame>>) {
         let (told, blocked) = watch::channel(BTreeMap::new());
         let inner = Inner {
             until: BTreeMap::new(),
@@ -85,6 +87,7 @@ impl Blocklist {
             engine: Vec::new(),
         };
         let list = Self {
+            time,
             inner: Mutex::new(inner),
             changed: Notify::new(),
         };
@@ -99,7 +102,8 @@ impl Blocklist {
     pub(crate) fn block(&self, peer: NodeId, blame: Blame) {
         tracing::warn!(%peer, %blame, "a peer is blocked");
         let mut inner = self.lock();
-        inner.until.insert(peer, Instant::now() + PEER_BLOCKED_FOR);
+        let until = self.time.now() + PEER_BLOCKED_FOR;
+        inner.until.insert(peer, until);
         let mut dropped = None;
         if inner.until.len() > BLOCKED_PEERS_MAX {
             let first = inner.until.iter().min_by_key(|(_, until)| **until);
@@ -126,14 +130,15 @@ impl Blocklist {
     /// Lets peers go whose time is over, for ever.
     pub(crate) async fn expire(&self) {
         loop {
-            let next = self.release(Instant::now());
+            let next = self.release(self.time.now());
             let wait = async {
                 match next {
-                    Some(next) => tokio::time::sleep_until(next.into()).await,
+                    Some(next) => self.time.sleep_until(next).await,
                     None => std::future::pending().await,
                 }
             };
             tokio::select! {
+                biased;
                 () = wait => {}
                 () = self.changed.notified() => {}
             }
@@ -211,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_block_ends_and_says_so() {
-        let (list, told) = Blocklist::new();
+        let (list, told) = Blocklist::new(Time::default());
         list.block(node(1), Blame::InvalidAnswer);
         let end = list.release(Instant::now()).unwrap();
         assert!(list.holds(&node(1)));
@@ -223,7 +228,7 @@ mod tests {
 
     #[test]
     fn the_list_is_bounded_and_lets_the_oldest_go() {
-        let (list, told) = Blocklist::new();
+        let (list, told) = Blocklist::new(Time::default());
         let count = u64::try_from(BLOCKED_PEERS_MAX).unwrap() + 1;
         for number in 0..count {
             list.block(node(number), Blame::InvalidAnswer);

@@ -11,7 +11,10 @@
 //! entry: length, bytes                        value or absence with its path: `verify_proof`
 //! digest (32)                                 BLAKE3 of all bytes before, against damage
 //! ```
-//! The digest only tells damage from forgery; what convinces are the signatures.
+//! The digest only tells damage from forgery; what convinces are the signatures. The validators of
+//! the genesis sign the first handover, those whom it names the second, and so on to the block.
+//! Whoever held more than two thirds of the votes once can sign another history from there on with
+//! the old keys: see [`Committees`].
 
 use bytes::Buf as _;
 use commonware_cryptography::Hasher as _;
@@ -19,9 +22,9 @@ use commonware_cryptography::blake3::Blake3;
 use ledger::{DecodeGenesisError, Genesis, StateKey};
 use types::FabricId;
 
-use crate::proof::{
-    BlockHeader, VerifyFinalizedError, VerifyProofError, verify_finalized, verify_proof,
-};
+use crate::committees::Committees;
+use crate::handovers::Handover;
+use crate::proof::{BlockHeader, VerifyFinalizedError, VerifyProofError, verify_proof};
 
 const MAGIC: &[u8; 16] = b"hypermesh-proof\n";
 const VERSION: u8 = 1;
@@ -33,22 +36,13 @@ pub const ENTRY_PROOF_BYTES_MAX: usize = 32 << 20;
 /// Most handovers: with the shortest useful epochs, a decade of monthly changes and to spare.
 const HANDOVERS_MAX: usize = 2_048;
 
-/// The end of an epoch in which validators changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EpochEnd {
-    /// The canonical bytes of the epoch's last block.
-    pub block: Vec<u8>,
-    /// Its certificate of finality, by the validators of that epoch.
-    pub certificate: Vec<u8>,
-}
-
 /// One entry of the state, or its absence, with everything that proves it but the fabric's id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntryProof {
     /// The canonical bytes of the genesis.
     pub genesis: Vec<u8>,
     /// Ends of epochs in which validators changed before the block, oldest first.
-    pub handovers: Vec<EpochEnd>,
+    pub handovers: Vec<Handover>,
     /// The canonical bytes of a final block.
     pub block: Vec<u8>,
     /// Its certificate of finality.
@@ -123,11 +117,13 @@ pub enum VerifyEntryProofError {
         /// What is wrong.
         source: VerifyFinalizedError,
     },
-    /// This release follows no changes of validators.
-    #[error("the proof needs {count} changes of validators: this release follows none")]
-    HandoversUnknown {
-        /// How many it brings.
-        count: usize,
+    /// A block among the changes of validators changes none, or stands in the wrong place.
+    #[error("change {number} of the validators is none: block {height} does not belong there")]
+    OutOfPlace {
+        /// Which one, counted from 1.
+        number: usize,
+        /// The block's height.
+        height: u64,
     },
     /// The block is not final.
     #[error("the block is not proven final: {0}")]
@@ -199,7 +195,7 @@ impl EntryProof {
         let count = count.filter(|count| *count <= HANDOVERS_MAX);
         let mut handovers = Vec::new();
         for _ in 0..count.ok_or_else(|| malformed("count of handovers"))? {
-            handovers.push(EpochEnd {
+            handovers.push(Handover {
                 block: take(rest, "handover")?,
                 certificate: take(rest, "handover")?,
             });
@@ -246,13 +242,28 @@ impl EntryProof {
         })
     }
 
-    /// Checks that the block is final: the one place that knows how validators change.
+    /// Walks from the validators of the genesis over each change to those who made the block final.
     fn verify_block(&self, genesis: &Genesis) -> Result<BlockHeader, VerifyEntryProofError> {
-        if !self.handovers.is_empty() {
-            let count = self.handovers.len();
-            return Err(VerifyEntryProofError::HandoversUnknown { count });
+        let committees = Committees::of(genesis)?;
+        let mut below = 0;
+        for (number, handover) in (1..).zip(&self.handovers) {
+            let header = committees.verify(&handover.block, &handover.certificate);
+            let header =
+                header.map_err(|source| VerifyEntryProofError::Handover { number, source })?;
+            let height = header.height;
+            let changes = genesis.ends_epoch(height) && !header.committee.is_empty();
+            if !changes || height <= below {
+                return Err(VerifyEntryProofError::OutOfPlace { number, height });
+            }
+            committees.pass(&header);
+            below = height;
         }
-        Ok(verify_finalized(genesis, &self.block, &self.certificate)?)
+        let header = committees.verify(&self.block, &self.certificate)?;
+        if header.height <= below {
+            let (number, height) = (self.handovers.len(), below);
+            return Err(VerifyEntryProofError::OutOfPlace { number, height });
+        }
+        Ok(header)
     }
 }
 

@@ -9,7 +9,7 @@ use types::FabricId;
 
 use crate::block::Block;
 use crate::entry_proof::EntryProof;
-use crate::proof::{engine_first_block, verifier};
+use crate::proof::engine_first_block;
 use crate::tips;
 
 /// A block, decoded and encoded again; none if the bytes are no block.
@@ -29,8 +29,7 @@ pub fn first_block(genesis: &Genesis) -> Vec<u8> {
 /// An announcement of a peer, decoded and encoded again; none if the bytes are none of this fabric.
 #[must_use]
 pub fn announcement(genesis: &Genesis, bytes: &[u8]) -> Option<Vec<u8>> {
-    let scheme = verifier(genesis).ok()?;
-    tips::decoded_again(Bytes::copy_from_slice(bytes), &genesis.fabric_id(), &scheme)
+    tips::decoded_again(Bytes::copy_from_slice(bytes), &genesis.fabric_id())
 }
 
 /// Reads a proof of an entry, as it is and with the digest that its bytes would have.

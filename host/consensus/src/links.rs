@@ -7,7 +7,7 @@
 //! the peer that is named as its sender.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 use ledger::{BLOCK_BYTES_MAX, TRANSACTION_BYTES_MAX};
@@ -16,6 +16,7 @@ use types::NodeId;
 
 use crate::blame::{Blame, Blocklist};
 use crate::queue::{Limits, Queue};
+use crate::time::Time;
 
 /// Longest message of blocks: a full block, its header, its lengths, a certificate, and framing.
 /// A test compares it with what the engine may send.
@@ -167,14 +168,20 @@ pub enum DeliverError {
 /// Makes the two ends of a node's links.
 #[must_use]
 pub fn links() -> (Links, Carrier) {
+    links_in(Time::default())
+}
+
+/// The same, for a node with a time of its own.
+pub(crate) fn links_in(time: Time) -> (Links, Carrier) {
     let (members, members_seen) = watch::channel(BTreeSet::new());
-    let (blocklist, blocked) = Blocklist::new();
+    let (blocklist, blocked) = Blocklist::new(time.clone());
     let wires = Arc::new(Wires {
+        time,
         outgoing: Queue::new(limits(BLOCK_QUEUE_BYTES_MAX)),
         inboxes: Channel::ALL.map(|channel| Queue::new(limits(channel.queue_bytes_max()))),
         members: members_seen,
         blocklist,
-        voters: OnceLock::new(),
+        voters: RwLock::default(),
     });
     let carrier = Carrier {
         outbound: Outbound {
@@ -266,12 +273,7 @@ impl Inbound {
         if !wires.members.borrow().contains(&peer) {
             return Err(DeliverError::NotAMember);
         }
-        if channel.is_about_votes()
-            && wires
-                .voters
-                .get()
-                .is_none_or(|voters| !voters.contains(&peer))
-        {
+        if channel.is_about_votes() && !wires.may_vote(&peer) {
             return Err(DeliverError::NotAVoter);
         }
         let (length, bytes_max) = (bytes.len(), channel.message_bytes_max());
@@ -300,15 +302,28 @@ impl Inbound {
 /// What both ends share.
 #[derive(Debug)]
 pub(crate) struct Wires {
+    /// The node's time.
+    pub(crate) time: Time,
     outgoing: Queue<(Channel, Bytes, bool)>,
     inboxes: [Queue<Bytes>; Channel::ALL.len()],
     pub(crate) members: watch::Receiver<BTreeSet<NodeId>>,
     pub(crate) blocklist: Blocklist,
-    /// Who may vote with this node; nobody, if it does not vote. Set when the ledger starts.
-    pub(crate) voters: OnceLock<BTreeSet<NodeId>>,
+    /// Who may vote with this node; nobody, if it does not vote.
+    voters: RwLock<BTreeSet<NodeId>>,
 }
 
 impl Wires {
+    /// Says who may vote with this node from now on.
+    pub(crate) fn let_vote(&self, voters: BTreeSet<NodeId>) {
+        *self.voters.write().unwrap_or_else(PoisonError::into_inner) = voters;
+    }
+
+    /// Whether this node wants the votes of a peer.
+    pub(crate) fn may_vote(&self, peer: &NodeId) -> bool {
+        let voters = self.voters.read().unwrap_or_else(PoisonError::into_inner);
+        voters.contains(peer)
+    }
+
     /// The queue of what came in on `channel`.
     pub(crate) fn inbox(&self, channel: Channel) -> &Queue<Bytes> {
         let [

@@ -13,6 +13,7 @@ use types::NodeId;
 use crate::error::{Closed, SubmitError};
 use crate::handle::Finality;
 use crate::settled::Settled;
+use crate::time::Time;
 
 /// Transactions that may wait: several full blocks, which is seconds of work.
 pub const POOL_TRANSACTIONS_MAX: usize = 4096;
@@ -48,6 +49,7 @@ type Waiter = oneshot::Sender<Result<Finality, SubmitError>>;
 /// The pool that submitters, the proposer and finality share.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
+    time: Time,
     inner: Mutex<Inner>,
     work: Notify,
     arrival: Notify,
@@ -88,6 +90,14 @@ pub struct PoolDepth {
 }
 
 impl Pool {
+    /// An empty pool of a node with this time.
+    pub(crate) fn new(time: Time) -> Self {
+        Self {
+            time,
+            ..Self::default()
+        }
+    }
+
     /// Takes a transaction and returns where its end will be told. One that already waits is
     /// joined: it will be executed once.
     pub(crate) fn insert(
@@ -117,7 +127,7 @@ impl Pool {
             waiting.waiters.push(waiter);
             return Ok(told);
         }
-        if let Some(finality) = inner.settled.recall(&transaction.id(), Instant::now()) {
+        if let Some(finality) = inner.settled.recall(&transaction.id(), self.time.now()) {
             // The receiver is held here, so the channel is open.
             let _ = waiter.send(Ok(finality));
             return Ok(told);
@@ -125,7 +135,7 @@ impl Pool {
         if !inner.has_room(transaction.bytes().len()) {
             return Err(full);
         }
-        inner.add(transaction, None, vec![waiter], Instant::now());
+        inner.add(transaction, None, vec![waiter], self.time.now());
         drop(inner);
         self.tell_of_arrival();
         Ok(told)
@@ -238,7 +248,7 @@ impl Pool {
     /// waiters.
     pub(crate) fn settle(&self, height: u64, outcomes: &[(types::Digest, TransactionOutcome)]) {
         let mut inner = self.lock();
-        let now = Instant::now();
+        let now = self.time.now();
         for (id, outcome) in outcomes {
             let finality = Finality {
                 height,

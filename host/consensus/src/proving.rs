@@ -8,6 +8,7 @@ use ledger::{Genesis, StateKey};
 use crate::entry_proof::EntryProof;
 use crate::error::QueryError;
 use crate::handle::Ledger;
+use crate::proof::read_block;
 
 /// Looks for a block that has both its state and a certificate of its own, and the pause between
 /// two. The newest block gets its certificate within a round; only a state that moves between two
@@ -48,9 +49,14 @@ impl Ledger {
         let Some(found) = self.finalized(entry.height).await? else {
             return Ok(None);
         };
+        let mut handovers = self.handovers();
+        handovers.retain(|handover| {
+            let header = read_block(genesis, &handover.block);
+            header.is_ok_and(|header| header.height < entry.height)
+        });
         Ok(found.certificate.map(|certificate| EntryProof {
             genesis: genesis.encode(),
-            handovers: Vec::new(),
+            handovers,
             block: found.block,
             certificate,
             key: key.clone(),

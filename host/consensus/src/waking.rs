@@ -19,6 +19,7 @@ use tokio::sync::watch;
 
 use crate::engine::EngineRuntime;
 use crate::handle::Shared;
+use crate::time::Time;
 
 /// Pause between looks whether there is still work.
 const LOOK: Duration = Duration::from_millis(50);
@@ -29,6 +30,7 @@ const VOTER: &str = "voter";
 /// A clock that runs while it is told to.
 #[derive(Clone, Debug)]
 pub(crate) struct WakingClock {
+    time: Time,
     inner: Arc<Inner>,
 }
 
@@ -40,26 +42,31 @@ struct Inner {
 }
 
 impl WakingClock {
-    /// Stands at `now`.
-    pub(crate) fn new(now: SystemTime) -> Self {
+    /// Stands at `now`, which `time` moves on.
+    pub(crate) fn new(now: SystemTime, time: Time) -> Self {
         let state = Mutex::new((now, None));
         let runs = watch::Sender::new(false);
         Self {
+            time,
             inner: Arc::new(Inner { state, runs }),
         }
     }
 
     fn current(&self) -> SystemTime {
         let (until, since) = *self.lock();
-        until + since.map_or(Duration::ZERO, |since| since.elapsed())
+        until + since.map_or(Duration::ZERO, |since| self.since(since))
+    }
+
+    fn since(&self, then: Instant) -> Duration {
+        self.time.now().saturating_duration_since(then)
     }
 
     fn run(&self, runs: bool) {
         let mut state = self.lock();
         let (until, since) = *state;
         *state = match (since, runs) {
-            (None, true) => (until, Some(Instant::now())),
-            (Some(since), false) => (until + since.elapsed(), None),
+            (None, true) => (until, Some(self.time.now())),
+            (Some(since), false) => (until + self.since(since), None),
             _ => return,
         };
         self.inner.runs.send_replace(runs);
@@ -77,7 +84,8 @@ impl WakingClock {
             let runs_now = *runs.borrow_and_update();
             // The sender is in `self`.
             tokio::select! {
-                () = tokio::time::sleep(left), if runs_now => {}
+                biased;
+                () = self.time.sleep(left), if runs_now => {}
                 _ = runs.changed() => {}
             }
         }
@@ -87,24 +95,29 @@ impl WakingClock {
     /// ever.
     pub(crate) async fn follow(&self, shared: &Shared, heartbeat: Duration) {
         let mut tip = shared.tip.subscribe();
-        let mut last_block = Instant::now();
+        let mut office = shared.office.subscribe();
+        let mut last_block = self.time.now();
         let nothing = HashSet::new();
         loop {
             let begun = tip.borrow_and_update().height > 0;
-            let works = shared.pool.depth().transactions > 0;
-            let left = heartbeat.saturating_sub(last_block.elapsed());
+            let works = shared.pool.depth().transactions > 0 || office.borrow().next.is_some();
+            let left = heartbeat.saturating_sub(self.since(last_block));
             let runs = !begun || works || left.is_zero();
             self.run(runs);
             tokio::select! {
+                biased;
                 changed = tip.changed() => {
                     if changed.is_err() {
                         return std::future::pending().await;
                     }
-                    last_block = Instant::now();
+                    last_block = self.time.now();
                 }
                 () = shared.pool.wait_for_work(&nothing), if !runs => {}
+                changed = office.changed() => if changed.is_err() {
+                    return std::future::pending().await;
+                },
                 // The pool is emptied after the tip has changed, or when transactions expire.
-                () = tokio::time::sleep(if runs { LOOK } else { left }) => {}
+                () = self.time.sleep(if runs { LOOK } else { left }) => {}
             }
         }
     }
@@ -297,7 +310,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_clock_that_stands_still_ends_no_wait() {
-        let clock = WakingClock::new(SystemTime::UNIX_EPOCH);
+        let clock = WakingClock::new(SystemTime::UNIX_EPOCH, Time::default());
         let deadline = SystemTime::UNIX_EPOCH + Duration::from_millis(30);
         let mut waits = Box::pin(clock.clone().sleep_until(deadline));
         let hour = tokio::time::sleep(Duration::from_secs(3_600));
@@ -310,7 +323,7 @@ mod tests {
 
     #[tokio::test]
     async fn only_the_time_in_which_it_runs_counts() {
-        let clock = WakingClock::new(SystemTime::UNIX_EPOCH);
+        let clock = WakingClock::new(SystemTime::UNIX_EPOCH, Time::default());
         let deadline = SystemTime::UNIX_EPOCH + Duration::from_millis(30);
         let waits = tokio::spawn(clock.clone().sleep_until(deadline));
         clock.run(true);

@@ -161,7 +161,7 @@ impl Genesis {
     /// Whether the block at `height` is the first of an epoch after the first.
     #[must_use]
     pub const fn begins_epoch(&self, height: u64) -> bool {
-        height > 0 && height % self.epoch_blocks as u64 == 0
+        height > 0 && height.is_multiple_of(self.epoch_blocks as u64)
     }
 
     /// Whether the block at `height` is the last of its epoch. It carries no transactions.

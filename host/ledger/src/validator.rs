@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use types::{NodeId, PublicKey};
 
-use crate::record::Record;
+use crate::key::StateKey;
+use crate::record::{self, DecodeRecordError, Record};
 
 /// Changes that validators may be voting on at once.
 pub const PROPOSED_CHANGES_MAX: usize = 64;
@@ -38,8 +39,18 @@ pub struct CommitteeRecord {
     /// Who votes from the next epoch on, in key order; none if nothing changes.
     pub next: Option<Vec<PublicKey>>,
     /// Proposed changes with those who voted for them, oldest first; at most
-    /// [`PROPOSED_CHANGES_MAX`]. They end with the epoch in which anything was decided.
+    /// [`PROPOSED_CHANGES_MAX`]. A vote counts as long as who cast it is in office.
     pub proposed: Vec<(ValidatorChange, Vec<PublicKey>)>,
+}
+
+impl CommitteeRecord {
+    /// Reads what the state holds at [`StateKey::committee`].
+    ///
+    /// # Errors
+    /// [`DecodeRecordError`] if a newer release wrote it.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeRecordError> {
+        record::decode(&StateKey::committee(), bytes)
+    }
 }
 
 impl Record for CommitteeRecord {}

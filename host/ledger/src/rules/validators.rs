@@ -163,14 +163,26 @@ pub(super) fn convict<V: StateView>(
 
 /// The first step of an epoch: who was decided on is in office.
 pub(crate) fn begin_epoch<V: StateView>(draft: &mut Draft<'_, V>) -> Result<(), NotLoaded> {
-    let committee = Committee::read(draft)?;
-    if let Some(validators) = committee.record.next {
-        let fabric = FabricRecord {
-            validators,
-            ..committee.fabric
-        };
-        draft.write(StateKey::fabric(), &fabric);
+    let Committee { fabric, mut record } = Committee::read(draft)?;
+    let Some(validators) = record.next.take() else {
+        return Ok(());
+    };
+    // Votes of those who left count no more, and changes about nobody who is there are settled.
+    record.proposed.retain_mut(|(change, votes)| {
+        votes.retain(|vote| validators.contains(vote));
+        let (ValidatorChange::Add { node } | ValidatorChange::Remove { node }) = *change;
+        let adds = matches!(change, ValidatorChange::Add { .. });
+        !votes.is_empty() && adds != validators.contains(&node)
+    });
+    if record.proposed.is_empty() {
         draft.remove(StateKey::committee());
+    } else {
+        draft.write(StateKey::committee(), &record);
     }
+    let fabric = FabricRecord {
+        validators,
+        ..fabric
+    };
+    draft.write(StateKey::fabric(), &fabric);
     Ok(())
 }
