@@ -86,6 +86,7 @@ mod drive;
 mod engine;
 mod epochs;
 mod error;
+mod evidence;
 mod exchange;
 mod execution;
 mod feed;
