@@ -312,6 +312,16 @@ impl Ledger {
         self.ask(Query::Finalized(height, told), answer).await
     }
 
+    /// The height of the final block with this digest; `None` where this node has none, or has
+    /// pruned it.
+    ///
+    /// # Errors
+    /// [`QueryError`]
+    pub async fn height_of(&self, digest: [u8; 32]) -> Result<Option<u64>, QueryError> {
+        let (told, answer) = oneshot::channel();
+        self.ask(Query::Height(digest, told), answer).await
+    }
+
     /// Proof of what `key` holds, or that it holds nothing, in the state of a recent final block;
     /// `None` before the first one. [`crate::verify_proof`] checks it.
     ///

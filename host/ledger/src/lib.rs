@@ -1,6 +1,7 @@
 //! The ledger as a pure state machine: `execute(state, block) -> (changes, outcomes)`.
 //! Knows no clock, no entropy, no disk, no async: they arrive as arguments.
 
+mod entry;
 mod evidence;
 mod execute;
 mod genesis;
@@ -14,7 +15,9 @@ mod state;
 mod transaction;
 mod validator;
 mod view;
+mod words;
 
+pub use entry::{AnyRecord, ParseStateKeyError};
 pub use evidence::{Contradiction, ConvictionRecord, Evidence, SignedVote, VOTE_DOMAIN, Vote};
 pub use execute::{BLOCK_BYTES_MAX, BLOCK_TRANSACTIONS_MAX, BlockContext, Execution, execute};
 pub use genesis::{DecodeGenesisError, Genesis, GenesisError, quorum};

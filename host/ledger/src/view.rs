@@ -1,6 +1,7 @@
 //! Finalised state as a node keeps it in memory: typed reads, changed block by block.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use types::{Digest, Name, NodeId, Principal, PublicKey, Route};
@@ -296,6 +297,25 @@ impl View {
     /// [`DecodeRecordError`] if a newer release wrote it.
     pub fn route(&self, route: &Route) -> Result<Option<RouteRecord>, DecodeRecordError> {
         self.read(&StateKey::route(route))
+    }
+
+    /// The value of any entry.
+    #[must_use]
+    pub fn value(&self, key: &StateKey) -> Option<&[u8]> {
+        self.entries.get(key).map(Vec::as_slice)
+    }
+
+    /// Every entry whose key begins with `prefix`, in key order.
+    pub fn entries<'a>(
+        &'a self,
+        prefix: &'a [u8],
+    ) -> impl Iterator<Item = (&'a StateKey, &'a [u8])> {
+        let from = StateKey::from_bytes(prefix.to_vec());
+        let from = from.map_or(Bound::Unbounded, Bound::Included);
+        self.entries
+            .range((from, Bound::Unbounded))
+            .take_while(move |(key, _)| key.as_bytes().starts_with(prefix))
+            .map(|(key, value)| (key, value.as_slice()))
     }
 
     fn read<R: Record>(&self, key: &StateKey) -> Result<Option<R>, DecodeRecordError> {

@@ -27,32 +27,32 @@ fn connect_all(memory: &Memory, count: u8) {
     }
 }
 
-async fn start_all(memory: &Memory, count: u8, genesis: &Genesis) -> Vec<Member> {
+pub(crate) async fn start_all(memory: &Memory, count: u8, genesis: &Genesis) -> Vec<Member> {
     connect_all(memory, count);
     let start = |key| Member::start_of(memory, key, genesis.clone());
     join_all((1..=count).map(start)).await
 }
 
-fn add(key: u8) -> ValidatorChange {
+pub(crate) fn add(key: u8) -> ValidatorChange {
     ValidatorChange::Add { node: key_of(key) }
 }
 
-fn remove(key: u8) -> ValidatorChange {
+pub(crate) fn remove(key: u8) -> ValidatorChange {
     ValidatorChange::Remove { node: key_of(key) }
 }
 
 /// The nodes as signers, by key.
-struct Voters(BTreeMap<u8, Principal>);
+pub(crate) struct Voters(BTreeMap<u8, Principal>);
 
 impl Voters {
-    fn of(genesis: &Genesis, count: u8) -> Self {
+    pub(crate) fn of(genesis: &Genesis, count: u8) -> Self {
         let voter = |key| (key, Principal::node_in(genesis, key));
         Self((1..=count).map(voter).collect())
     }
 
     /// Lets the nodes of these keys vote for a change, in order. Late votes are refused once it is
     /// decided, or once the voter has lost its own.
-    async fn vote(&self, members: &[Member], by: &[u8], change: ValidatorChange) {
+    pub(crate) async fn vote(&self, members: &[Member], by: &[u8], change: ValidatorChange) {
         for key in by {
             let member = members.iter().find(|member| member.key == *key);
             let member = member.expect("a running node");
@@ -70,7 +70,7 @@ impl Voters {
 }
 
 /// Reads the streams of all until so many vote in the epoch of each.
-async fn until_validators(members: &mut [Member], count: usize) {
+pub(crate) async fn until_validators(members: &mut [Member], count: usize) {
     let reached = |member: &Member| {
         let status = member.node.ledger.status();
         status.validators == count && status.next_validators.is_none()
