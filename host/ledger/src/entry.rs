@@ -5,6 +5,9 @@ use std::str::FromStr;
 use serde::Serialize;
 
 use crate::evidence::ConvictionRecord;
+use crate::guest::{
+    GuestRecord, GuestRecordsRecord, RecordRateRecord, RecordTotalsRecord, RecordsDueRecord,
+};
 use crate::key::StateKey;
 use crate::member::{
     CandidatesRecord, CensusRecord, CertificateRecord, InviteRecord, InvitesRecord, MemberRecord,
@@ -34,6 +37,11 @@ pub enum AnyRecord {
     Deployment(DeploymentRecord),
     Placement(PlacementRecord),
     Route(RouteRecord),
+    GuestRecord(GuestRecord),
+    GuestRecords(GuestRecordsRecord),
+    RecordTotals(RecordTotalsRecord),
+    RecordsDue(RecordsDueRecord),
+    RecordRate(RecordRateRecord),
 }
 
 impl AnyRecord {
@@ -58,6 +66,11 @@ impl AnyRecord {
             b"deployment" => Self::Deployment(decode(key, value)?),
             b"placement" => Self::Placement(decode(key, value)?),
             b"route" => Self::Route(decode(key, value)?),
+            b"record" => Self::GuestRecord(decode(key, value)?),
+            b"records" => Self::GuestRecords(decode(key, value)?),
+            b"record-totals" => Self::RecordTotals(decode(key, value)?),
+            b"records-due" => Self::RecordsDue(decode(key, value)?),
+            b"record-rate" => Self::RecordRate(decode(key, value)?),
             _ => return Ok(None),
         }))
     }
@@ -112,6 +125,7 @@ mod tests {
     use types::{Digest, Name, PublicKey, Route};
 
     use super::*;
+    use crate::guest::RecordKey;
 
     #[test]
     fn a_key_reads_as_it_is_shown() {
@@ -159,6 +173,11 @@ mod tests {
             StateKey::deployment(&name),
             StateKey::placement(&name, &name, 1),
             StateKey::route(&Route::new("a.example", "/").unwrap()),
+            StateKey::guest_record(&name, &RecordKey::new("k/1").unwrap()),
+            StateKey::guest_records(&name),
+            StateKey::record_totals(),
+            StateKey::records_due(7),
+            StateKey::record_rate(&id),
         ];
         for key in keys {
             let newer = AnyRecord::decode(&key, &[0xff]);

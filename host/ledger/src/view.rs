@@ -7,6 +7,7 @@ use std::sync::Arc;
 use types::{Digest, Name, NodeId, Principal, PublicKey, Route};
 
 use crate::evidence::ConvictionRecord;
+use crate::guest::{GuestRecord, GuestRecordsRecord, RecordKey};
 use crate::key::StateKey;
 use crate::member::{CandidatesRecord, CertificateRecord, InviteRecord, MemberRecord};
 use crate::record::{
@@ -289,6 +290,27 @@ impl View {
                 })
             })
             .collect()
+    }
+
+    /// What a guest of `workload` wrote down under `key`.
+    ///
+    /// # Errors
+    /// [`DecodeRecordError`] if a newer release wrote it.
+    pub fn guest_record(
+        &self,
+        workload: &Name,
+        key: &RecordKey,
+    ) -> Result<Option<GuestRecord>, DecodeRecordError> {
+        self.read(&StateKey::guest_record(workload, key))
+    }
+
+    /// The records of a workload.
+    ///
+    /// # Errors
+    /// [`DecodeRecordError`] if a newer release wrote it.
+    pub fn guest_records(&self, workload: &Name) -> Result<GuestRecordsRecord, DecodeRecordError> {
+        let records = self.read(&StateKey::guest_records(workload))?;
+        Ok(records.unwrap_or_default())
     }
 
     /// Whose a route is.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::evidence::Evidence;
+use crate::guest::{RecordChange, RecordOperation};
 use crate::member::{Admission, CertificateOperation, MembershipOperation, RoleOperation};
 use crate::transaction::Operation;
 use crate::validator::{ValidatorChange, ValidatorOperation};
@@ -36,6 +37,7 @@ impl fmt::Display for Operation {
             Self::Role(operation) => operation.fmt(f),
             Self::Validator(operation) => operation.fmt(f),
             Self::Evidence(evidence) => evidence.fmt(f),
+            Self::Record(operation) => operation.fmt(f),
         }
     }
 }
@@ -100,6 +102,18 @@ impl fmt::Display for ValidatorOperation {
             }
             Self::Resign => f.write_str("give the own vote back"),
         }
+    }
+}
+
+impl fmt::Display for RecordOperation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verb = match &self.change {
+            RecordChange::Put { .. } => "write",
+            RecordChange::Delete { .. } => "free",
+        };
+        let (workload, component) = (&self.workload, &self.component);
+        let key = self.change.key();
+        write!(f, "{verb} record {key} for {workload}/{component}")
     }
 }
 
