@@ -157,7 +157,7 @@ impl Operator {
             expires_at: u64::MAX,
             operation: Operation::Deploy {
                 spec: WorkloadSpec {
-                    name: Name::new(&format!("w{nonce}"))?,
+                    name: Name::new(format!("w{nonce}"))?,
                     components: vec![component],
                 },
                 replaces: None,

@@ -58,7 +58,8 @@ async fn each_changed_field_has_a_reason_of_its_own() {
 fn bent_frames(good: &EntryProof) {
     use VerifyEntryProofError as E;
     let fabric = genesis(0).fabric_id();
-    let verdict = |bend: fn(&mut EntryProof)| bent(good, bend).verify(&fabric).unwrap_err();
+    let verdict =
+        |bend: fn(&mut EntryProof)| bent(good, bend).verify(&fabric).expect_err("a bent proof");
     let other = good.verify(&genesis(9).fabric_id());
     assert!(matches!(other, Err(E::OtherFabric { .. })), "{other:?}");
     // Another fabric's genesis; no genesis.
@@ -67,7 +68,7 @@ fn bent_frames(good: &EntryProof) {
     let error = verdict(|proof| proof.genesis.truncate(9));
     assert!(matches!(error, E::Genesis(_)), "{error:?}");
     // A block of other bytes; of another fabric; no block.
-    let error = verdict(|proof| *proof.block.last_mut().unwrap() ^= 1);
+    let error = verdict(|proof| *proof.block.last_mut().expect("bytes") ^= 1);
     let block = matches!(
         error,
         E::Block(VerifyFinalizedError::OtherBlock { .. } | VerifyFinalizedError::Block { .. })
@@ -82,7 +83,7 @@ fn bent_frames(good: &EntryProof) {
         "{error:?}"
     );
     // A signature that nobody made; no certificate.
-    let error = verdict(|proof| *proof.certificate.last_mut().unwrap() ^= 1);
+    let error = verdict(|proof| *proof.certificate.last_mut().expect("bytes") ^= 1);
     let forged = matches!(error, E::Block(VerifyFinalizedError::Signatures { .. }));
     assert!(forged, "{error:?}");
     let error = verdict(|proof| proof.certificate.clear());
@@ -94,14 +95,15 @@ fn bent_frames(good: &EntryProof) {
 fn bent_entries(good: &EntryProof, absent: &EntryProof) {
     use VerifyEntryProofError as E;
     let fabric = genesis(0).fabric_id();
-    let verdict = |bend: fn(&mut EntryProof)| bent(good, bend).verify(&fabric).unwrap_err();
+    let verdict =
+        |bend: fn(&mut EntryProof)| bent(good, bend).verify(&fabric).expect_err("a bent proof");
     // Another key; another value; absence where there is a value; no path.
     let error = verdict(|proof| proof.key = deployment_key("gone"));
     assert!(refuted(&error), "{error:?}");
-    let error = verdict(|proof| *proof.entry.last_mut().unwrap() ^= 1);
+    let error = verdict(|proof| *proof.entry.last_mut().expect("bytes") ^= 1);
     assert!(refuted(&error), "{error:?}");
     let swapped = bent(good, |proof| proof.entry.clone_from(&absent.entry));
-    let error = swapped.verify(&fabric).unwrap_err();
+    let error = swapped.verify(&fabric).expect_err("a bent proof");
     assert!(refuted(&error), "{error:?}");
     let error = verdict(|proof| proof.entry.clear());
     let malformed = matches!(
@@ -117,7 +119,7 @@ fn bent_entries(good: &EntryProof, absent: &EntryProof) {
     let extra = bent(good, |proof| {
         proof.handovers.push(Handover { block, certificate })
     });
-    let error = extra.verify(&fabric).unwrap_err();
+    let error = extra.verify(&fabric).expect_err("a bent proof");
     assert!(
         matches!(error, E::OutOfPlace { number: 1, .. }),
         "{error:?}"
@@ -191,7 +193,8 @@ async fn a_proof_leads_over_every_change_of_validators() {
 fn changes_of_handovers(good: &EntryProof, genesis: &Genesis) {
     use VerifyEntryProofError as E;
     let fabric = genesis.fabric_id();
-    let verdict = |bend: fn(&mut EntryProof)| bent(good, bend).verify(&fabric).unwrap_err();
+    let verdict =
+        |bend: fn(&mut EntryProof)| bent(good, bend).verify(&fabric).expect_err("a bent proof");
     // The validators before a change did not sign what came after it.
     let error = verdict(|proof| drop(proof.handovers.pop()));
     assert!(matches!(error, E::Block(_)), "{error:?}");
@@ -215,8 +218,8 @@ fn changes_of_handovers(good: &EntryProof, genesis: &Genesis) {
         matches!(error, E::OutOfPlace { number: 2, .. } | E::Block(_)),
         "{error:?}"
     );
-    let error = verdict(|proof| *proof.handovers[0].certificate.last_mut().unwrap() ^= 1);
+    let error = verdict(|proof| *proof.handovers[0].certificate.last_mut().expect("bytes") ^= 1);
     assert!(matches!(error, E::Handover { number: 1, .. }), "{error:?}");
-    let error = verdict(|proof| *proof.handovers[1].block.last_mut().unwrap() ^= 1);
+    let error = verdict(|proof| *proof.handovers[1].block.last_mut().expect("bytes") ^= 1);
     assert!(matches!(error, E::Handover { number: 2, .. }), "{error:?}");
 }
