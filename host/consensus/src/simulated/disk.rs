@@ -5,28 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::dice::Dice;
+
 /// What reaches a disk whole or not at all.
 const SECTOR_BYTES: usize = 512;
 /// Longest flush in a simulation.
 const FLUSH_MS_MAX: u64 = 4;
-
-/// A small source of numbers that follow from a seed (`SplitMix64`).
-#[derive(Clone, Debug)]
-pub(crate) struct Dice(pub(crate) u64);
-
-impl Dice {
-    pub(crate) fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.roll() % end.max(1)
-    }
-}
 
 /// A node's disk. Clones are the same disk; it outlives the node's process.
 #[derive(Clone, Debug)]
@@ -48,7 +32,7 @@ impl Disk {
     pub fn new(seed: u64) -> Self {
         let inner = Inner {
             partitions: BTreeMap::new(),
-            dice: Dice(seed),
+            dice: Dice::new(seed),
             failing: false,
         };
         Self {

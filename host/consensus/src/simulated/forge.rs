@@ -2,7 +2,6 @@
 //! anybody is deceived.
 
 use commonware_codec::{Copying, DecodeExt as _, Encode as _};
-use commonware_consensus::Viewable as _;
 use commonware_consensus::simplex::scheme::ed25519::Scheme;
 use commonware_consensus::simplex::types::{Finalize, Notarize, Nullify, Proposal, Vote};
 use commonware_utils::ordered::Set;
@@ -16,15 +15,6 @@ use crate::start::vote_namespace;
 #[derive(Clone)]
 pub struct Forger {
     scheme: Scheme,
-}
-
-/// A vote made from another.
-#[derive(Clone, Debug)]
-pub struct Forged {
-    /// The round that it is about.
-    pub view: u64,
-    /// The vote as on the wire.
-    pub bytes: Vec<u8>,
 }
 
 impl Forger {
@@ -41,9 +31,8 @@ impl Forger {
     /// A vote of the same round that contradicts the one in `bytes`: for another block, or where
     /// it gave the round up, none. `salt` chooses the other block.
     #[must_use]
-    pub fn contradict(&self, bytes: &[u8], salt: u64) -> Option<Forged> {
+    pub fn contradict(&self, bytes: &[u8], salt: u64) -> Option<Vec<u8>> {
         let vote = Vote::<Scheme, Digest>::decode(Copying(bytes)).ok()?;
-        let view = vote.view().get();
         let vote = match vote {
             Vote::Notarize(vote) => {
                 Vote::Notarize(Notarize::sign(&self.scheme, other(&vote.proposal, salt))?)
@@ -53,15 +42,12 @@ impl Forger {
             }
             Vote::Nullify(_) => return None,
         };
-        Some(Forged {
-            view,
-            bytes: vote.encode().to_vec(),
-        })
+        Some(vote.encode().to_vec())
     }
 
     /// A vote to give up the round that the vote in `bytes` is about.
     #[must_use]
-    pub fn give_up(&self, bytes: &[u8]) -> Option<Forged> {
+    pub fn give_up(&self, bytes: &[u8]) -> Option<Vec<u8>> {
         let vote = Vote::<Scheme, Digest>::decode(Copying(bytes)).ok()?;
         let round = match &vote {
             Vote::Notarize(vote) => vote.proposal.round,
@@ -70,10 +56,7 @@ impl Forger {
         };
         let vote: Vote<Scheme, Digest> =
             Vote::Nullify(Nullify::sign::<Digest>(&self.scheme, round)?);
-        Some(Forged {
-            view: round.view().get(),
-            bytes: vote.encode().to_vec(),
-        })
+        Some(vote.encode().to_vec())
     }
 }
 

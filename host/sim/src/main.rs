@@ -1,0 +1,103 @@
+//! `simulate [--seeds N] [--from S] [--nodes n]`: runs scenarios and says what was found.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "it talks to the person who ran it"
+)]
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use hypermesh_sim::{Failure, Scenario, Summary, kept_seeds, simulate};
+
+/// What was asked for.
+struct Wanted {
+    seeds: u64,
+    from: u64,
+    nodes: Option<usize>,
+}
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let wanted = match wanted(&words) {
+        Ok(wanted) => wanted,
+        Err(what) => {
+            eprintln!("{what}\nusage: simulate [--seeds N] [--from S] [--nodes n]");
+            return ExitCode::from(2);
+        }
+    };
+    // A store that fails ends its engine with a panic; what is wrong, the checkers say.
+    std::panic::set_hook(Box::new(|_| {}));
+    let started = Instant::now();
+    let mut total = Total::default();
+    let until = wanted.from.saturating_add(wanted.seeds);
+    let fresh = (wanted.from..until).map(|seed| (seed, wanted.nodes));
+    for (seed, nodes) in kept_seeds().chain(fresh) {
+        match simulate(&Scenario::of(seed, nodes)) {
+            Ok(summary) => total.add(&summary),
+            Err(failure) => total.fail(&failure),
+        }
+    }
+    println!(
+        "{} runs, {:.1} simulated hours, {} blocks, {} crashes, {} failures, in {} s",
+        total.runs,
+        total.simulated_ms as f64 / 3_600_000.0,
+        total.blocks,
+        total.crashes,
+        total.failures.len(),
+        started.elapsed().as_secs()
+    );
+    if total.failures.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    println!("keep in host/sim/seeds.txt: {:?}", total.failures);
+    ExitCode::FAILURE
+}
+
+#[derive(Default)]
+struct Total {
+    runs: u64,
+    simulated_ms: u64,
+    blocks: u64,
+    crashes: u64,
+    failures: Vec<u64>,
+}
+
+impl Total {
+    fn add(&mut self, summary: &Summary) {
+        println!("{summary}");
+        self.runs += 1;
+        self.simulated_ms += summary.simulated_ms;
+        self.blocks += summary.height;
+        self.crashes += summary.crashes;
+    }
+
+    fn fail(&mut self, failure: &Failure) {
+        println!("FAILED {failure}");
+        self.runs += 1;
+        self.simulated_ms += failure.at_ms;
+        self.failures.push(failure.scenario.seed);
+    }
+}
+
+fn wanted(words: &[String]) -> Result<Wanted, String> {
+    let mut wanted = Wanted {
+        seeds: 20,
+        from: 1,
+        nodes: None,
+    };
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        let number = words
+            .next()
+            .and_then(|text| text.parse::<u64>().ok())
+            .ok_or_else(|| format!("`{word}` needs a number"))?;
+        match word.as_str() {
+            "--seeds" => wanted.seeds = number,
+            "--from" => wanted.from = number,
+            "--nodes" => wanted.nodes = usize::try_from(number).ok(),
+            _ => return Err(format!("there is no option `{word}`")),
+        }
+    }
+    Ok(wanted)
+}
