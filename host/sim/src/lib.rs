@@ -7,6 +7,7 @@ mod client;
 mod event;
 mod fleet;
 mod network;
+mod panics;
 mod report;
 mod rogue;
 mod run;

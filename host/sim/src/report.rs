@@ -50,6 +50,8 @@ pub struct Failure {
     pub at_ms: u64,
     /// What was objected to.
     pub objections: Vec<String>,
+    /// The first panics; some are a failing disk's.
+    pub panics: Vec<String>,
 }
 
 impl fmt::Display for Failure {
@@ -58,11 +60,15 @@ impl fmt::Display for Failure {
             scenario,
             at_ms,
             objections,
+            panics,
         } = self;
         write!(f, "{scenario}")?;
         writeln!(f, "  ended after {at_ms} ms:")?;
         for objection in objections {
             writeln!(f, "  - {objection}")?;
+        }
+        for panic in panics {
+            writeln!(f, "  panic: {panic}")?;
         }
         write!(
             f,

@@ -12,6 +12,7 @@ use crate::client::{Client, operator};
 use crate::event::Event;
 use crate::fleet::{Fleet, node_key};
 use crate::network::Net;
+use crate::panics;
 use crate::report::{Failure, Summary};
 use crate::scenario::Scenario;
 
@@ -30,46 +31,52 @@ const REST: Duration = Duration::from_secs(1);
 /// # Errors
 /// [`Failure`], with what was objected to.
 pub fn simulate(scenario: &Scenario) -> Result<Summary, Failure> {
-    let scenario = scenario.clone();
-    simulated::run(scenario.seed, |world| async move {
-        let begun_ms = world.now_ms();
-        let watch = Arc::new(Watch::new());
-        let end = match genesis(&scenario, begun_ms) {
-            Ok(genesis) => story(&world, &scenario, genesis, &watch).await,
-            Err(error) => Err(error.to_string()),
-        };
-        let simulated_ms = world.now_ms().saturating_sub(begun_ms);
-        let mut objections = watch.objections();
-        let fleet = match end {
-            Ok(fleet) => fleet,
-            Err(reason) => {
-                objections.push(reason);
-                return Err(Failure {
-                    scenario,
-                    at_ms: simulated_ms,
-                    objections,
-                });
+    let (end, panics) = panics::during(|| {
+        simulated::run(scenario.seed, |world| async move {
+            let begun_ms = world.now_ms();
+            let watch = Arc::new(Watch::new());
+            let end = match genesis(scenario, begun_ms) {
+                Ok(genesis) => Ok(story(&world, scenario, genesis, &watch).await),
+                Err(error) => Err(vec![error.to_string()]),
+            };
+            let simulated_ms = world.now_ms().saturating_sub(begun_ms);
+            let objections = watch.objections();
+            match end {
+                Ok(fleet) if objections.is_empty() => Ok(summary(&world, &fleet, simulated_ms)),
+                Ok(_) => Err((simulated_ms, objections)),
+                Err(objections) => Err((simulated_ms, objections)),
             }
-        };
-        if !objections.is_empty() {
-            return Err(Failure {
-                scenario,
-                at_ms: simulated_ms,
-                objections,
-            });
-        }
-        let status = fleet.honest().next().and_then(|node| fleet.ledger(node));
-        let status = status.map(|ledger| ledger.status());
-        Ok(Summary {
-            seed: scenario.seed,
-            simulated_ms,
-            height: status.as_ref().map_or(0, |status| status.height),
-            crashes: fleet.pulled(),
-            nullified: status.as_ref().map_or(0, |status| status.nullified),
-            traffic: fleet.net.traffic(),
-            audit: world.audit(),
         })
+    });
+    // A task of the simulation itself that panics would leave checkers blind.
+    let own = panics.iter().filter(|text| text.contains("host/sim/src"));
+    let own: Vec<_> = own.cloned().collect();
+    let (at_ms, mut objections) = match end {
+        Ok(summary) if own.is_empty() => return Ok(summary),
+        Ok(summary) => (summary.simulated_ms, Vec::new()),
+        Err(end) => end,
+    };
+    objections.extend(own);
+    Err(Failure {
+        scenario: scenario.clone(),
+        at_ms,
+        objections,
+        panics,
     })
+}
+
+fn summary(world: &SimWorld, fleet: &Fleet, simulated_ms: u64) -> Summary {
+    let status = fleet.honest().next().and_then(|node| fleet.ledger(node));
+    let status = status.map(|ledger| ledger.status());
+    Summary {
+        seed: fleet.scenario.seed,
+        simulated_ms,
+        height: status.as_ref().map_or(0, |status| status.height),
+        crashes: fleet.pulled(),
+        nullified: status.as_ref().map_or(0, |status| status.nullified),
+        traffic: fleet.net.traffic(),
+        audit: world.audit(),
+    }
 }
 
 /// The fabric's beginning: every client and every node's last question has an operator.
@@ -89,7 +96,7 @@ async fn story(
     scenario: &Scenario,
     genesis: Genesis,
     watch: &Arc<Watch>,
-) -> Result<Arc<Fleet>, String> {
+) -> Arc<Fleet> {
     let names = (0..scenario.nodes()).map(|node| node_key(node).public_key());
     let net = Arc::new(Net::new(world.again(), names.collect(), scenario.weather));
     let fleet = Arc::new(Fleet::new(
@@ -130,7 +137,7 @@ async fn story(
     fleet.mend().await;
     last_questions(world, &fleet).await;
     watch.see(&Event::Over);
-    Ok(fleet)
+    fleet
 }
 
 /// Asks every honest node for one more transaction, and waits until all are level.

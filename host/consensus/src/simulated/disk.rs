@@ -131,6 +131,8 @@ pub(crate) struct Contents {
 #[derive(Clone, Debug)]
 enum Change {
     Write(usize, Vec<u8>),
+    /// Durable since it was done, whatever becomes of older changes.
+    Through(usize, Vec<u8>),
     Resize(usize),
 }
 
@@ -158,6 +160,7 @@ impl File {
         let luck = dice.below(4);
         for change in &contents.pending {
             match luck {
+                // What is durable already was done on top of the changes that are lost.
                 0 => break,
                 1 => change.apply(&mut durable),
                 _ => change.tear(&mut durable, dice),
@@ -184,10 +187,10 @@ impl Contents {
 
     /// Writes so that these bytes, and no others, are durable when it returns.
     pub(crate) fn write_through(&mut self, offset: usize, bytes: &[u8]) {
-        let change = Change::Write(offset, bytes.to_vec());
+        let change = Change::Through(offset, bytes.to_vec());
         change.apply(&mut self.live);
         change.apply(&mut self.durable);
-        // Older changes that are still open must not undo it at a loss of power.
+        // Older changes that are still open must not undo it at a loss of power or a flush.
         self.pending.push(change);
     }
 
@@ -202,6 +205,11 @@ impl Contents {
         for change in self.pending.drain(..count) {
             change.apply(&mut self.durable);
         }
+        for later in &self.pending {
+            if matches!(later, Change::Through(..)) {
+                later.apply(&mut self.durable);
+            }
+        }
         self.flushed += count;
     }
 
@@ -214,7 +222,9 @@ impl Contents {
 impl Change {
     fn apply(&self, contents: &mut Vec<u8>) {
         match self {
-            Self::Write(offset, bytes) => put(contents, *offset, bytes),
+            Self::Write(offset, bytes) | Self::Through(offset, bytes) => {
+                put(contents, *offset, bytes);
+            }
             Self::Resize(length) => contents.resize(*length, 0),
         }
     }
@@ -222,6 +232,7 @@ impl Change {
     /// Applies as much of it as a disk without power may have.
     fn tear(&self, contents: &mut Vec<u8>, dice: &mut Dice) {
         match (self, dice.below(4)) {
+            (Self::Through(..), _) => self.apply(contents),
             (_, 0) => {}
             (_, 1) | (Self::Resize(_), _) => self.apply(contents),
             (Self::Write(offset, bytes), 2) => {
@@ -286,6 +297,28 @@ mod tests {
             );
             assert!(contents.live.len() <= 4000);
             assert_eq!(contents.live, contents.durable);
+        }
+    }
+
+    #[test]
+    fn a_write_through_survives_older_changes_and_flushes() {
+        for seed in 0..64 {
+            let disk = Disk::new(seed);
+            let file = disk.open("p", b"f", 0);
+            file.lock().write(0, &[1; 2000]);
+            let mark = file.lock().mark();
+            file.lock().write_through(500, &[2; 1000]);
+            if seed % 2 == 0 {
+                file.lock().flush(mark);
+            }
+            disk.cut_power();
+            let again = disk.open("p", b"f", 0);
+            let contents = again.lock();
+            assert_eq!(
+                contents.live.get(500..1500),
+                Some([2; 1000].as_slice()),
+                "{seed}"
+            );
         }
     }
 
