@@ -189,6 +189,12 @@ impl Fleet {
         }
     }
 
+    pub(crate) fn let_disk_lie(&self, number: usize, lying: bool) {
+        if let Some(node) = self.lock(number) {
+            node.machine.disk.lie(lying);
+        }
+    }
+
     pub(crate) fn set_clock(&self, number: usize, ahead_ms: i64) {
         if let Some(node) = self.lock(number) {
             node.machine.set_clock(ahead_ms);

@@ -20,4 +20,4 @@ pub use report::{Failure, Summary};
 pub use run::simulate;
 pub use scenario::{Scenario, Vice, Weather};
 pub use seeds::kept_seeds;
-pub use trouble::Trouble;
+pub use trouble::{Plan, Trouble};

@@ -96,7 +96,9 @@ impl Net {
     /// Cuts all ways between `side` and the rest.
     pub(crate) fn part(&self, side: &BTreeSet<usize>) -> Cuts {
         let nodes = 0..self.names.len();
-        let ways = nodes.clone().flat_map(|a| nodes.clone().map(move |b| (a, b)));
+        let ways = nodes
+            .clone()
+            .flat_map(|a| nodes.clone().map(move |b| (a, b)));
         let cuts = ways
             .filter(|(a, b)| side.contains(a) != side.contains(b))
             .collect();

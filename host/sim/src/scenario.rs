@@ -111,7 +111,9 @@ impl Scenario {
             rogues: rogues(&mut dice, validators),
             weather: weather(&mut dice),
             clients: 1 + dice.index(3),
-            gap_ms: [200, 2000, 20_000].get(dice.index(3)).map_or(2000, |gap| *gap),
+            gap_ms: [200, 2000, 20_000]
+                .get(dice.index(3))
+                .map_or(2000, |gap| *gap),
             heartbeat_seconds: 5 + dice.below(60),
             seconds,
             troubles: Vec::new(),
@@ -157,7 +159,10 @@ impl Scenario {
 fn rogues(dice: &mut Dice, validators: usize) -> Vec<(usize, Vice)> {
     let most = validators.saturating_sub(1) / 3;
     let mut nodes = BTreeSet::new();
-    for _ in 0..dice.index(most + 1).max(usize::from(dice.comes_true(400)).min(most)) {
+    for _ in 0..dice
+        .index(most + 1)
+        .max(usize::from(dice.comes_true(400)).min(most))
+    {
         nodes.insert(dice.index(validators));
     }
     let vices = Vice::ALL;

@@ -43,6 +43,12 @@ pub enum Trouble {
         /// Which.
         node: usize,
     },
+    /// A node's disk says that it flushed and did not, until the node loses its power: no ledger
+    /// survives it, so no seed draws it. It shows that the checkers see.
+    DiskLies {
+        /// Which.
+        node: usize,
+    },
     /// A node's clock is wrong.
     ClockOff {
         /// Which.
@@ -112,13 +118,18 @@ impl Plan {
             Trouble::DiskFails { node } => {
                 fleet.fail_disk(node, true);
                 world.sleep(while_it_lasts).await;
-                fleet.power_cycle(node, Duration::from_millis(CRASH_MS_MIN)).await;
+                fleet
+                    .power_cycle(node, Duration::from_millis(CRASH_MS_MIN))
+                    .await;
             }
-            Trouble::ClockOff {
-                node,
-                ahead,
-                by_ms,
-            } => {
+            Trouble::DiskLies { node } => {
+                fleet.let_disk_lie(node, true);
+                world.sleep(while_it_lasts).await;
+                fleet.pull_plug(node);
+                fleet.let_disk_lie(node, false);
+                fleet.boot(node);
+            }
+            Trouble::ClockOff { node, ahead, by_ms } => {
                 let by_ms = i64::try_from(by_ms).unwrap_or(0);
                 fleet.set_clock(node, if ahead { by_ms } else { -by_ms });
                 world.sleep(while_it_lasts).await;
@@ -127,7 +138,9 @@ impl Plan {
             Trouble::Flapping { node } => {
                 let times = self.for_ms / u64::try_from(FLAP.as_millis()).unwrap_or(1);
                 for _ in 0..=times {
-                    fleet.power_cycle(node, Duration::from_millis(CRASH_MS_MIN)).await;
+                    fleet
+                        .power_cycle(node, Duration::from_millis(CRASH_MS_MIN))
+                        .await;
                     world.sleep(FLAP).await;
                 }
             }

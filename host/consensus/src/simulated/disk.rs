@@ -24,6 +24,8 @@ struct Inner {
     dice: Dice,
     /// Every write and flush fails.
     failing: bool,
+    /// Flushes are said to be done, and are not.
+    lying: bool,
 }
 
 impl Disk {
@@ -34,6 +36,7 @@ impl Disk {
             partitions: BTreeMap::new(),
             dice: Dice::new(seed),
             failing: false,
+            lying: false,
         };
         Self {
             inner: Arc::new(Mutex::new(inner)),
@@ -43,6 +46,12 @@ impl Disk {
     /// From now on every write and flush fails, or none does.
     pub fn fail(&self, failing: bool) {
         self.lock().failing = failing;
+    }
+
+    /// From now on flushes are only said to be done: what no ledger can survive, and a simulation
+    /// must find.
+    pub fn lie(&self, lying: bool) {
+        self.lock().lying = lying;
     }
 
     /// Cuts the power: what was flushed stays, and of each other write nothing, its beginning, some
@@ -67,6 +76,10 @@ impl Disk {
 
     pub(crate) fn fails(&self) -> bool {
         self.lock().failing
+    }
+
+    pub(crate) fn lies(&self) -> bool {
+        self.lock().lying
     }
 
     pub(crate) fn flush_time(&self) -> Duration {
