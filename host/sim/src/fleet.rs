@@ -15,7 +15,7 @@ use crate::checks::Watch;
 use crate::event::Event;
 use crate::network::Net;
 use crate::rogue::Rogue;
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, Vice};
 
 /// All nodes of a run.
 pub(crate) struct Fleet {
@@ -57,15 +57,16 @@ impl Fleet {
         net: Arc<Net>,
         watch: Arc<Watch>,
     ) -> Self {
-        let node = |number: usize| {
+        let node = |(number, key)| {
             Mutex::new(Node {
                 machine: Machine::new(number, scenario.seed ^ ((number as u64 + 1) << 32)),
-                key: node_key(number),
+                key: node_key(key),
                 disk_bad: false,
                 up: None,
             })
         };
-        let nodes = (0..scenario.nodes()).map(node).collect();
+        let keys = (0..scenario.nodes()).chain(scenario.twins());
+        let nodes = keys.enumerate().map(node).collect();
         Self {
             scenario,
             net,
@@ -75,6 +76,11 @@ impl Fleet {
             nodes,
             pulled: AtomicU64::new(0),
         }
+    }
+
+    /// All machines: those of nodes that run twice count twice.
+    pub(crate) fn machines(&self) -> usize {
+        self.nodes.len()
     }
 
     /// Losses of power until now.
@@ -204,7 +210,7 @@ impl Fleet {
     /// Everything works from now on, but for what is Byzantine.
     pub(crate) async fn mend(self: &Arc<Self>) {
         self.net.clear_up();
-        for number in 0..self.scenario.nodes() {
+        for number in 0..self.machines() {
             self.set_clock(number, 0);
             let bad = self.lock(number).is_some_and(|node| node.disk_bad);
             if bad {
@@ -304,7 +310,7 @@ impl Fleet {
             .scenario
             .rogues
             .iter()
-            .find(|(rogue, _)| *rogue == number)?;
+            .find(|(rogue, vice)| *rogue == number && *vice != Vice::Twins)?;
         let others = (0..self.scenario.nodes()).filter(|other| *other != number);
         let peers = others.filter_map(|other| self.net.name_of(other)).collect();
         let forger = Forger::new(&self.genesis, key)?;

@@ -5,7 +5,11 @@
     reason = "it talks to the person who ran it"
 )]
 
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread::available_parallelism;
 use std::time::Instant;
 
 use hypermesh_sim::{Failure, Scenario, Summary, kept_seeds, simulate};
@@ -27,19 +31,12 @@ fn main() -> ExitCode {
         }
     };
     let started = Instant::now();
-    let mut total = Total::default();
-    let until = wanted.from.saturating_add(wanted.seeds);
-    let fresh = (wanted.from..until).map(|seed| (seed, wanted.nodes));
-    for (seed, nodes) in kept_seeds().chain(fresh) {
-        match simulate(&Scenario::of(seed, nodes)) {
-            Ok(summary) => total.add(&summary),
-            Err(failure) => total.fail(&failure),
-        }
-    }
+    let total = run_all(&wanted);
     println!(
-        "{} runs, {:.1} simulated hours, {} blocks, {} crashes, {} failures, in {} s",
+        "{} runs, {}.{} simulated hours, {} blocks, {} crashes, {} failures, in {} s",
         total.runs,
-        total.simulated_ms as f64 / 3_600_000.0,
+        total.simulated_ms / 3_600_000,
+        total.simulated_ms / 360_000 % 10,
         total.blocks,
         total.crashes,
         total.failures.len(),
@@ -50,6 +47,31 @@ fn main() -> ExitCode {
     }
     println!("keep in host/sim/seeds.txt: {:?}", total.failures);
     ExitCode::FAILURE
+}
+
+/// Runs the kept seeds and those that were asked for, one on each core at a time.
+fn run_all(wanted: &Wanted) -> Total {
+    let until = wanted.from.saturating_add(wanted.seeds);
+    let fresh = (wanted.from..until).map(|seed| (seed, wanted.nodes));
+    let seeds: Vec<_> = kept_seeds().chain(fresh).collect();
+    let (next, total) = (AtomicUsize::new(0), Mutex::new(Total::default()));
+    let work = || {
+        while let Some((seed, nodes)) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let end = simulate(&Scenario::of(*seed, *nodes));
+            let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
+            match end {
+                Ok(summary) => total.add(&summary),
+                Err(failure) => total.fail(&failure),
+            }
+        }
+    };
+    let cores = available_parallelism().map_or(1, NonZeroUsize::get);
+    std::thread::scope(|scope| {
+        for _ in 0..cores.min(seeds.len()) {
+            scope.spawn(work);
+        }
+    });
+    total.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[derive(Default)]

@@ -32,7 +32,10 @@ pub struct Traffic {
 /// The network.
 pub(crate) struct Net {
     world: SimWorld,
+    /// By machine; the second ones of nodes that run twice come last.
     names: Vec<NodeId>,
+    /// Both machines of each node that runs twice.
+    twins: Vec<[usize; 2]>,
     state: Mutex<State>,
 }
 
@@ -56,7 +59,18 @@ struct End {
 pub(crate) type Cuts = Vec<(usize, usize)>;
 
 impl Net {
-    pub(crate) fn new(world: SimWorld, names: Vec<NodeId>, weather: Weather) -> Self {
+    /// `names` of all nodes, of which `twice` run twice.
+    pub(crate) fn new(
+        world: SimWorld,
+        mut names: Vec<NodeId>,
+        twice: &[usize],
+        weather: Weather,
+    ) -> Self {
+        let mut twins = Vec::new();
+        for node in twice {
+            twins.push([*node, names.len()]);
+            names.extend(names.get(*node).copied());
+        }
         let state = State {
             weather,
             ends: BTreeMap::new(),
@@ -67,6 +81,7 @@ impl Net {
         Self {
             world,
             names,
+            twins,
             state: Mutex::new(state),
         }
     }
@@ -145,7 +160,8 @@ impl Net {
         let now_ms = self.world.now_ms();
         let nodes = self.names.len();
         let mut state = self.lock();
-        for (a, b) in (0..nodes).flat_map(|a| (a + 1..nodes).map(move |b| (a, b))) {
+        let pairs = (0..nodes).flat_map(|a| (a + 1..nodes).map(move |b| (a, b)));
+        for (a, b) in pairs.filter(|(a, b)| self.know(*a, *b)) {
             let up = state.ends.contains_key(&a) && state.ends.contains_key(&b);
             let cut = state.cuts.contains_key(&(a, b)) || state.cuts.contains_key(&(b, a));
             let noticed = if cut {
@@ -190,6 +206,23 @@ impl Net {
         self.names.iter().position(|known| known == name)
     }
 
+    /// Whether two machines ever have a session: of a node that runs twice, each other machine
+    /// knows one, and the two do not know each other.
+    fn know(&self, a: usize, b: usize) -> bool {
+        let chosen = |of: usize, by: usize| {
+            let pair = self.twins.iter().find(|pair| pair.contains(&of));
+            pair.is_none_or(|pair| !pair.contains(&by) && pair.get(self.side(by)) == Some(&of))
+        };
+        chosen(a, b) && chosen(b, a)
+    }
+
+    /// Which of the two machines of a node that runs twice this machine knows.
+    fn side(&self, machine: usize) -> usize {
+        let pair = self.twins.iter().find(|pair| pair.contains(&machine));
+        let second = |pair: &[usize; 2]| usize::from(pair.last() == Some(&machine));
+        pair.map_or(machine % 2, second)
+    }
+
     pub(crate) fn name_of(&self, node: usize) -> Option<NodeId> {
         self.names.get(node).copied()
     }
@@ -203,7 +236,9 @@ impl Net {
         bytes: &Bytes,
         pause: Duration,
     ) {
-        let Some(to) = self.number_of(&to) else {
+        let machines = self.names.iter().enumerate();
+        let mut called = machines.filter(|(_, name)| **name == to);
+        let Some((to, _)) = called.find(|(machine, _)| self.know(from, *machine)) else {
             return;
         };
         let weather = {

@@ -45,7 +45,7 @@ impl fmt::Display for Summary {
 #[derive(Clone, Debug)]
 pub struct Failure {
     /// What was done.
-    pub scenario: Scenario,
+    pub scenario: Box<Scenario>,
     /// Time at which the run ended, milliseconds after its beginning.
     pub at_ms: u64,
     /// What was objected to.

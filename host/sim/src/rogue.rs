@@ -55,6 +55,8 @@ impl Rogue {
             Vice::Delay => self.delay(message),
             Vice::LieInSync => self.lie(message),
             Vice::Garbage => self.garbage(message),
+            // Each of the two is honest by itself.
+            Vice::Twins => vec![sent(message)],
         }
     }
 

@@ -58,7 +58,7 @@ pub fn simulate(scenario: &Scenario) -> Result<Summary, Failure> {
     };
     objections.extend(own);
     Err(Failure {
-        scenario: scenario.clone(),
+        scenario: Box::new(scenario.clone()),
         at_ms,
         objections,
         panics,
@@ -98,7 +98,12 @@ async fn story(
     watch: &Arc<Watch>,
 ) -> Arc<Fleet> {
     let names = (0..scenario.nodes()).map(|node| node_key(node).public_key());
-    let net = Arc::new(Net::new(world.again(), names.collect(), scenario.weather));
+    let net = Arc::new(Net::new(
+        world.again(),
+        names.collect(),
+        &scenario.twins(),
+        scenario.weather,
+    ));
     let fleet = Arc::new(Fleet::new(
         world.again(),
         scenario.clone(),
@@ -106,7 +111,7 @@ async fn story(
         net,
         watch.clone(),
     ));
-    for node in 0..scenario.nodes() {
+    for node in 0..fleet.machines() {
         fleet.boot(node);
     }
     let eyes = fleet.clone();

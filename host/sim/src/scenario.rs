@@ -31,16 +31,21 @@ pub enum Vice {
     LieInSync,
     /// Sends bytes that mean nothing.
     Garbage,
+    /// Runs twice with one key: each half of the peers knows another of the two, and each of the
+    /// two proposes and votes by itself.
+    Twins,
 }
 
 impl Vice {
-    const ALL: [Self; 6] = [
+    /// Every vice.
+    pub const ALL: [Self; 7] = [
         Self::Equivocate,
         Self::Withhold,
         Self::Replay,
         Self::Delay,
         Self::LieInSync,
         Self::Garbage,
+        Self::Twins,
     ];
 }
 
@@ -148,10 +153,18 @@ impl Scenario {
         self.validators + self.followers
     }
 
+    /// The nodes that run twice; the second machine of the first one is the first after all nodes,
+    /// and so on.
+    #[must_use]
+    pub fn twins(&self) -> Vec<usize> {
+        let twins = self.rogues.iter().filter(|(_, vice)| *vice == Vice::Twins);
+        twins.map(|(node, _)| *node).collect()
+    }
+
     /// Whether a node does what it should.
     #[must_use]
     pub fn is_honest(&self, node: usize) -> bool {
-        self.rogues.iter().all(|(rogue, _)| *rogue != node)
+        node < self.nodes() && self.rogues.iter().all(|(rogue, _)| *rogue != node)
     }
 }
 
