@@ -6,16 +6,17 @@ use std::sync::Arc;
 use commonware_consensus::Heightable as _;
 use commonware_consensus::marshal::ancestry::Ancestry;
 use commonware_consensus::simplex::scheme::ed25519::Scheme;
-use commonware_cryptography::Digestible as _;
+use commonware_cryptography::{Digestible as _, ed25519};
 use commonware_glue::stateful::db::{DatabaseSet, Merkleized as _, Reader, Unmerkleized as _};
 use commonware_glue::stateful::{Application, Finality, Input, Proposed};
 use commonware_runtime::Spawner;
 use commonware_storage::qmdb::sync::Target;
 use commonware_utils::non_empty_range;
 use futures::StreamExt as _;
-use ledger::{BlockContext, Genesis, SignedTransaction, StateKey};
+use ledger::{BlockContext, CommitteeRecord, Genesis, SignedTransaction, StateKey};
 
 use crate::block::{Block, Context, Digest};
+use crate::config::engine_key;
 use crate::execution::{Executed, Executions, ReadState, run};
 use crate::feed::Feed;
 use crate::handle::FinalizedBlock;
@@ -66,8 +67,14 @@ impl<E: Runtime> Application<E> for LedgerApplication {
     ) -> Option<Proposed<Self, E>> {
         let taken = self.unsettled.transactions(ancestry.clone()).await;
         let parent = ancestry.next().await?;
-        let transactions = self.unsettled.shared.pool.pick(&taken);
         let height = parent.height().next();
+        let ends_epoch = self.genesis.ends_epoch(height.get());
+        let transactions = if ends_epoch {
+            Vec::new()
+        } else {
+            self.unsettled.shared.pool.pick(&taken)
+        };
+        let committee = self.next_committee(ends_epoch, &batch).await;
         let head = Head {
             height: height.get(),
             time_ms: parent.inner().child_time_ms(now_ms(&clock)),
@@ -82,6 +89,7 @@ impl<E: Runtime> Application<E> for LedgerApplication {
             state_root: sealed.root(),
             sync_root: sealed.ops_root(),
             sync_range: non_empty_range!(sealed.sync_boundary(), sealed.bounds().tip.size),
+            committee,
             transactions: transactions
                 .iter()
                 .map(|tx| tx.bytes().to_vec().into())
@@ -117,6 +125,16 @@ impl<E: Runtime> Application<E> for LedgerApplication {
             height: block.height.get(),
             time_ms: block.time_ms,
         };
+        let ends_epoch = self.genesis.ends_epoch(head.height);
+        if block.committee != self.next_committee(ends_epoch, &batch).await
+            || ends_epoch && !transactions.is_empty()
+        {
+            tracing::warn!(
+                height = head.height,
+                "refused a block that hands over wrongly"
+            );
+            return None;
+        }
         let (executed, sealed) = self.execute(head, &transactions, batch).await;
         if sealed.root() != block.state_root {
             tracing::warn!(
@@ -165,6 +183,9 @@ impl<E: Runtime> Application<E> for LedgerApplication {
         _: Readers<E>,
     ) {
         let Executed { changes, outcomes } = Arc::unwrap_or_clone(executed);
+        if let Some(entry) = changes.get(&StateKey::committee()) {
+            self.unsettled.shared.learn_next(entry.as_deref());
+        }
         self.feed
             .publish(FinalizedBlock {
                 height: block.height.get(),
@@ -195,6 +216,27 @@ impl LedgerApplication {
                 None
             }
         }
+    }
+
+    /// Whom a block on the state of `batch` must name as the validators of the next epoch: those who
+    /// were decided on, in the last block of an epoch.
+    async fn next_committee<E: Runtime>(
+        &self,
+        ends_epoch: bool,
+        batch: &Batch<E>,
+    ) -> Vec<ed25519::PublicKey> {
+        if !ends_epoch {
+            return Vec::new();
+        }
+        let entry = Pending(batch).read(&StateKey::committee()).await;
+        let entry = entry.unwrap_or_else(|error| panic!("the state cannot be read: {error}"));
+        let record = entry.map(|entry| CommitteeRecord::decode(&entry));
+        let next = match record {
+            Some(Ok(record)) => record.next.unwrap_or_default(),
+            Some(Err(error)) => panic!("{error}"),
+            None => Vec::new(),
+        };
+        next.iter().filter_map(engine_key).collect()
     }
 
     /// Executes on `batch` and seals it with the head that it leads to.

@@ -2,9 +2,10 @@
 //! transaction means, nor how state is stored.
 //!
 //! ```text
-//! version (1) | fabric (32) | context: epoch, view, leader, parent view, parent digest
+//! version (2) | fabric (32) | context: epoch, view, leader, parent view, parent digest
 //! parent digest (32) | height (varint) | time_ms (8, big endian)
 //! state_root (32) | sync_root (32) | sync_range: start, end (varints)
+//! committee: count (varint), then each: public key (32)
 //! transactions: count (varint), then each: length (varint), bytes
 //! ```
 //! The digest is BLAKE3 over exactly these bytes, so a vote for a block is a vote for its time,
@@ -24,7 +25,7 @@ use commonware_cryptography::{Digest as _, Digestible, Hasher as _, ed25519};
 use commonware_glue::stateful::db::DatabaseSet;
 use commonware_storage::{merkle::mmr::Location, qmdb::sync::Target};
 use commonware_utils::range::NonEmptyRange;
-use ledger::{BLOCK_BYTES_MAX, BLOCK_TRANSACTIONS_MAX, TRANSACTION_BYTES_MAX};
+use ledger::{BLOCK_BYTES_MAX, BLOCK_TRANSACTIONS_MAX, Genesis, TRANSACTION_BYTES_MAX};
 
 /// The engine's digest type: 32 bytes of BLAKE3.
 pub(crate) type Digest = commonware_cryptography::blake3::Digest;
@@ -33,7 +34,7 @@ pub(crate) type Digest = commonware_cryptography::blake3::Digest;
 pub(crate) type Context = simplex::types::Context<Digest, ed25519::PublicKey>;
 
 /// The first byte of every block.
-const BLOCK_VERSION: u8 = 1;
+const BLOCK_VERSION: u8 = 2;
 
 /// Furthest that one block may move ledger time. It bounds how long a leader can make others wait
 /// for their clocks; a fabric that was off for a month catches up in thirty blocks.
@@ -58,7 +59,10 @@ pub(crate) struct Block {
     pub(crate) sync_root: Digest,
     /// The operations that a newcomer needs.
     pub(crate) sync_range: NonEmptyRange<Location>,
-    /// Signed transactions in execution order.
+    /// Who votes from the next epoch on: in the last block of an epoch, and only if they are others
+    /// than until then.
+    pub(crate) committee: Vec<ed25519::PublicKey>,
+    /// Signed transactions in execution order; none in the last block of an epoch.
     pub(crate) transactions: Vec<Bytes>,
 }
 
@@ -83,6 +87,7 @@ impl Block {
             state_root: Digest::EMPTY,
             sync_root: empty.root,
             sync_range: empty.range,
+            committee: Vec::new(),
             transactions: Vec::new(),
         }
     }
@@ -113,6 +118,7 @@ impl Write for Block {
         self.state_root.write(buf);
         self.sync_root.write(buf);
         self.sync_range.write(buf);
+        self.committee.write(buf);
         self.transactions.write(buf);
     }
 }
@@ -128,6 +134,7 @@ impl EncodeSize for Block {
             + self.state_root.encode_size()
             + self.sync_root.encode_size()
             + self.sync_range.encode_size()
+            + self.committee.encode_size()
             + self.transactions.encode_size()
     }
 }
@@ -149,6 +156,7 @@ impl Read for Block {
             state_root: Digest::read(buf)?,
             sync_root: Digest::read(buf)?,
             sync_range: NonEmptyRange::read(buf)?,
+            committee: Vec::read_cfg(buf, &(RangeCfg::from(0..=Genesis::VALIDATORS_MAX), ()))?,
             transactions: Vec::read_cfg(
                 buf,
                 &(
@@ -212,6 +220,8 @@ impl BoundedBlock for Block {
             + Height::MAX_ENCODE_SIZE
             + u64::SIZE
             + NonEmptyRange::<Location>::MAX_ENCODE_SIZE
+            + LENGTH_BYTES_MAX
+            + Genesis::VALIDATORS_MAX * ed25519::PublicKey::SIZE
             + LENGTH_BYTES_MAX * (1 + BLOCK_TRANSACTIONS_MAX)
             + BLOCK_BYTES_MAX
     }
@@ -242,6 +252,7 @@ mod tests {
             state_root: commonware_cryptography::blake3::Digest([4; 32]),
             sync_root: commonware_cryptography::blake3::Digest([5; 32]),
             sync_range: non_empty_range!(Location::new(7), Location::new(9)),
+            committee: vec![crate::SecretKey::from([6; 32]).signer().public_key()],
             transactions,
         }
     }
@@ -253,9 +264,10 @@ mod tests {
         let bytes = block.encode();
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         let leader = crate::SecretKey::from([2; 32]).public_key().to_string();
+        let next = crate::SecretKey::from([6; 32]).public_key().to_string();
         let parent = "03".repeat(32);
         let expected = [
-            "01".to_owned(),
+            "02".to_owned(),
             "01".repeat(32),
             format!("0005{leader}04{parent}"),
             parent,
@@ -264,6 +276,7 @@ mod tests {
             "04".repeat(32),
             "05".repeat(32),
             "0709".to_owned(),
+            format!("01{next}"),
             "0202616201".to_owned() + "63",
         ];
         assert_eq!(hex, expected.concat());
@@ -284,7 +297,7 @@ mod tests {
         assert!(decode(vec![large.clone(); full]).is_ok());
         assert!(decode([vec![large; full], vec![one]].concat()).is_err());
         let mut other_version = block(vec![]).encode().to_vec();
-        other_version[0] = 2;
+        other_version[0] = 1;
         assert!(Block::decode(other_version).is_err());
         let mut trailing = block(vec![]).encode().to_vec();
         trailing.push(0);

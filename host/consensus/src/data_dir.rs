@@ -4,14 +4,13 @@
 //! `identity` is text, replaced as a whole:
 //! ```text
 //! hypermesh consensus data
-//! format 1
+//! format 2
 //! fabric blake3:<64 hex digits>
-//! validator|follower <64 hex digits>
-//! voted no|yes
+//! node <64 hex digits>
+//! voted no|<epoch>
 //! ```
-//! A follower never votes. Its directory never becomes a validator's, nor the other way around:
-//! the one lacks the votes of its key, the other must keep them.
-//! It is on disk before the engine writes its first byte, so a vote journal never lacks an owner.
+//! A node that follows may get a vote and lose it again. What it voted for in an epoch must be here
+//! as long as the epoch lasts: who votes again without it may contradict itself. The identity is on disk before the engine writes its first byte, so a vote journal never lacks an owner.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
@@ -20,16 +19,17 @@ use std::path::{Path, PathBuf};
 use types::{FabricId, PublicKey};
 
 use crate::error::StartError;
-use crate::handle::Role;
 
 /// Version of everything below the data directory: partitions, page size, block and state codec.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const TITLE: &str = "hypermesh consensus data";
 /// No identity is longer; more bytes than this are not read.
 const IDENTITY_BYTES_MAX: u64 = 1024;
 
-/// The engine's partition of votes, in the one epoch that there is.
-pub(crate) const VOTES_PARTITION: &str = "votes-epoch-0";
+/// The engine's partition of votes in `epoch`.
+pub(crate) fn votes_partition(epoch: u64) -> String {
+    format!("votes-epoch-{epoch}")
+}
 
 /// A data directory that this process holds.
 #[derive(Debug)]
@@ -44,7 +44,6 @@ pub(crate) struct DataDir {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
     pub(crate) fabric: FabricId,
-    pub(crate) role: Role,
     pub(crate) node: PublicKey,
 }
 
@@ -52,8 +51,7 @@ impl DataDir {
     /// Takes the directory for `identity`, creating it when it is new.
     ///
     /// # Errors
-    /// [`StartError`] if it is in use, belongs to another identity, or lacks what this validator
-    /// once wrote.
+    /// [`StartError`] if it is in use or belongs to another identity.
     pub(crate) fn open(root: PathBuf, identity: Identity) -> Result<Self, StartError> {
         fs::create_dir_all(&root).map_err(io_error("create", &root))?;
         let lock = lock(&root)?;
@@ -66,8 +64,8 @@ impl DataDir {
             None if dir.engine().exists() => {
                 return Err(dir.damaged("it is missing, and there is data beside it"));
             }
-            None => dir.write(false)?,
-            Some((owner, voted)) => dir.check(owner, voted)?,
+            None => dir.write(None)?,
+            Some((owner, _)) => dir.check(owner)?,
         }
         Ok(dir)
     }
@@ -77,15 +75,33 @@ impl DataDir {
         self.root.join("engine")
     }
 
-    /// Remembers that this validator has voted, so that it never goes on without its votes.
-    pub(crate) fn mark_voted(&self) -> Result<(), StartError> {
+    /// Remembers that this node has voted in `epoch`, so that it never goes on without its votes.
+    pub(crate) fn mark_voted(&self, epoch: u64) -> Result<(), StartError> {
         match self.read()? {
-            Some((_, true)) => Ok(()),
-            _ => self.write(true),
+            Some((_, Some(known))) if known >= epoch => Ok(()),
+            _ => self.write(Some(epoch)),
         }
     }
 
-    fn check(&self, owner: Identity, voted: bool) -> Result<(), StartError> {
+    /// Whether this node may vote in `epoch`, the one that is under way as far as the directory
+    /// tells.
+    ///
+    /// # Errors
+    /// [`StartError::VotesMissing`] if it voted in this epoch, or a later one, and the votes are
+    /// not here.
+    pub(crate) fn check_votes(&self, epoch: u64) -> Result<(), StartError> {
+        let Some((_, Some(voted))) = self.read()? else {
+            return Ok(());
+        };
+        let votes = self.engine().join(votes_partition(voted));
+        let any = |dir| fs::read_dir(dir).is_ok_and(|mut files| files.next().is_some());
+        if voted > epoch || voted == epoch && !any(&votes) {
+            return Err(StartError::VotesMissing { path: votes });
+        }
+        Ok(())
+    }
+
+    fn check(&self, owner: Identity) -> Result<(), StartError> {
         let path = self.root.clone();
         if owner.fabric != self.identity.fabric {
             let (found, expected) = (owner.fabric, self.identity.fabric);
@@ -95,33 +111,13 @@ impl DataDir {
                 expected,
             });
         }
-        if owner.role != self.identity.role {
-            let (found, expected) = (owner.role, self.identity.role);
-            return Err(StartError::OtherRole {
+        if owner.node != self.identity.node {
+            let (found, expected) = (owner.node, self.identity.node);
+            return Err(StartError::OtherNode {
                 path,
                 found,
                 expected,
             });
-        }
-        if owner.node != self.identity.node {
-            let (found, expected) = (owner.node, self.identity.node);
-            return Err(match owner.role {
-                Role::Validator => StartError::OtherValidator {
-                    path,
-                    found,
-                    expected,
-                },
-                Role::Follower => StartError::OtherFollower {
-                    path,
-                    found,
-                    expected,
-                },
-            });
-        }
-        let votes = self.engine().join(VOTES_PARTITION);
-        let any = |dir| fs::read_dir(dir).is_ok_and(|mut files| files.next().is_some());
-        if voted && !any(&votes) {
-            return Err(StartError::VotesMissing { path: votes });
         }
         Ok(())
     }
@@ -137,7 +133,7 @@ impl DataDir {
         }
     }
 
-    fn read(&self) -> Result<Option<(Identity, bool)>, StartError> {
+    fn read(&self) -> Result<Option<(Identity, Option<u64>)>, StartError> {
         use io::Read as _;
         let path = self.path();
         let file = match File::open(&path) {
@@ -155,7 +151,7 @@ impl DataDir {
         }
     }
 
-    fn parse(&self, text: &str) -> Result<(Identity, bool), StartError> {
+    fn parse(&self, text: &str) -> Result<(Identity, Option<u64>), StartError> {
         let mut lines = text.lines();
         if lines.next() != Some(TITLE) {
             return Err(self.damaged("it does not begin with its title"));
@@ -176,37 +172,27 @@ impl DataDir {
         }
         let fabric = lines.next().and_then(|line| line.strip_prefix("fabric "));
         let fabric = fabric.and_then(|text| text.parse().ok());
-        let owner = lines.next().and_then(parse_owner);
+        let node = lines.next().and_then(|line| line.strip_prefix("node "));
+        let node = node.and_then(|text| text.parse().ok());
         let voted = match lines.next().and_then(|line| line.strip_prefix("voted ")) {
-            Some("yes") => Some(true),
-            Some("no") => Some(false),
-            _ => None,
+            Some("no") => Some(None),
+            Some(epoch) => epoch.parse().ok().map(Some),
+            None => None,
         };
-        match (fabric, owner, voted) {
-            (Some(fabric), Some((role, node)), Some(voted)) => {
-                Ok((Identity { fabric, role, node }, voted))
-            }
+        match (fabric, node, voted) {
+            (Some(fabric), Some(node), Some(voted)) => Ok((Identity { fabric, node }, voted)),
             _ => Err(self.damaged("it names no fabric, owner or vote")),
         }
     }
 
-    fn write(&self, voted: bool) -> Result<(), StartError> {
-        let Identity { fabric, role, node } = self.identity;
-        let voted = if voted { "yes" } else { "no" };
+    fn write(&self, voted: Option<u64>) -> Result<(), StartError> {
+        let Identity { fabric, node } = self.identity;
+        let voted = voted.map_or_else(|| "no".to_owned(), |epoch| epoch.to_string());
         let text =
-            format!("{TITLE}\nformat {FORMAT}\nfabric {fabric}\n{role} {node}\nvoted {voted}\n");
+            format!("{TITLE}\nformat {FORMAT}\nfabric {fabric}\nnode {node}\nvoted {voted}\n");
         let (path, new) = (self.path(), self.root.join("identity.new"));
         replace(&new, &path, &text).map_err(io_error("write", &path))
     }
-}
-
-/// The line that says whose directory it is.
-fn parse_owner(line: &str) -> Option<(Role, PublicKey)> {
-    let (role, node) = line.split_once(' ')?;
-    let role = [Role::Validator, Role::Follower]
-        .into_iter()
-        .find(|known| known.to_string() == role)?;
-    Some((role, node.parse().ok()?))
 }
 
 fn lock(root: &Path) -> Result<File, StartError> {
@@ -250,15 +236,7 @@ mod tests {
     fn identity(node: u8) -> Identity {
         Identity {
             fabric: types::Digest::from_bytes([0xab; 32]),
-            role: Role::Validator,
             node: PublicKey::from_bytes([node; 32]),
-        }
-    }
-
-    fn follower(node: u8) -> Identity {
-        Identity {
-            role: Role::Follower,
-            ..identity(node)
         }
     }
 
@@ -267,22 +245,25 @@ mod tests {
     fn identity_is_these_bytes() {
         let dir = tempfile::tempdir().unwrap();
         let open = DataDir::open(dir.path().into(), identity(1)).unwrap();
-        open.mark_voted().unwrap();
-        let text = fs::read_to_string(dir.path().join("identity")).unwrap();
-        let (fabric, validator) = ("ab".repeat(32), "01".repeat(32));
-        let expected = format!(
-            "hypermesh consensus data\nformat 1\nfabric blake3:{fabric}\nvalidator {validator}\n\
-             voted yes\n"
-        );
-        assert_eq!(text, expected);
+        let text = || fs::read_to_string(dir.path().join("identity")).unwrap();
+        let (fabric, node) = ("ab".repeat(32), "01".repeat(32));
+        let expected = |voted| {
+            format!(
+                "hypermesh consensus data\nformat 2\nfabric blake3:{fabric}\nnode {node}\n\
+                 voted {voted}\n"
+            )
+        };
+        assert_eq!(text(), expected("no"));
+        open.mark_voted(7).unwrap();
+        assert_eq!(text(), expected("7"));
     }
 
     #[test]
-    fn another_validators_votes_are_never_taken() {
+    fn another_nodes_votes_are_never_taken() {
         let dir = tempfile::tempdir().unwrap();
         drop(DataDir::open(dir.path().into(), identity(1)).unwrap());
         let refused = DataDir::open(dir.path().into(), identity(2)).unwrap_err();
-        let StartError::OtherValidator {
+        let StartError::OtherNode {
             found, expected, ..
         } = refused
         else {
@@ -293,42 +274,31 @@ mod tests {
     }
 
     #[test]
-    fn a_followers_directory_says_so_and_stays_one() {
+    fn votes_are_needed_as_long_as_their_epoch_lasts() {
         let dir = tempfile::tempdir().unwrap();
-        drop(DataDir::open(dir.path().into(), follower(1)).unwrap());
-        let text = fs::read_to_string(dir.path().join("identity")).unwrap();
-        let node = "01".repeat(32);
+        let open = DataDir::open(dir.path().into(), identity(1)).unwrap();
+        assert!(open.check_votes(3).is_ok(), "it never voted");
+        open.mark_voted(3).unwrap();
+        assert!(matches!(
+            open.check_votes(3),
+            Err(StartError::VotesMissing { .. })
+        ));
+        assert!(open.check_votes(4).is_ok(), "its epoch is over");
+        assert!(matches!(
+            open.check_votes(2),
+            Err(StartError::VotesMissing { .. })
+        ));
+        let votes = open.engine().join(votes_partition(3));
+        fs::create_dir_all(&votes).unwrap();
         assert!(
-            text.ends_with(&format!("follower {node}\nvoted no\n")),
-            "{text}"
+            open.check_votes(3).is_err(),
+            "an empty folder holds no votes"
         );
-        let open = |identity| DataDir::open(dir.path().into(), identity);
-        assert!(matches!(
-            open(identity(1)),
-            Err(StartError::OtherRole {
-                found: Role::Follower,
-                ..
-            })
-        ));
-        assert!(matches!(
-            open(follower(2)),
-            Err(StartError::OtherFollower { .. })
-        ));
-        assert!(open(follower(1)).is_ok());
-    }
-
-    #[test]
-    fn a_validators_directory_never_becomes_a_followers() {
-        let dir = tempfile::tempdir().unwrap();
-        drop(DataDir::open(dir.path().into(), identity(1)).unwrap());
-        let refused = DataDir::open(dir.path().into(), follower(1));
-        assert!(matches!(
-            refused,
-            Err(StartError::OtherRole {
-                found: Role::Validator,
-                ..
-            })
-        ));
+        fs::write(votes.join("0"), b"votes").unwrap();
+        assert!(open.check_votes(3).is_ok());
+        // An older mark does not replace a newer one.
+        open.mark_voted(1).unwrap();
+        assert!(open.check_votes(2).is_err());
     }
 
     #[test]

@@ -2,7 +2,6 @@
 //! is brought to an end. Never knows whose directory it is, nor what blocks contain.
 
 use std::any::Any;
-use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
 use std::sync::Arc;
@@ -13,24 +12,27 @@ use commonware_consensus::types::Height;
 use commonware_runtime::{Clock, Handle, Runner as _, tokio as engine_runtime};
 use futures::FutureExt as _;
 use futures::future::{Either, select, select_all};
-use types::NodeId;
+use ledger::StateKey;
 
 use crate::application::LedgerApplication;
+use crate::ballots::{Ballots, of_epoch};
 use crate::block::Block;
-use crate::config::public_key_bytes;
 use crate::data_dir::DataDir;
-use crate::engine::{EngineRuntime, Foundation, Pace, Parts, agree, lay_foundation};
+use crate::engine::{EngineRuntime, Foundation, Pace, Parts, lay_foundation};
+use crate::epochs::Epochs;
 use crate::error::{Closed, StartError};
 use crate::exchange::Exchange;
 use crate::execution::Executions;
 use crate::feed::Feed;
-use crate::handle::{Role, Shared, Tip};
+use crate::handle::{Shared, Tip};
+use crate::handovers::Handovers;
 use crate::links::Channel;
 use crate::network::Network;
 use crate::observer::Observer;
 use crate::pacing::Unsettled;
 use crate::start::Job;
 use crate::state::{Databases, Snapshot, read_all, read_head};
+use crate::terms::{Terms, take_office};
 use crate::waking::WakingClock;
 
 /// Pause before each reminder of votes.
@@ -43,7 +45,7 @@ const UNBLOCKING_REMINDERS_MAX: u32 = 1000;
 const UNBLOCKINGS_MAX: u32 = 3;
 /// When one actor fails, others find their neighbour gone. The runtime raises the first failure
 /// here as soon as it is told of it; the consequences wait this long so as not to hide it.
-const CAUSE_GRACE: Duration = Duration::from_millis(200);
+pub(crate) const CAUSE_GRACE: Duration = Duration::from_millis(200);
 /// Threads for file operations: the stores of one block flush at the same time.
 const BLOCKING_THREADS_MAX: usize = 16;
 
@@ -140,14 +142,15 @@ impl Job {
         pace: Pace,
         patient: bool,
     ) -> End {
-        let parts = self.parts::<E>(pace, context.current());
-        let waking = parts.waking.clone();
+        let (epochs, handovers) = match self.known(&context, dir).await {
+            Ok(known) => known,
+            Err(end) => return end,
+        };
+        let parts = self.parts::<E>(pace, &epochs, context.current());
         let observer = parts.observer.clone();
-        let validators: BTreeSet<_> = self.config.genesis.validators().iter().copied().collect();
-        let exchange = Exchange::new(&self.shared, &self.scheme, &validators);
+        let exchange = Exchange::new(&self.shared, &epochs);
         let Self {
             config,
-            me,
             shared,
             feed,
             stopped,
@@ -155,29 +158,33 @@ impl Job {
             queries,
             ..
         } = self;
-        let me = public_key_bytes(me);
+        take_office(shared, &epochs);
         let Network {
-            agreement,
             delivery,
             peers,
             blocker,
-        } = Network::over(&shared.wires, me, &validators);
+        } = Network::over(shared);
         let mut base = tokio::select! {
             biased;
             base = lay_foundation(&context, &parts, delivery, &peers, &blocker) => base,
             _ = &mut *stopped => return End::Closed(Closed::Stopped),
         };
-        let mut actors = std::mem::take(&mut base.actors);
-        if shared.role == Role::Validator {
-            let voter = agree(&context, parts, &base, agreement, blocker);
-            actors.push(("agreement", voter));
-        }
+        let actors = std::mem::take(&mut base.actors);
+        let terms = Terms {
+            context: &context,
+            shared: shared.clone(),
+            parts: &parts,
+            base: &base,
+            ballots: Ballots::over(&shared.wires, &shared.ahead),
+            blocker,
+        };
+        let terms = terms.run(handovers);
         let exchange = exchange.run(&context, &base, &peers, queries);
-        let timed = keep_time(waking, shared, config.heartbeat);
+        let timed = parts.waking.follow(shared, config.heartbeat);
         let serve = async {
             // Among several, others bring a round to its end.
-            let resumed =
-                !shared.votes_alone() || resume_votes(&context, shared, &observer, me, pace).await;
+            let resumed = !shared.votes_alone()
+                || resume_votes(&context, shared, &observer, epochs.latest(), pace).await;
             if pace == Pace::Unblocking {
                 return if resumed { End::Unblocked } else { End::Stuck };
             }
@@ -187,7 +194,7 @@ impl Job {
             let snapshot = snapshot(&base, feed, shared, config.genesis.time_ms()).await;
             // A caller that went away has dropped the handle too, which stops the engine.
             let _ = tell.take().map(|tell| tell.send(Ok(snapshot)));
-            End::failed(remember_votes(shared, dir).await.to_string())
+            End::failed(remember_votes(shared, &epochs, dir).await.to_string())
         };
         // Neither of the two ends well by itself.
         let (serve, exchange) = (pin!(serve), pin!(exchange));
@@ -197,6 +204,7 @@ impl Job {
             _ = stopped => End::Closed(Closed::Stopped),
             end = first_end(&context, actors) => end,
             () = timed => End::Closed(Closed::Stopped),
+            reason = terms => End::failed(reason),
             served = serve => match served {
                 Ok(Either::Left((end, _))) => end,
                 Ok(Either::Right(((), _))) => End::Closed(Closed::Stopped),
@@ -205,7 +213,37 @@ impl Job {
         }
     }
 
-    fn parts<E: EngineRuntime>(&self, pace: Pace, now: SystemTime) -> Parts {
+    /// What the files say of the epochs so far.
+    async fn known<E: EngineRuntime>(
+        &mut self,
+        context: &E,
+        dir: Option<&DataDir>,
+    ) -> Result<(Epochs, Handovers<E>), End> {
+        let signer = self.config.secret_key.signer();
+        let epochs = match Epochs::of(&self.config.genesis, Some(signer)) {
+            Ok(epochs) => epochs,
+            Err(key) => return Err(self.refuse(StartError::ValidatorKey { key })),
+        };
+        let handovers = Handovers::open(context.child("handovers"), &epochs).await;
+        let handovers = handovers.map_err(End::failed)?;
+        let proven = handovers.all().map_err(End::failed)?;
+        let proven = proven.into_iter().map(|(_, handover)| handover).collect();
+        self.shared.handovers.send_replace(proven);
+        let votes = dir.map_or(Ok(()), |dir| dir.check_votes(epochs.latest()));
+        if let Err(error) = votes {
+            return Err(self.refuse(error));
+        }
+        Ok((epochs, handovers))
+    }
+
+    /// Tells whoever starts the ledger why it does not start.
+    fn refuse(&mut self, error: StartError) -> End {
+        let end = End::failed(error.to_string());
+        let _ = self.tell.take().map(|tell| tell.send(Err(error)));
+        end
+    }
+
+    fn parts<E: EngineRuntime>(&self, pace: Pace, epochs: &Epochs, now: SystemTime) -> Parts {
         let Self { config, shared, .. } = self;
         let genesis_block = Block::genesis::<_, Databases<E>>(&config.genesis, self.leader.clone());
         let executions = Executions::default();
@@ -214,7 +252,7 @@ impl Job {
             executions: executions.clone(),
         };
         Parts {
-            scheme: self.scheme.clone(),
+            epochs: epochs.clone(),
             me: self.me.clone(),
             application: LedgerApplication {
                 genesis: Arc::new(config.genesis.clone()),
@@ -226,17 +264,8 @@ impl Job {
             observer: Observer::new(shared.clone()),
             heartbeat: config.heartbeat,
             pace,
-            waking: (shared.role == Role::Validator && !shared.votes_alone())
-                .then(|| WakingClock::new(now, shared.wires.time.clone())),
+            waking: WakingClock::new(now, shared.wires.time.clone()),
         }
-    }
-}
-
-/// Runs the clock of a validator among several, for ever.
-async fn keep_time(clock: Option<WakingClock>, shared: &Shared, heartbeat: Duration) {
-    match clock {
-        Some(clock) => clock.follow(shared, heartbeat).await,
-        None => std::future::pending().await,
     }
 }
 
@@ -264,7 +293,7 @@ async fn resume_votes(
     clock: &impl Clock,
     shared: &Shared,
     observer: &Observer,
-    me: NodeId,
+    epoch: u64,
     pace: Pace,
 ) -> bool {
     let most = match pace {
@@ -278,7 +307,8 @@ async fn resume_votes(
         for vote in observer.recalled() {
             // One that is dropped is sent with the next reminder.
             let votes = shared.wires.inbox(Channel::Votes);
-            let _ = votes.push(me, vote.len(), vote, false);
+            let vote = of_epoch(epoch, &vote);
+            let _ = votes.push(shared.me, vote.len(), vote, false);
         }
         if reminded > 1 {
             return true;
@@ -288,18 +318,28 @@ async fn resume_votes(
     false
 }
 
-/// Notes beside the engine that this validator has votes; ends only with an error. A follower
-/// has none.
-async fn remember_votes(shared: &Shared, dir: Option<&DataDir>) -> StartError {
-    let (Role::Validator, Some(dir)) = (shared.role, dir) else {
+/// Notes beside the engine in which epoch this node has votes; ends only with an error.
+async fn remember_votes(shared: &Shared, epochs: &Epochs, dir: Option<&DataDir>) -> StartError {
+    let Some(dir) = dir else {
         return std::future::pending().await;
     };
-    let mut tip = shared.tip.subscribe();
-    // The sender is in `shared`.
-    let _ = tip.wait_for(|tip| tip.height > 0).await;
-    match dir.mark_voted() {
-        Ok(()) => std::future::pending().await,
-        Err(error) => error,
+    let (mut tip, mut office) = (shared.tip.subscribe(), shared.office.subscribe());
+    loop {
+        let (epoch, votes) = {
+            let office = office.borrow_and_update();
+            (office.epoch, office.votes)
+        };
+        // Both senders are in `shared`. The first block of the epoch says that votes are on disk.
+        tokio::select! {
+            biased;
+            _ = tip.wait_for(|tip| tip.height > epochs.base(epoch)), if votes => {
+                if let Err(error) = dir.mark_voted(epoch) {
+                    return error;
+                }
+            }
+            _ = office.wait_for(|office| office.epoch != epoch) => continue,
+        }
+        let _ = office.wait_for(|office| office.epoch != epoch).await;
     }
 }
 
@@ -325,6 +365,8 @@ async fn snapshot<E: EngineRuntime>(
     }
     let take = async {
         let snapshot = read_all(&*databases.read().await, genesis_ms).await?;
+        let committee = snapshot.entries.get(&StateKey::committee());
+        shared.learn_next(committee.map(Vec::as_slice));
         let Snapshot {
             height,
             time_ms,

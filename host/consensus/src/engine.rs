@@ -18,7 +18,7 @@ use commonware_consensus::simplex::scheme::ed25519::Scheme;
 use commonware_consensus::simplex::types::Finalization;
 use commonware_consensus::types::{Epoch, FixedEpocher, ViewDelta};
 use commonware_cryptography::blake3::Blake3;
-use commonware_cryptography::certificate::{ConstantProvider, Verifier as _};
+use commonware_cryptography::certificate::Verifier as _;
 use commonware_cryptography::ed25519::PublicKey;
 use commonware_cryptography::{Digested, Digestible as _};
 use commonware_glue::stateful::db::SyncEngineConfig;
@@ -34,10 +34,12 @@ use commonware_utils::{NZDuration, NZU64, NZUsize};
 use rand_core::CryptoRng;
 
 use crate::application::{LedgerApplication, Runtime};
+use crate::ballots::Agreement;
 use crate::blame::Blamer;
 use crate::block::{Block, Digest};
-use crate::data_dir::VOTES_PARTITION;
-use crate::network::{Agreement, Delivery, NoStatePeers, PeerSet};
+use crate::data_dir::votes_partition;
+use crate::epochs::{Committee, Epochs};
+use crate::network::{Delivery, NoStatePeers, PeerSet};
 use crate::observer::Observer;
 use crate::pacing::Paced;
 use crate::state::db_config;
@@ -49,8 +51,6 @@ const PAGE_BYTES: u32 = 4096;
 const PAGE_CACHE_PAGES: usize = 1024;
 /// Messages that may wait for an actor.
 const MAILBOX_MESSAGES: usize = 1024;
-/// One epoch holds every block until validators can change.
-const EPOCH_BLOCKS: u64 = u64::MAX;
 /// Blocks and certificates per archive file: what pruning frees at a time.
 const ARCHIVE_SECTION_BLOCKS: u64 = 4096;
 /// Blocks kept for peers that catch up and for people who look back; the state needs none of them.
@@ -106,14 +106,22 @@ const PRUNE: PruneConfig = PruneConfig {
 
 /// What differs between nodes and fabrics.
 pub(crate) struct Parts {
-    pub(crate) scheme: Scheme,
+    pub(crate) epochs: Epochs,
     pub(crate) me: PublicKey,
     pub(crate) application: LedgerApplication,
     pub(crate) observer: Observer,
     pub(crate) heartbeat: Duration,
     pub(crate) pace: Pace,
     /// What a validator among several times rounds by.
-    pub(crate) waking: Option<WakingClock>,
+    pub(crate) waking: WakingClock,
+}
+
+/// One epoch, as its engine is told of it.
+pub(crate) struct Term {
+    pub(crate) epoch: u64,
+    pub(crate) committee: Arc<Committee>,
+    /// The block that the epoch builds on.
+    pub(crate) base: Digest,
 }
 
 /// How long rounds may take.
@@ -132,7 +140,8 @@ pub(crate) struct Foundation<E: Runtime> {
     /// Each runs until it fails.
     pub(crate) actors: Vec<(&'static str, Handle<()>)>,
     page_cache: CacheRef,
-    genesis: Digested<Block>,
+    /// The block before the first.
+    pub(crate) genesis: Digested<Block>,
 }
 
 /// What a runtime must offer the engine.
@@ -204,15 +213,18 @@ pub(crate) async fn lay_foundation<E: EngineRuntime>(
     }
 }
 
-/// Begins to vote, on top of what the vote journal says.
+/// Begins to vote in one epoch, on top of what its vote journal says.
 pub(crate) fn agree<E: EngineRuntime>(
     context: &E,
-    parts: Parts,
+    parts: &Parts,
     foundation: &Foundation<E>,
+    term: &Term,
     network: Agreement,
     blocker: Blamer,
 ) -> Handle<()> {
-    let times = Times::of(&parts);
+    let alone = term.committee.is_alone();
+    let times = Times::of(parts, alone);
+    let epoch = Epoch::new(term.epoch);
     let paced = Paced {
         inner: foundation.stateful.clone(),
         unsettled: parts.application.unsettled.clone(),
@@ -220,10 +232,11 @@ pub(crate) fn agree<E: EngineRuntime>(
         pace: parts.pace,
     };
     let marshal = foundation.marshal.clone();
-    let deferred = Deferred::new(context.child("deferred"), paced, marshal, epocher());
-    let reporter: Reporters<_, _> = (parts.observer, deferred.clone()).into();
+    let child = |label| context.child(label).with_attribute("epoch", epoch);
+    let deferred = Deferred::new(child("deferred"), paced, marshal, parts.epochs.epocher());
+    let reporter: Reporters<_, _> = (parts.observer.clone(), deferred.clone()).into();
     let config = simplex::Config {
-        scheme: parts.scheme,
+        scheme: term.committee.scheme.clone(),
         elector: RoundRobin::<Blake3>::default(),
         blocker,
         automaton: deferred.clone(),
@@ -231,10 +244,10 @@ pub(crate) fn agree<E: EngineRuntime>(
         reporter,
         track_historical_votes: false,
         strategy: Sequential,
-        partition: VOTES_PARTITION.into(),
+        partition: votes_partition(term.epoch),
         mailbox_size: NZUsize!(MAILBOX_MESSAGES),
-        epoch: Epoch::zero(),
-        floor: Floor::Genesis(foundation.genesis.digest()),
+        epoch,
+        floor: Floor::Genesis(term.base),
         replay_buffer: NZUsize!(REPLAY_BUFFER_BYTES),
         write_buffer: NZUsize!(WRITE_BUFFER_BYTES),
         page_cache: foundation.page_cache.clone(),
@@ -251,20 +264,17 @@ pub(crate) fn agree<E: EngineRuntime>(
         fetch_retry_delay: FETCH_RETRY,
         forward: ForwardPolicy::SilentLeader,
     };
-    let context = context.child("agreement");
+    let context = child("agreement");
     let Agreement {
         votes,
         certificates,
         resolver,
     } = network;
-    match parts.waking {
-        Some(clock) => simplex::Engine::new(Waking::new(context, clock), config).start(
-            votes,
-            certificates,
-            resolver,
-        ),
-        None => simplex::Engine::new(context, config).start(votes, certificates, resolver),
+    if alone {
+        return simplex::Engine::new(context, config).start(votes, certificates, resolver);
     }
+    let context = Waking::new(context, parts.waking.clone());
+    simplex::Engine::new(context, config).start(votes, certificates, resolver)
 }
 
 /// How long what may take in a round.
@@ -276,8 +286,8 @@ struct Times {
 }
 
 impl Times {
-    fn of(parts: &Parts) -> Self {
-        if parts.waking.is_some() {
+    fn of(parts: &Parts, alone: bool) -> Self {
+        if !alone {
             return Self {
                 leader: LEADER_TIME,
                 certificate: CERTIFICATE_TIME,
@@ -343,13 +353,7 @@ fn archive_config<C>(name: &str, pages: &CacheRef, codec: C) -> prunable::Config
     }
 }
 
-type MarshalConfig = marshal::Config<
-    ConstantProvider<Scheme, Epoch>,
-    FixedEpocher,
-    Sequential,
-    Block,
-    Digested<Block>,
->;
+type MarshalConfig = marshal::Config<Epochs, FixedEpocher, Sequential, Block, Digested<Block>>;
 
 fn marshal_config(
     parts: &Parts,
@@ -357,8 +361,8 @@ fn marshal_config(
     page_cache: &CacheRef,
 ) -> MarshalConfig {
     marshal::Config {
-        provider: ConstantProvider::new(parts.scheme.clone()),
-        epocher: epocher(),
+        provider: parts.epochs.clone(),
+        epocher: parts.epochs.epocher(),
         start,
         partition_prefix: "delivery".into(),
         mailbox_size: NZUsize!(MAILBOX_MESSAGES),
@@ -373,10 +377,6 @@ fn marshal_config(
         max_pending_acks: NZUsize!(PENDING_BLOCKS),
         strategy: Sequential,
     }
-}
-
-fn epocher() -> FixedEpocher {
-    FixedEpocher::new(NZU64!(EPOCH_BLOCKS))
 }
 
 fn broadcast_config(

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use ledger::DecodeTransactionError;
 use types::{FabricId, PublicKey};
 
-use crate::handle::Role;
 use crate::pool::{POOL_BYTES_MAX, POOL_TRANSACTIONS_MAX};
 
 /// Why the ledger did not start. Nothing was voted for and no file of another identity touched.
@@ -45,13 +44,13 @@ pub enum StartError {
         /// Who asked.
         expected: FabricId,
     },
-    /// The directory belongs to another validator.
+    /// The directory belongs to another node.
     #[error(
-        "consensus data in {path} belongs to validator {found}, not to {expected}; votes of one \
-         key must never meet the journal of another",
+        "consensus data in {path} belongs to node {found}, not to {expected}; votes of one key \
+         must never meet the journal of another",
         path = path.display()
     )]
-    OtherValidator {
+    OtherNode {
         /// The data directory.
         path: PathBuf,
         /// Whose it is.
@@ -59,38 +58,10 @@ pub enum StartError {
         /// Who asked.
         expected: PublicKey,
     },
-    /// The directory was a follower's of another key.
-    #[error(
-        "consensus data in {path} belongs to the follower {found}, not to {expected}; use another \
-         directory, it is filled from the peers",
-        path = path.display()
-    )]
-    OtherFollower {
-        /// The data directory.
-        path: PathBuf,
-        /// Whose it is.
-        found: PublicKey,
-        /// Who asked.
-        expected: PublicKey,
-    },
-    /// The directory is of a node that votes, or of one that does not, unlike this one.
-    #[error(
-        "consensus data in {path} belongs to a {found}, and this node is a {expected} of its \
-         fabric; use another directory, and keep a validator's: it records the votes of its key",
-        path = path.display()
-    )]
-    OtherRole {
-        /// The data directory.
-        path: PathBuf,
-        /// Whose it is.
-        found: Role,
-        /// What this node is.
-        expected: Role,
-    },
-    /// A newer release wrote it.
+    /// Another release wrote it.
     #[error(
         "consensus data in {path} has format {found}, this release reads format {supported}; use \
-         the release that wrote it or a newer one",
+         the release that wrote it",
         path = path.display()
     )]
     Format {

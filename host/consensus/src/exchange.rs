@@ -1,14 +1,12 @@
 //! What goes on between a node and its peers beside the engine's own channels, and what the node
 //! asks of the engine. Only puts the parts together.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use commonware_consensus::simplex::scheme::ed25519::Scheme;
 use tokio::sync::mpsc;
-use types::NodeId;
 
 use crate::engine::{EngineRuntime, Foundation};
+use crate::epochs::Epochs;
 use crate::handle::Shared;
 use crate::network::PeerSet;
 use crate::query::{Query, answer};
@@ -18,20 +16,14 @@ use crate::tips::{Behind, Tips};
 /// Everything of one run that is not the engine's.
 pub(crate) struct Exchange {
     shared: Arc<Shared>,
-    scheme: Scheme,
-    validators: BTreeSet<NodeId>,
+    epochs: Epochs,
 }
 
 impl Exchange {
-    pub(crate) fn new(
-        shared: &Arc<Shared>,
-        scheme: &Scheme,
-        validators: &BTreeSet<NodeId>,
-    ) -> Self {
+    pub(crate) fn new(shared: &Arc<Shared>, epochs: &Epochs) -> Self {
         Self {
             shared: shared.clone(),
-            scheme: scheme.clone(),
-            validators: validators.clone(),
+            epochs: epochs.clone(),
         }
     }
 
@@ -43,21 +35,16 @@ impl Exchange {
         peers: &PeerSet,
         queries: &mut mpsc::Receiver<Query>,
     ) {
-        let Self {
-            shared,
-            scheme,
-            validators,
-        } = self;
+        let Self { shared, epochs } = self;
         let wires = shared.wires.clone();
         let relay = Relay {
             shared: shared.clone(),
             wires: wires.clone(),
-            validators,
         };
         let tips = Tips {
             shared,
             wires: wires.clone(),
-            scheme,
+            epochs,
             marshal: base.marshal.clone(),
             behind: Behind::default(),
         };

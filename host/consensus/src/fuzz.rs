@@ -5,7 +5,7 @@ use commonware_codec::{Copying, DecodeExt as _, Encode as _};
 use ledger::Genesis;
 
 use crate::block::Block;
-use crate::proof::{engine_first_block, verifier};
+use crate::proof::engine_first_block;
 use crate::tips;
 
 /// A block, decoded and encoded again; none if the bytes are no block.
@@ -25,6 +25,5 @@ pub fn first_block(genesis: &Genesis) -> Vec<u8> {
 /// An announcement of a peer, decoded and encoded again; none if the bytes are none of this fabric.
 #[must_use]
 pub fn announcement(genesis: &Genesis, bytes: &[u8]) -> Option<Vec<u8>> {
-    let scheme = verifier(genesis).ok()?;
-    tips::decoded_again(Bytes::copy_from_slice(bytes), &genesis.fabric_id(), &scheme)
+    tips::decoded_again(Bytes::copy_from_slice(bytes), &genesis.fabric_id())
 }

@@ -1,15 +1,18 @@
 //! The ledger as the rest of the node sees it: submit, look, stop. Lives on ordinary tokio and
 //! talks to the engine's thread over channels only.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use ledger::{SignedTransaction, StateKey, TransactionOutcome};
+use ledger::{CommitteeRecord, SignedTransaction, StateKey, TransactionOutcome};
 use tokio::sync::{mpsc, oneshot, watch};
-use types::FabricId;
+use types::{FabricId, NodeId};
 
+use crate::ballots::Ahead;
 use crate::error::{Closed, QueryError, ShutdownError, SubmitError};
+use crate::handovers::Handover;
 use crate::links::Wires;
 use crate::pool::{Pool, PoolDepth};
 use crate::proof::{FinalizedProof, StateProof};
@@ -33,8 +36,11 @@ struct Inner {
 /// What the engine's thread and the handles have in common.
 pub(crate) struct Shared {
     pub(crate) fabric: FabricId,
-    pub(crate) role: Role,
-    pub(crate) validators: usize,
+    pub(crate) me: NodeId,
+    pub(crate) office: watch::Sender<Office>,
+    pub(crate) ahead: Arc<Ahead>,
+    /// The ends of epochs in which validators changed, oldest first.
+    pub(crate) handovers: watch::Sender<Vec<Handover>>,
     pub(crate) wires: Arc<Wires>,
     pub(crate) heard: watch::Sender<Heard>,
     pub(crate) pool: Pool,
@@ -46,8 +52,56 @@ pub(crate) struct Shared {
 impl Shared {
     /// Whether this node is the only validator of its fabric.
     pub(crate) fn votes_alone(&self) -> bool {
-        self.role == Role::Validator && self.validators == 1
+        let office = self.office.borrow();
+        office.votes && office.validators.len() == 1
     }
+
+    /// What this node does in the epoch under way.
+    pub(crate) fn role(&self) -> Role {
+        if self.office.borrow().votes {
+            Role::Validator
+        } else {
+            Role::Follower
+        }
+    }
+
+    /// Takes who is in office, and lets those vote with this node who do or will.
+    pub(crate) fn install(&self, office: Office) {
+        let mut voters = BTreeSet::new();
+        if office.votes {
+            voters.extend(&office.validators);
+        }
+        if let Some(next) = &office.next
+            && (office.votes || next.contains(&self.me))
+        {
+            voters.extend(next);
+        }
+        self.wires.let_vote(voters);
+        self.office.send_replace(office);
+    }
+
+    /// Takes what the state says of the next epoch: its entry about the committee.
+    pub(crate) fn learn_next(&self, entry: Option<&[u8]>) {
+        // A newer release wrote what this one cannot read: it will name the validators itself.
+        let record = entry.and_then(|bytes| CommitteeRecord::decode(bytes).ok());
+        let next: Option<BTreeSet<_>> = record
+            .and_then(|record| record.next)
+            .map(|next| next.into_iter().collect());
+        let mut office = self.office.borrow().clone();
+        office.next = next.filter(|next| *next != office.validators);
+        self.install(office);
+    }
+}
+
+/// Who votes in the epoch under way.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Office {
+    pub(crate) epoch: u64,
+    pub(crate) validators: BTreeSet<NodeId>,
+    /// Whether this node is one of them.
+    pub(crate) votes: bool,
+    /// Who votes in the next epoch, if they are others: until it begins, blocks are made at once.
+    pub(crate) next: Option<BTreeSet<NodeId>>,
 }
 
 /// What a node does in its fabric.
@@ -81,11 +135,38 @@ pub(crate) struct Tip {
 pub(crate) struct Rounds {
     /// The vote journal is open and a round is under way.
     pub(crate) voting: bool,
+    /// The epoch that the rounds below are of.
+    pub(crate) epoch: u64,
     /// Latest round that ended.
     pub(crate) view: u64,
     /// Latest round that ended with a final block.
     pub(crate) final_view: u64,
     pub(crate) nullified: u64,
+}
+
+impl Rounds {
+    /// Notes that a round ended with a final block.
+    pub(crate) fn finalized(&mut self, epoch: u64, view: u64) {
+        self.ended(epoch, view);
+        if epoch == self.epoch {
+            self.final_view = self.final_view.max(view);
+        }
+    }
+
+    /// Notes that a round ended.
+    pub(crate) fn ended(&mut self, epoch: u64, view: u64) {
+        if epoch > self.epoch {
+            (self.epoch, self.view, self.final_view) = (epoch, 0, 0);
+        }
+        if epoch == self.epoch {
+            self.view = self.view.max(view);
+        }
+    }
+
+    /// The latest round that ended with a final block: its epoch and view.
+    pub(crate) const fn final_round(&self) -> (u64, u64) {
+        (self.epoch, self.final_view)
+    }
 }
 
 /// A transaction's end: in a final block, durable.
@@ -137,8 +218,12 @@ pub struct Status {
     pub pool: PoolDepth,
     /// What this node does in its fabric.
     pub role: Role,
-    /// Nodes with a vote.
+    /// The epoch under way here.
+    pub epoch: u64,
+    /// Nodes with a vote in it.
     pub validators: usize,
+    /// Nodes with a vote in the next one, if they are others.
+    pub next_validators: Option<usize>,
     /// Connected members that are not blocked.
     pub peers: usize,
     /// The highest final block that a connected peer announced and proved; `None` while none did.
@@ -250,6 +335,13 @@ impl Ledger {
         })
     }
 
+    /// The ends of epochs in which validators changed, oldest first: with them whoever knows the
+    /// genesis can check what later validators signed.
+    #[must_use]
+    pub fn handovers(&self) -> Vec<Handover> {
+        self.inner.shared.handovers.borrow().clone()
+    }
+
     /// The ledger at a glance.
     #[must_use]
     pub fn status(&self) -> Status {
@@ -259,14 +351,17 @@ impl Ledger {
             let heard = shared.heard.borrow();
             (heard.highest(), heard.kept_from())
         };
+        let office = shared.office.borrow().clone();
         let catching_up = highest.is_some_and(|(height, _)| height > tip.height);
         Status {
             height: tip.height,
             time_ms: tip.time_ms,
             state_root: tip.state_root,
             pool: shared.pool.depth(),
-            role: shared.role,
-            validators: shared.validators,
+            role: shared.role(),
+            epoch: office.epoch,
+            validators: office.validators.len(),
+            next_validators: office.next.as_ref().map(BTreeSet::len),
             peers: shared.wires.peers().len(),
             heard: highest.map(|(height, peers)| HeardTip { height, peers }),
             catching_up,

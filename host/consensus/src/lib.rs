@@ -76,12 +76,15 @@
 //! after the first block (the engine's own serves only operations of one size).
 
 mod application;
+mod ballots;
 mod blame;
 mod block;
+mod committees;
 mod config;
 mod data_dir;
 mod drive;
 mod engine;
+mod epochs;
 mod error;
 mod exchange;
 mod execution;
@@ -89,6 +92,7 @@ mod feed;
 #[doc(hidden)]
 pub mod fuzz;
 mod handle;
+mod handovers;
 mod links;
 mod network;
 mod observer;
@@ -103,15 +107,18 @@ mod settled;
 pub mod simulated;
 mod start;
 mod state;
+mod terms;
 mod time;
 mod tips;
 mod waking;
 
 pub use blame::{Blame, PEER_BLOCKED_FOR};
+pub use committees::Committees;
 pub use config::{Config, SecretKey};
 pub use error::{Closed, QueryError, ShutdownError, StartError, SubmitError};
 pub use feed::FINALIZED_BLOCKS_QUEUE_MAX;
 pub use handle::{Finality, FinalizedBlock, HeardTip, Ledger, Role, Status};
+pub use handovers::Handover;
 pub use links::{
     BLOCK_MESSAGE_BYTES_MAX, Carrier, Channel, DeliverError, Inbound, Links, Outbound, Outgoing,
     SMALL_MESSAGE_BYTES_MAX, links,

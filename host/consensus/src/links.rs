@@ -7,7 +7,7 @@
 //! the peer that is named as its sender.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 use ledger::{BLOCK_BYTES_MAX, TRANSACTION_BYTES_MAX};
@@ -181,7 +181,7 @@ pub(crate) fn links_in(time: Time) -> (Links, Carrier) {
         inboxes: Channel::ALL.map(|channel| Queue::new(limits(channel.queue_bytes_max()))),
         members: members_seen,
         blocklist,
-        voters: OnceLock::new(),
+        voters: RwLock::default(),
     });
     let carrier = Carrier {
         outbound: Outbound {
@@ -273,12 +273,7 @@ impl Inbound {
         if !wires.members.borrow().contains(&peer) {
             return Err(DeliverError::NotAMember);
         }
-        if channel.is_about_votes()
-            && wires
-                .voters
-                .get()
-                .is_none_or(|voters| !voters.contains(&peer))
-        {
+        if channel.is_about_votes() && !wires.may_vote(&peer) {
             return Err(DeliverError::NotAVoter);
         }
         let (length, bytes_max) = (bytes.len(), channel.message_bytes_max());
@@ -313,11 +308,22 @@ pub(crate) struct Wires {
     inboxes: [Queue<Bytes>; Channel::ALL.len()],
     pub(crate) members: watch::Receiver<BTreeSet<NodeId>>,
     pub(crate) blocklist: Blocklist,
-    /// Who may vote with this node; nobody, if it does not vote. Set when the ledger starts.
-    pub(crate) voters: OnceLock<BTreeSet<NodeId>>,
+    /// Who may vote with this node; nobody, if it does not vote.
+    voters: RwLock<BTreeSet<NodeId>>,
 }
 
 impl Wires {
+    /// Says who may vote with this node from now on.
+    pub(crate) fn let_vote(&self, voters: BTreeSet<NodeId>) {
+        *self.voters.write().unwrap_or_else(PoisonError::into_inner) = voters;
+    }
+
+    /// Whether this node wants the votes of a peer.
+    pub(crate) fn may_vote(&self, peer: &NodeId) -> bool {
+        let voters = self.voters.read().unwrap_or_else(PoisonError::into_inner);
+        voters.contains(peer)
+    }
+
     /// The queue of what came in on `channel`.
     pub(crate) fn inbox(&self, channel: Channel) -> &Queue<Bytes> {
         let [

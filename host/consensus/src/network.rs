@@ -27,12 +27,12 @@ use crate::application::Runtime;
 use crate::blame::Blamer;
 use crate::block::Digest;
 use crate::config::{engine_key, public_key_bytes};
+use crate::handle::Shared;
 use crate::links::{Channel, Wires};
 use crate::state::{Databases, Db, Family, Operation};
 
-/// Everything the engine asks of a network.
+/// What the engine asks of a network beside agreement.
 pub(crate) struct Network {
-    pub(crate) agreement: Agreement,
     pub(crate) delivery: Delivery,
     pub(crate) peers: PeerSet,
     pub(crate) blocker: Blamer,
@@ -41,13 +41,6 @@ pub(crate) struct Network {
 /// One channel's two ends.
 pub(crate) type Ends = (LinkSender, LinkReceiver);
 
-/// Channels of voting; votes and certificates go first when a link is full.
-pub(crate) struct Agreement {
-    pub(crate) votes: Ends,
-    pub(crate) certificates: Ends,
-    pub(crate) resolver: Ends,
-}
-
 /// Channels of blocks.
 pub(crate) struct Delivery {
     pub(crate) broadcast: Ends,
@@ -55,27 +48,21 @@ pub(crate) struct Delivery {
 }
 
 impl Network {
-    /// The network over `wires` of the node `me` in a fabric of these validators.
-    pub(crate) fn over(wires: &Arc<Wires>, me: NodeId, validators: &BTreeSet<NodeId>) -> Self {
+    /// The network of this node, with the validators in office first.
+    pub(crate) fn over(shared: &Arc<Shared>) -> Self {
+        let wires = &shared.wires;
         let ends = |channel| {
-            let wires = wires.clone();
-            let sender = LinkSender {
-                wires: wires.clone(),
-                channel,
-            };
-            (sender, LinkReceiver { wires, channel })
+            (
+                LinkSender::new(wires, channel),
+                LinkReceiver::new(wires, channel),
+            )
         };
         Self {
-            agreement: Agreement {
-                votes: ends(Channel::Votes),
-                certificates: ends(Channel::Certificates),
-                resolver: ends(Channel::Resolver),
-            },
             delivery: Delivery {
                 broadcast: ends(Channel::Broadcast),
                 backfill: ends(Channel::Backfill),
             },
-            peers: PeerSet::new(wires.clone(), me, validators.clone()),
+            peers: PeerSet::new(shared.clone()),
             blocker: Blamer(wires.clone()),
         }
     }
@@ -86,6 +73,13 @@ impl Network {
 pub(crate) struct LinkSender {
     wires: Arc<Wires>,
     channel: Channel,
+}
+
+impl LinkSender {
+    pub(crate) fn new(wires: &Arc<Wires>, channel: Channel) -> Self {
+        let wires = wires.clone();
+        Self { wires, channel }
+    }
 }
 
 impl LimitedSender for LinkSender {
@@ -145,6 +139,13 @@ pub(crate) struct LinkReceiver {
     channel: Channel,
 }
 
+impl LinkReceiver {
+    pub(crate) fn new(wires: &Arc<Wires>, channel: Channel) -> Self {
+        let wires = wires.clone();
+        Self { wires, channel }
+    }
+}
+
 impl Receiver for LinkReceiver {
     type Error = Infallible;
     type PublicKey = PublicKey;
@@ -168,12 +169,16 @@ impl Receiver for LinkReceiver {
 }
 
 /// Who the peers are: this node and the connected members, validators before the others.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct PeerSet {
-    wires: Arc<Wires>,
-    me: NodeId,
-    validators: Arc<BTreeSet<NodeId>>,
+    shared: Arc<Shared>,
     inner: Arc<Mutex<Sets>>,
+}
+
+impl std::fmt::Debug for PeerSet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("PeerSet").field(&self.lock()).finish()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -185,20 +190,25 @@ struct Sets {
 }
 
 impl PeerSet {
-    fn new(wires: Arc<Wires>, me: NodeId, validators: BTreeSet<NodeId>) -> Self {
+    fn new(shared: Arc<Shared>) -> Self {
         Self {
-            wires,
-            me,
-            validators: Arc::new(validators),
+            shared,
             inner: Arc::default(),
         }
     }
 
     /// Tells the engine of every change, for ever.
     pub(crate) async fn follow(&self) {
-        let mut members = self.wires.members.clone();
-        while members.changed().await.is_ok() {
+        let mut members = self.shared.wires.members.clone();
+        let mut office = self.shared.office.subscribe();
+        loop {
+            tokio::select! {
+                biased;
+                changed = members.changed() => if changed.is_err() { return pending().await },
+                changed = office.changed() => if changed.is_err() { return pending().await },
+            }
             members.mark_unchanged();
+            office.mark_unchanged();
             let mut sets = self.lock();
             sets.index += 1;
             let update = self.update(sets.index);
@@ -206,15 +216,17 @@ impl PeerSet {
             sets.subscribers
                 .retain(|subscriber| subscriber.send(update.clone()).is_ok());
         }
-        pending().await
     }
 
     fn peers(&self) -> TrackedPeers<PublicKey> {
-        let members = self.wires.members.borrow().clone();
-        let (mut primary, secondary): (BTreeSet<_>, BTreeSet<_>) = members
-            .into_iter()
-            .partition(|peer| self.validators.contains(peer));
-        primary.insert(self.me);
+        let members = self.shared.wires.members.borrow().clone();
+        let (mut primary, secondary): (BTreeSet<_>, BTreeSet<_>) = {
+            let office = self.shared.office.borrow();
+            members
+                .into_iter()
+                .partition(|peer| office.validators.contains(peer))
+        };
+        primary.insert(self.shared.me);
         let set =
             |peers: BTreeSet<NodeId>| Set::from_iter_dedup(peers.iter().filter_map(engine_key));
         TrackedPeers::new(set(primary), set(secondary))

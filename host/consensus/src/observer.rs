@@ -9,7 +9,7 @@ use commonware_actor::Feedback;
 use commonware_codec::Encode as _;
 use commonware_consensus::simplex::scheme::ed25519::Scheme;
 use commonware_consensus::simplex::types::{Activity, Vote};
-use commonware_consensus::{Reporter, Viewable as _};
+use commonware_consensus::{Epochable as _, Reporter, Viewable as _};
 
 use crate::block::Digest;
 use crate::handle::Shared;
@@ -68,17 +68,16 @@ impl Reporter for Observer {
             Activity::Nullify(vote) => self.recall(&Vote::Nullify(vote)),
             Activity::Finalize(vote) => self.recall(&Vote::Finalize(vote)),
             Activity::Finalization(certificate) => {
-                let view = certificate.view().get();
-                self.shared.rounds.send_modify(|rounds| {
-                    rounds.view = rounds.view.max(view);
-                    rounds.final_view = rounds.final_view.max(view);
-                });
+                let (epoch, view) = (certificate.epoch().get(), certificate.view().get());
+                self.shared
+                    .rounds
+                    .send_modify(|rounds| rounds.finalized(epoch, view));
                 Feedback::Ok
             }
             Activity::Nullification(certificate) => {
-                let view = certificate.view().get();
+                let (epoch, view) = (certificate.epoch().get(), certificate.view().get());
                 self.shared.rounds.send_modify(|rounds| {
-                    rounds.view = rounds.view.max(view);
+                    rounds.ended(epoch, view);
                     rounds.nullified += 1;
                 });
                 Feedback::Ok

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use commonware_consensus::marshal::ancestry::Ancestry;
-use commonware_consensus::{Application, Handoff, Viewable as _};
+use commonware_consensus::{Application, Handoff};
 use commonware_cryptography::{Digested, Digestible as _};
 use commonware_runtime::Clock;
 use futures::StreamExt as _;
@@ -105,21 +105,35 @@ impl<A> Paced<A> {
         // A parent ahead of this clock must not hold the proposal beyond the leader's time.
         let wait_ms = due_ms.saturating_sub(now_ms(clock)).min(heartbeat_ms);
         let taken = self.unsettled.transactions(ancestry).await;
-        let view = parent.inner().context.view().get();
+        let round = parent.inner().context.round;
+        let round = (round.epoch().get(), round.view().get());
         tokio::select! {
             biased;
+            () = self.validators_change() => {}
             () = self.unsettled.shared.pool.wait_for_work(&taken) => {}
             () = clock.sleep(Duration::from_millis(wait_ms)) => {}
-            () = self.parent_stays_open(clock, view) => {}
+            () = self.parent_stays_open(clock, round) => {}
+        }
+    }
+
+    /// Returns once other validators are to take over: the epoch is filled up for them.
+    async fn validators_change(&self) {
+        let mut office = self.unsettled.shared.office.subscribe();
+        if office
+            .wait_for(|office| office.next.is_some())
+            .await
+            .is_err()
+        {
+            pending().await
         }
     }
 
     /// Returns if the parent is not final although it had the time: a child makes it so.
-    async fn parent_stays_open(&self, clock: &impl Clock, view: u64) {
+    async fn parent_stays_open(&self, clock: &impl Clock, round: (u64, u64)) {
         let mut rounds = self.unsettled.shared.rounds.subscribe();
         let closed = async {
             rounds
-                .wait_for(|rounds| rounds.final_view >= view)
+                .wait_for(|rounds| rounds.final_round() >= round)
                 .await
                 .is_ok()
         };

@@ -13,7 +13,6 @@ use commonware_codec::{
 use commonware_consensus::Epochable as _;
 use commonware_consensus::simplex::scheme::ed25519::Scheme;
 use commonware_consensus::simplex::types::Finalization;
-use commonware_consensus::types::Epoch;
 use commonware_cryptography::blake3::Blake3;
 use commonware_cryptography::certificate::Verifier as _;
 use commonware_cryptography::{Digestible as _, Hasher as _};
@@ -22,7 +21,6 @@ use commonware_runtime::tokio as engine_runtime;
 use commonware_storage::merkle::MAX_PROOF_DIGESTS_PER_ELEMENT;
 use commonware_storage::qmdb::any::value::VariableEncoding;
 use commonware_storage::qmdb::current::ordered::proof::constant::{ExclusionProof, KeyValueProof};
-use commonware_utils::ordered::Set;
 use ledger::{Genesis, StateKey, VALUE_BYTES_MAX};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng as _;
@@ -31,7 +29,7 @@ use types::{FabricId, PublicKey};
 use crate::application::Runtime;
 use crate::block::{Block, Digest};
 use crate::config::{engine_key, public_key_bytes};
-use crate::start::vote_namespace;
+use crate::epochs::Epochs;
 use crate::state::{BITMAP_CHUNK_BYTES, Databases, Db, Family, ReadStateError, read_head};
 
 type Presence = KeyValueProof<Family, Vec<u8>, Digest, BITMAP_CHUNK_BYTES>;
@@ -68,6 +66,8 @@ pub struct BlockHeader {
     pub state_root: [u8; 32],
     /// Who proposed it.
     pub leader: PublicKey,
+    /// Who votes from the next epoch on, if others than until then: in the last block of an epoch.
+    pub committee: Vec<PublicKey>,
     /// How many transactions it carries.
     pub transactions: usize,
 }
@@ -115,7 +115,8 @@ pub enum VerifyFinalizedError {
     },
 }
 
-/// Checks that the block in `block` is final in the fabric of `genesis`.
+/// Checks that the block in `block` is final in the fabric of `genesis`, whose first validators
+/// still vote. See [`crate::Committees`] for others.
 ///
 /// # Errors
 /// [`VerifyFinalizedError`]; then the bytes prove nothing.
@@ -125,8 +126,20 @@ pub fn verify_finalized(
     certificate: &[u8],
 ) -> Result<BlockHeader, VerifyFinalizedError> {
     let header = read_block(genesis, block)?;
-    let height = header.height;
-    let scheme = verifier(genesis).map_err(|key| VerifyFinalizedError::ValidatorKey { key })?;
+    let epochs = Epochs::of(genesis, None);
+    let epochs = epochs.map_err(|key| VerifyFinalizedError::ValidatorKey { key })?;
+    verify_by(&epochs, header, certificate)
+}
+
+/// Checks a certificate by the validators that `epochs` names for the block's epoch.
+pub(crate) fn verify_by(
+    epochs: &Epochs,
+    header: BlockHeader,
+    certificate: &[u8],
+) -> Result<BlockHeader, VerifyFinalizedError> {
+    let (height, epoch) = (header.height, epochs.containing(header.height));
+    let committee = epochs.committee(epoch);
+    let scheme = &committee.scheme;
     let mut bytes = Bytes::copy_from_slice(certificate);
     let config = scheme.certificate_codec_config();
     let proof = Finalization::<Scheme, Digest>::read_cfg(&mut bytes, &config).map_err(|error| {
@@ -146,7 +159,7 @@ pub fn verify_finalized(
     // they follow from everything that is checked.
     let seed = Blake3::hash(&[&header.block_digest, certificate]).0;
     let mut factors = ChaCha20Rng::from_seed(seed);
-    if proof.epoch() != Epoch::zero() || !proof.verify(&mut factors, &scheme, &Sequential) {
+    if proof.epoch().get() != epoch || !proof.verify(&mut factors, scheme, &Sequential) {
         return Err(VerifyFinalizedError::Signatures { height });
     }
     Ok(header)
@@ -171,6 +184,7 @@ pub fn read_block(genesis: &Genesis, block: &[u8]) -> Result<BlockHeader, Verify
         parent_digest: block.parent.0,
         state_root: block.state_root.0,
         leader: public_key_bytes(&block.context.leader),
+        committee: block.committee.iter().map(public_key_bytes).collect(),
         transactions: block.transactions.len(),
     })
 }
@@ -192,15 +206,6 @@ pub(crate) fn engine_first_block(genesis: &Genesis) -> Result<Block, VerifyFinal
     Ok(Block::genesis::<_, Databases<engine_runtime::Context>>(
         genesis, leader,
     ))
-}
-
-/// Who checks the votes of the fabric's validators; fails with a key that is none.
-pub(crate) fn verifier(genesis: &Genesis) -> Result<Scheme, PublicKey> {
-    let keys = genesis.validators().iter();
-    let keys = keys.map(|key| engine_key(key).ok_or(*key));
-    let keys = keys.collect::<Result<Vec<_>, _>>()?;
-    let namespace = vote_namespace(&genesis.fabric_id());
-    Ok(Scheme::verifier(&namespace, Set::from_iter_dedup(keys)))
 }
 
 /// Proof of what one key holds in the state after one final block.

@@ -19,7 +19,6 @@ use crate::links::{Channel, Wires};
 pub(crate) struct Relay {
     pub(crate) shared: Arc<Shared>,
     pub(crate) wires: Arc<Wires>,
-    pub(crate) validators: BTreeSet<NodeId>,
 }
 
 impl Relay {
@@ -55,12 +54,15 @@ impl Relay {
     /// Sends what waits in the pool, again and again with growing pauses, for ever. The pool of a
     /// validator that is alone is emptied by its own blocks.
     pub(crate) async fn send(&self) {
-        if self.shared.votes_alone() {
-            return pending().await;
-        }
         let mut members = self.wires.members.clone();
+        let mut office = self.shared.office.subscribe();
         loop {
-            let peers = self.wires.peers();
+            office.mark_unchanged();
+            let peers = if self.shared.votes_alone() {
+                BTreeSet::new()
+            } else {
+                self.wires.peers()
+            };
             let next = if peers.is_empty() {
                 None
             } else {
@@ -83,6 +85,12 @@ impl Relay {
                         self.shared.pool.hurry(self.wires.time.now());
                     }
                 }
+                changed = office.changed() => {
+                    if changed.is_err() {
+                        return pending().await;
+                    }
+                    self.shared.pool.hurry(self.wires.time.now());
+                }
                 () = wait => {}
                 () = self.shared.pool.wait_for_arrival(), if !peers.is_empty() => {}
             }
@@ -91,8 +99,9 @@ impl Relay {
 
     /// Sends everything that is due and says when the next is.
     fn send_due(&self, peers: &BTreeSet<NodeId>) -> Option<Instant> {
-        let validators: BTreeSet<_> = peers.intersection(&self.validators).copied().collect();
-        let to = if validators.is_empty() && self.shared.role == Role::Follower {
+        let in_office = self.shared.office.borrow().validators.clone();
+        let validators: BTreeSet<_> = peers.intersection(&in_office).copied().collect();
+        let to = if validators.is_empty() && self.shared.role() == Role::Follower {
             peers
         } else {
             &validators
@@ -100,7 +109,7 @@ impl Relay {
         let (due, next) = self.shared.pool.take_due(self.wires.time.now());
         for (transaction, origin) in due {
             // A validator has told the others itself.
-            if origin.is_some_and(|origin| self.validators.contains(&origin)) {
+            if origin.is_some_and(|origin| in_office.contains(&origin)) {
                 continue;
             }
             let bytes = Bytes::copy_from_slice(transaction.bytes());

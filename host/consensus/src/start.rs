@@ -1,30 +1,22 @@
 //! Starts the engine on its own thread, hands out the snapshot and the stream, and turns however
 //! that thread ends into a reason. Never knows what blocks contain.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use commonware_consensus::simplex::scheme::ed25519::Scheme;
 use commonware_cryptography::{Signer as _, ed25519};
-use commonware_utils::ordered::Set;
-use ledger::Genesis;
 use tokio::sync::{mpsc, oneshot, watch};
-use types::FabricId;
 
 use crate::config::{Config, engine_key};
 use crate::data_dir::{DataDir, Identity};
+use crate::epochs::{Committee, Epochs};
 use crate::error::{Closed, StartError};
 use crate::feed::Feed;
-use crate::handle::{FinalizedBlock, Ledger, Role, Rounds, Shared, Tip};
+use crate::handle::{FinalizedBlock, Ledger, Office, Rounds, Shared, Tip};
 use crate::links::{Links, links};
 use crate::pool::Pool;
-use crate::proof::verifier;
 use crate::query::{QUERIES_MAX, Query};
 use crate::state::Snapshot;
 use crate::tips::Heard;
-
-/// Separates this engine's votes from everything else that the same key signs.
-const VOTE_DOMAIN: &[u8] = b"hypermesh/consensus/1\0";
 
 /// Starts this node's ledger and waits until everything that was final here is applied again. A
 /// follower does not wait for its peers: what it misses comes over the stream.
@@ -83,21 +75,19 @@ pub(crate) struct Prepared {
 /// Puts together what a node needs, without touching its files.
 pub(crate) fn prepare(mut config: Config) -> Result<Prepared, StartError> {
     let Member {
-        role,
-        scheme,
+        committee,
         me,
         leader,
     } = member(&config)?;
     // A validator that is alone has nobody to carry messages to.
     let links = config.links.take().unwrap_or_else(|| links().0);
-    let shared = shared(&config.genesis, role, &links);
+    let shared = shared(&config, &committee, &links);
     let (feed, stream) = Feed::new(shared.clone());
     let (queries, asked) = mpsc::channel(QUERIES_MAX);
     let (stop, stopped) = oneshot::channel();
     let (tell, told) = oneshot::channel();
     let job = Job {
         config,
-        scheme,
         me,
         leader,
         _links: links,
@@ -116,73 +106,64 @@ pub(crate) fn prepare(mut config: Config) -> Result<Prepared, StartError> {
 }
 
 /// What the engine's thread and the handles will have in common.
-fn shared(genesis: &Genesis, role: Role, links: &Links) -> Arc<Shared> {
-    let voters = match role {
-        Role::Validator => genesis.validators().iter().copied().collect(),
-        Role::Follower => BTreeSet::new(),
-    };
-    // Links are used once: they were made for this start.
-    let _ = links.wires.voters.set(voters);
-    Arc::new(Shared {
-        fabric: genesis.fabric_id(),
-        role,
-        validators: genesis.validators().len(),
+fn shared(config: &Config, committee: &Committee, links: &Links) -> Arc<Shared> {
+    let shared = Shared {
+        fabric: config.genesis.fabric_id(),
+        me: config.secret_key.public_key(),
+        office: watch::Sender::default(),
+        ahead: Arc::default(),
+        handovers: watch::Sender::default(),
         wires: links.wires.clone(),
         heard: watch::Sender::new(Heard::default()),
         pool: Pool::new(links.wires.time.clone()),
         tip: watch::Sender::new(Tip::default()),
         rounds: watch::Sender::new(Rounds::default()),
         closed: watch::Sender::new(None),
-    })
+    };
+    // Until the files tell of later epochs.
+    shared.install(Office {
+        epoch: 0,
+        validators: committee.validators.clone(),
+        votes: committee.votes,
+        next: None,
+    });
+    Arc::new(shared)
 }
 
 /// What this node is in the fabric of its genesis.
 fn member(config: &Config) -> Result<Member, StartError> {
-    let keys = config.genesis.validators().iter();
-    let keys = keys.map(|key| engine_key(key).ok_or(StartError::ValidatorKey { key: *key }));
-    let keys = keys.collect::<Result<Vec<_>, _>>()?;
-    // A genesis names one validator or more.
-    let leader = keys.first().cloned();
-    let leader = leader.ok_or(StartError::Committee { validators: 0 })?;
+    let genesis = &config.genesis;
     let signer = config.secret_key.signer();
     let me = signer.public_key();
-    let validators = keys.len();
-    let keys = Set::from_iter_dedup(keys);
-    let namespace = vote_namespace(&config.genesis.fabric_id());
-    let (role, scheme) = match Scheme::signer(&namespace, keys, signer) {
-        Some(scheme) => (Role::Validator, scheme),
-        None => {
-            let scheme = verifier(&config.genesis);
-            let scheme = scheme.map_err(|key| StartError::ValidatorKey { key })?;
-            (Role::Follower, scheme)
-        }
-    };
-    if role == Role::Follower && config.links.is_none() {
-        return Err(StartError::NotAValidator {
-            key: config.secret_key.public_key(),
-            fabric: config.genesis.fabric_id(),
+    let epochs = Epochs::of(genesis, Some(signer));
+    let epochs = epochs.map_err(|key| StartError::ValidatorKey { key })?;
+    let committee = epochs.committee(0);
+    // A genesis names one validator or more, and all are keys.
+    let leader = genesis.validators().first().and_then(engine_key);
+    let leader = leader.ok_or(StartError::Committee { validators: 0 })?;
+    if !committee.is_alone() && config.links.is_none() {
+        return Err(if committee.votes {
+            StartError::Committee {
+                validators: committee.validators.len(),
+            }
+        } else {
+            StartError::NotAValidator {
+                key: config.secret_key.public_key(),
+                fabric: genesis.fabric_id(),
+            }
         });
     }
-    if validators > 1 && config.links.is_none() {
-        return Err(StartError::Committee { validators });
-    }
     Ok(Member {
-        role,
-        scheme,
+        committee,
         me,
         leader,
     })
 }
 
-/// What every vote in this fabric is bound to.
-pub(crate) fn vote_namespace(fabric: &FabricId) -> Vec<u8> {
-    [VOTE_DOMAIN, fabric.as_bytes().as_slice()].concat()
-}
-
 /// What this node is in its fabric.
 struct Member {
-    role: Role,
-    scheme: Scheme,
+    /// Who voted first.
+    committee: Arc<Committee>,
     me: ed25519::PublicKey,
     /// Whom the first block names as its leader: the first validator.
     leader: ed25519::PublicKey,
@@ -191,7 +172,6 @@ struct Member {
 /// What the engine's thread works with.
 pub(crate) struct Job {
     pub(crate) config: Config,
-    pub(crate) scheme: Scheme,
     pub(crate) me: ed25519::PublicKey,
     pub(crate) leader: ed25519::PublicKey,
     /// Dropped with the job: then nobody takes messages any more.
@@ -210,7 +190,6 @@ impl Job {
         let shared = self.shared.clone();
         let identity = Identity {
             fabric: shared.fabric,
-            role: shared.role,
             node: self.config.secret_key.public_key(),
         };
         let reason = match DataDir::open(self.config.data_dir.clone(), identity) {

@@ -23,17 +23,21 @@ use commonware_consensus::marshal::core::Mailbox as MarshalMailbox;
 use commonware_consensus::marshal::standard::Standard;
 use commonware_consensus::simplex::scheme::ed25519::Scheme;
 use commonware_consensus::simplex::types::{Activity, Certificate as Proven, Finalization};
-use commonware_consensus::types::{Epoch, Height};
+use commonware_consensus::types::{Height, Round};
 use commonware_consensus::{Epochable as _, Reporter as _, Viewable as _};
 use commonware_cryptography::certificate::Verifier as _;
 use commonware_parallel::Sequential;
+use commonware_utils::vec::NonEmptyVec;
 use rand_core::CryptoRng;
 use tokio::sync::Notify;
 use types::{FabricId, NodeId};
 
+use crate::ballots::of_epoch;
 use crate::blame::Blame;
 use crate::block::{Block, Digest};
+use crate::config::engine_key;
 use crate::engine::RETAINED_BLOCKS;
+use crate::epochs::Epochs;
 use crate::handle::Shared;
 use crate::links::{Channel, Wires};
 
@@ -102,7 +106,7 @@ impl Announcement {
     }
 
     /// The announcement in `bytes`, or why its sender is to blame.
-    fn decode(mut bytes: Bytes, ours: &FabricId, scheme: &Scheme) -> Result<Self, Blame> {
+    fn decode(mut bytes: Bytes, ours: &FabricId) -> Result<Self, Blame> {
         const MALFORMED: Blame = Blame::Malformed {
             channel: Channel::Tip,
         };
@@ -113,7 +117,7 @@ impl Announcement {
                 ours: *ours,
             });
         }
-        Self::decode_rest(&mut bytes, scheme).map_err(|_| MALFORMED)
+        Self::decode_rest(&mut bytes).map_err(|_| MALFORMED)
     }
 
     fn decode_fabric(bytes: &mut Bytes) -> Result<FabricId, CodecError> {
@@ -124,10 +128,12 @@ impl Announcement {
         Ok(FabricId::from_bytes(<[u8; 32]>::read(bytes)?))
     }
 
-    fn decode_rest(bytes: &mut Bytes, scheme: &Scheme) -> Result<Self, CodecError> {
+    fn decode_rest(bytes: &mut Bytes) -> Result<Self, CodecError> {
         let height = UInt::read(bytes)?.into();
         let kept_from = UInt::read(bytes)?.into();
-        let certificate = Certificate::read_cfg(bytes, &scheme.certificate_codec_config())?;
+        // The message is short, which bounds the certificate: who must have signed it is asked later.
+        let config = Scheme::certificate_codec_config_unbounded();
+        let certificate = Certificate::read_cfg(bytes, &config)?;
         if bytes.has_remaining() {
             return Err(CodecError::ExtraData(bytes.remaining()));
         }
@@ -140,8 +146,8 @@ impl Announcement {
 }
 
 /// An announcement, decoded and encoded again; none if the bytes are none of `ours`.
-pub(crate) fn decoded_again(bytes: Bytes, ours: &FabricId, scheme: &Scheme) -> Option<Vec<u8>> {
-    let announcement = Announcement::decode(bytes, ours, scheme).ok()?;
+pub(crate) fn decoded_again(bytes: Bytes, ours: &FabricId) -> Option<Vec<u8>> {
+    let announcement = Announcement::decode(bytes, ours).ok()?;
     Some(announcement.encode(ours).to_vec())
 }
 
@@ -149,7 +155,7 @@ pub(crate) fn decoded_again(bytes: Bytes, ours: &FabricId, scheme: &Scheme) -> O
 pub(crate) struct Tips {
     pub(crate) shared: Arc<Shared>,
     pub(crate) wires: Arc<Wires>,
-    pub(crate) scheme: Scheme,
+    pub(crate) epochs: Epochs,
     pub(crate) marshal: Marshal,
     pub(crate) behind: Behind,
 }
@@ -235,6 +241,7 @@ impl Tips {
         let mut members = self.wires.members.clone();
         let mut blocked = self.wires.blocklist.watch();
         let mut wanted = Wanted::default();
+        let mut office = self.shared.office.subscribe();
         loop {
             let look = async {
                 if wanted.is_idle() {
@@ -252,7 +259,10 @@ impl Tips {
             };
             tokio::select! {
                 biased;
-                () = left => self.forget_those_who_left(&mut wanted),
+                () = left => {
+                    self.forget_those_who_left(&mut wanted);
+                    self.shared.ahead.retain(&self.wires.peers());
+                }
                 announced = self.wires.inbox(Channel::Tip).pop() => match announced {
                     Some((peer, bytes)) => {
                         self.take(peer, bytes, &mut wanted, &mut entropy);
@@ -262,6 +272,12 @@ impl Tips {
                     None => pending().await,
                 },
                 () = look => {}
+                () = self.shared.ahead.arrived.notified() => self.catch_up(),
+                // Who was ahead by one epoch may be ahead by more.
+                changed = office.changed() => match changed {
+                    Ok(()) => self.catch_up(),
+                    Err(_) => pending().await,
+                },
             }
             self.compare(&mut wanted).await;
             self.want(&mut wanted);
@@ -281,7 +297,7 @@ impl Tips {
     /// Checks one announcement and remembers it, or blames its sender.
     fn take(&self, peer: NodeId, bytes: Bytes, wanted: &mut Wanted, entropy: &mut impl CryptoRng) {
         let known = self.shared.heard.borrow().tips.get(&peer).copied();
-        let announcement = match Announcement::decode(bytes, &self.shared.fabric, &self.scheme) {
+        let announcement = match Announcement::decode(bytes, &self.shared.fabric) {
             Ok(announcement) => announcement,
             Err(blame) => return self.wires.blocklist.block(peer, blame),
         };
@@ -294,7 +310,11 @@ impl Tips {
             // It says nothing newer than before: one that makes progress needs no telling.
             self.behind.add(peer);
         }
-        let (epoch, view) = (certificate.epoch(), certificate.view().get());
+        let (epoch, view) = (certificate.epoch().get(), certificate.view().get());
+        if epoch > self.epochs.latest() {
+            // Whose signatures it needs is said by a block that is not here yet.
+            return self.shared.ahead.add(peer, epoch);
+        }
         // What is known to hold need not be checked again, whoever says it.
         let proven = wanted.newest.as_ref().map(|newest| &newest.certificate) == Some(&certificate);
         let tip = PeerTip { height, kept_from };
@@ -302,9 +322,9 @@ impl Tips {
             return;
         }
         let holds = proven
-            || epoch == Epoch::zero()
-                && height <= view
-                && certificate.verify(entropy, &self.scheme, &Sequential);
+            || self.epochs.containing(height) == epoch
+                && height <= self.epochs.base(epoch).saturating_add(view)
+                && self.signed(&certificate, entropy);
         if !holds {
             return self.wires.blocklist.block(peer, Blame::FalseTip { height });
         }
@@ -321,6 +341,22 @@ impl Tips {
             certificate,
         };
         wanted.offer(claim, self.wires.time.now());
+    }
+
+    /// Whether the validators of its epoch signed a certificate.
+    fn signed(&self, certificate: &Certificate, entropy: &mut impl CryptoRng) -> bool {
+        let committee = self.epochs.committee(certificate.epoch().get());
+        certificate.verify(entropy, &committee.scheme, &Sequential)
+    }
+
+    /// Asks those who are in a later epoch for the end of this one.
+    fn catch_up(&self) {
+        let epoch = self.epochs.latest();
+        let last = Height::new(self.epochs.last(epoch));
+        let ahead = self.shared.ahead.of(epoch);
+        for peer in ahead.iter().filter_map(engine_key) {
+            self.marshal.hint_finalized(last, NonEmptyVec::new(peer));
+        }
     }
 
     /// Compares heights that peers claimed with those of the blocks, as far as these are here.
@@ -349,21 +385,19 @@ impl Tips {
             peer, certificate, ..
         }) = wanted.next(self.wires.time.now())
         {
-            let view = certificate.view().get();
-            let missed = self.shared.rounds.borrow().final_view < view;
-            // Nobody, if this node does not vote.
-            let voters = self.wires.voters.get();
-            if missed && voters.is_some_and(|voters| voters.contains(&peer)) {
+            let (epoch, view) = (certificate.epoch().get(), certificate.view().get());
+            let missed = self.shared.rounds.borrow().final_round() < (epoch, view);
+            if missed && self.wires.may_vote(&peer) {
                 // Agreement has missed it: an idle fabric says nothing about it again.
                 let message = Proven::Finalization(certificate.clone()).encode();
+                let message = of_epoch(epoch, &message);
                 let inbox = self.wires.inbox(Channel::Certificates);
                 // What does not fit now comes with the next announcement.
                 let _ = inbox.push(peer, message.len(), message, false);
             }
-            self.shared.rounds.send_modify(|rounds| {
-                rounds.view = rounds.view.max(view);
-                rounds.final_view = rounds.final_view.max(view);
-            });
+            self.shared
+                .rounds
+                .send_modify(|rounds| rounds.finalized(epoch, view));
             let mut marshal = self.marshal.clone();
             let _ = marshal.report(Activity::Finalization(certificate));
         }
@@ -383,7 +417,7 @@ struct Claim {
 struct Wanted {
     newest: Option<Claim>,
     /// Latest round that the engine was told of.
-    told_view: u64,
+    told: Round,
     /// Claims whose block is not here yet, and since when they are open.
     open: Vec<(Claim, Instant)>,
 }
@@ -391,13 +425,13 @@ struct Wanted {
 impl Wanted {
     /// Takes a claim whose certificate holds.
     fn offer(&mut self, claim: Claim, now: Instant) {
-        let view = claim.certificate.view();
-        let newer = |newest: &Claim| newest.certificate.view() < view;
+        let round = claim.certificate.round();
+        let newer = |newest: &Claim| newest.certificate.round() < round;
         if self.newest.as_ref().is_none_or(newer) {
             self.newest = Some(claim.clone());
         }
         // One of each peer: an older one was overtaken.
-        let same = |open: &Claim| open.peer == claim.peer && open.certificate.view() == view;
+        let same = |open: &Claim| open.peer == claim.peer && open.certificate.round() == round;
         if self.open.len() < WANTED_BLOCKS_MAX && !self.open.iter().any(|(open, _)| same(open)) {
             self.open.push((claim, now));
         }
@@ -408,10 +442,9 @@ impl Wanted {
         self.open
             .retain(|(_, since)| now.duration_since(*since) < WANTED_FOR);
         let newest = self.newest.as_ref()?;
-        let view = newest.certificate.view().get();
-        let listed =
-            |(open, _): &(Claim, Instant)| open.certificate.view() == newest.certificate.view();
-        if view <= self.told_view {
+        let round = newest.certificate.round();
+        let listed = |(open, _): &(Claim, Instant)| open.certificate.round() == round;
+        if round <= self.told {
             return None;
         }
         if !self.open.iter().any(listed) {
@@ -420,7 +453,7 @@ impl Wanted {
             }
             self.open.push((newest.clone(), now));
         }
-        self.told_view = view;
+        self.told = round;
         Some(newest.clone())
     }
 
@@ -430,7 +463,7 @@ impl Wanted {
 
     fn settle(&mut self, claim: &Claim) {
         self.open.retain(|(open, _)| {
-            open.peer != claim.peer || open.certificate.view() != claim.certificate.view()
+            open.peer != claim.peer || open.certificate.round() != claim.certificate.round()
         });
     }
 

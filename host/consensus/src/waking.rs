@@ -95,11 +95,12 @@ impl WakingClock {
     /// ever.
     pub(crate) async fn follow(&self, shared: &Shared, heartbeat: Duration) {
         let mut tip = shared.tip.subscribe();
+        let mut office = shared.office.subscribe();
         let mut last_block = self.time.now();
         let nothing = HashSet::new();
         loop {
             let begun = tip.borrow_and_update().height > 0;
-            let works = shared.pool.depth().transactions > 0;
+            let works = shared.pool.depth().transactions > 0 || office.borrow().next.is_some();
             let left = heartbeat.saturating_sub(self.since(last_block));
             let runs = !begun || works || left.is_zero();
             self.run(runs);
@@ -112,6 +113,9 @@ impl WakingClock {
                     last_block = self.time.now();
                 }
                 () = shared.pool.wait_for_work(&nothing), if !runs => {}
+                changed = office.changed() => if changed.is_err() {
+                    return std::future::pending().await;
+                },
                 // The pool is emptied after the tip has changed, or when transactions expire.
                 () = self.time.sleep(if runs { LOOK } else { left }) => {}
             }

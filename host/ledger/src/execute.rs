@@ -34,7 +34,8 @@ pub struct Execution {
     pub outcomes: Vec<TransactionOutcome>,
 }
 
-/// Executes `transactions` on `view`. The first block of a fabric also writes the genesis entries.
+/// Executes `transactions` on `view`. The first block of a fabric also writes the genesis entries,
+/// the first of an epoch puts the validators in office that were decided on.
 ///
 /// # Errors
 /// [`NotLoaded`] if the view must load an entry first; then call again. Nothing else fails: a
@@ -54,6 +55,10 @@ pub fn execute(
         first_facts: &first_facts,
     };
     let mut draft = Draft::new(&begun);
+    if genesis.begins_epoch(block.height) {
+        rules::begin_epoch(&mut draft)?;
+        draft.commit();
+    }
     let mut outcomes = Vec::with_capacity(transactions.len());
     for transaction in transactions {
         outcomes.push(apply(&mut draft, block, transaction)?);

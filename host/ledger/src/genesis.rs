@@ -16,6 +16,7 @@ pub struct Genesis {
     validators: Vec<PublicKey>,
     nodes: Vec<NodeId>,
     operators: Vec<Principal>,
+    epoch_blocks: u32,
 }
 
 /// A beginning from which no fabric can go on.
@@ -32,6 +33,16 @@ pub enum GenesisError {
     /// A validator must be a node.
     #[error("validator {0} is not among the nodes")]
     ValidatorIsNoNode(PublicKey),
+    /// An epoch is no length that works.
+    #[error(
+        "an epoch has {} to {} blocks, not {blocks}",
+        Genesis::EPOCH_BLOCKS_MIN,
+        Genesis::EPOCH_BLOCKS_MAX
+    )]
+    EpochBlocks {
+        /// The length asked for.
+        blocks: u32,
+    },
 }
 
 /// Bytes that are no genesis.
@@ -50,6 +61,15 @@ impl Genesis {
     pub const VALIDATORS_MAX: usize = 64;
     /// Most operators at the start.
     pub const OPERATORS_MAX: usize = 64;
+
+    /// Blocks of an epoch unless a fabric is founded with another length. Validators change between
+    /// epochs: a change waits for at most this many blocks, which are made at once, and a new
+    /// engine costs a few flushes in so many blocks.
+    pub const EPOCH_BLOCKS: u32 = 512;
+    /// Shortest epoch: the genesis entries are written before its last block.
+    pub const EPOCH_BLOCKS_MIN: u32 = 4;
+    /// Longest epoch: a change of validators waits for all of it.
+    pub const EPOCH_BLOCKS_MAX: u32 = 1 << 16;
 
     /// Checks and orders the lists. `salt` keeps two fabrics of the same members apart.
     ///
@@ -84,6 +104,21 @@ impl Genesis {
             validators,
             nodes,
             operators,
+            epoch_blocks: Self::EPOCH_BLOCKS,
+        })
+    }
+
+    /// The same with another length of epochs.
+    ///
+    /// # Errors
+    /// [`GenesisError::EpochBlocks`] if it is too short or too long.
+    pub fn with_epoch_blocks(self, blocks: u32) -> Result<Self, GenesisError> {
+        if !(Self::EPOCH_BLOCKS_MIN..=Self::EPOCH_BLOCKS_MAX).contains(&blocks) {
+            return Err(GenesisError::EpochBlocks { blocks });
+        }
+        Ok(Self {
+            epoch_blocks: blocks,
+            ..self
         })
     }
 
@@ -109,6 +144,30 @@ impl Genesis {
     #[must_use]
     pub fn operators(&self) -> &[Principal] {
         &self.operators
+    }
+
+    /// Blocks of an epoch: epoch `e` has the heights from `e` times this, genesis included.
+    #[must_use]
+    pub const fn epoch_blocks(&self) -> u32 {
+        self.epoch_blocks
+    }
+
+    /// The epoch that the block at `height` belongs to.
+    #[must_use]
+    pub const fn epoch(&self, height: u64) -> u64 {
+        height / self.epoch_blocks as u64
+    }
+
+    /// Whether the block at `height` is the first of an epoch after the first.
+    #[must_use]
+    pub const fn begins_epoch(&self, height: u64) -> bool {
+        height > 0 && height.is_multiple_of(self.epoch_blocks as u64)
+    }
+
+    /// Whether the block at `height` is the last of its epoch. It carries no transactions.
+    #[must_use]
+    pub const fn ends_epoch(&self, height: u64) -> bool {
+        height % self.epoch_blocks as u64 == self.epoch_blocks as u64 - 1
     }
 
     /// What keeps this fabric apart from others of the same members.
@@ -143,7 +202,8 @@ impl Genesis {
             raw.validators,
             raw.nodes,
             raw.operators,
-        )?;
+        )?
+        .with_epoch_blocks(raw.epoch_blocks)?;
         if checked.encode() == bytes {
             Ok(checked)
         } else {
@@ -176,8 +236,9 @@ impl Genesis {
     }
 }
 
-/// Votes that decide among `validators`: more than two thirds.
-pub(crate) const fn quorum(validators: usize) -> usize {
+/// Votes that decide among so many validators: more than two thirds.
+#[must_use]
+pub const fn quorum(validators: usize) -> usize {
     validators * 2 / 3 + 1
 }
 
@@ -198,6 +259,7 @@ mod tests {
             Genesis::new(5, [2; 16], vec![key(1)], vec![key(1)], vec![key(2)]),
             Genesis::new(5, [1; 16], vec![key(1)], vec![key(1), key(3)], vec![key(2)]),
             Genesis::new(5, [1; 16], vec![key(1)], vec![key(1)], vec![key(3)]),
+            genesis.clone().with_epoch_blocks(16),
         ];
         assert!(
             others
@@ -217,5 +279,25 @@ mod tests {
             Err(GenesisError::ValidatorIsNoNode(key(2)))
         );
         assert!(Genesis::decode(b"garbage").is_err());
+    }
+
+    #[test]
+    fn epochs_tile_the_heights() {
+        let genesis = Genesis::new(5, [1; 16], vec![key(1)], vec![key(1)], vec![key(2)]).unwrap();
+        for blocks in [0, 3, Genesis::EPOCH_BLOCKS_MAX + 1] {
+            let refused = genesis.clone().with_epoch_blocks(blocks);
+            assert_eq!(refused, Err(GenesisError::EpochBlocks { blocks }));
+        }
+        let genesis = genesis.with_epoch_blocks(4).unwrap();
+        assert_eq!(Genesis::decode(&genesis.encode()), Ok(genesis.clone()));
+        let epochs: Vec<_> = (0..9).map(|height| genesis.epoch(height)).collect();
+        assert_eq!(epochs, [0, 0, 0, 0, 1, 1, 1, 1, 2]);
+        let heights = |is: fn(&Genesis, u64) -> bool| {
+            (0..9)
+                .filter(|height| is(&genesis, *height))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(heights(Genesis::begins_epoch), [4, 8]);
+        assert_eq!(heights(Genesis::ends_epoch), [3, 7]);
     }
 }

@@ -112,6 +112,18 @@ impl StateKey {
         Self::text("candidates".to_owned())
     }
 
+    /// Who will have a vote, and votes about it: [`crate::CommitteeRecord`].
+    #[must_use]
+    pub fn committee() -> Self {
+        Self::text("committee".to_owned())
+    }
+
+    /// What a validator was convicted of: [`crate::ConvictionRecord`].
+    #[must_use]
+    pub fn conviction(validator: &PublicKey) -> Self {
+        Self::text(format!("conviction/{validator}"))
+    }
+
     /// What is counted: [`crate::CensusRecord`].
     #[must_use]
     pub fn census() -> Self {

@@ -1,6 +1,7 @@
 //! The ledger as a pure state machine: `execute(state, block) -> (changes, outcomes)`.
 //! Knows no clock, no entropy, no disk, no async: they arrive as arguments.
 
+mod evidence;
 mod execute;
 mod genesis;
 mod key;
@@ -11,10 +12,12 @@ mod rules;
 mod schedule;
 mod state;
 mod transaction;
+mod validator;
 mod view;
 
+pub use evidence::{Contradiction, ConvictionRecord, Evidence, SignedVote, VOTE_DOMAIN, Vote};
 pub use execute::{BLOCK_BYTES_MAX, BLOCK_TRANSACTIONS_MAX, BlockContext, Execution, execute};
-pub use genesis::{DecodeGenesisError, Genesis, GenesisError};
+pub use genesis::{DecodeGenesisError, Genesis, GenesisError, quorum};
 pub use key::{StateKey, StateKeyError};
 pub use member::{
     Admission, CANDIDATES_MAX, CERTIFICATE_LIFE_MS_MAX, CERTIFICATE_RECORD_GRACE_MS,
@@ -32,4 +35,5 @@ pub use state::{NotLoaded, StateView, VALUE_BYTES_MAX};
 pub use transaction::{
     DecodeTransactionError, Operation, SignedTransaction, TRANSACTION_BYTES_MAX, Transaction,
 };
+pub use validator::{CommitteeRecord, PROPOSED_CHANGES_MAX, ValidatorChange, ValidatorOperation};
 pub use view::{Placement, View};

@@ -217,6 +217,26 @@ pub enum Refusal {
         /// The bound.
         max_ms: u64,
     },
+    /// It votes already, or will.
+    #[error("node {} is a validator, or becomes one with the next epoch", .0.short())]
+    IsValidator(NodeId),
+    /// Somebody must vote.
+    #[error("node {} is the last validator of the fabric", .0.short())]
+    LastValidator(NodeId),
+    /// Who broke the rules of voting never votes again.
+    #[error("node {} was convicted of contradictory votes at height {at}", node.short())]
+    Convicted {
+        /// Which node.
+        node: NodeId,
+        /// Height of the block that convicted it.
+        at: u64,
+    },
+    /// An honest validator may cast both votes.
+    #[error("the two votes do not contradict each other")]
+    NoContradiction,
+    /// The accused did not cast them.
+    #[error("the votes are not signed by {0}")]
+    VoteSignature(PublicKey),
 }
 
 impl Refusal {
@@ -260,6 +280,11 @@ impl Refusal {
             Self::CertificateExists(_) => "certificate-exists",
             Self::Clock { .. } => "clock",
             Self::CertificateLife { .. } => "certificate-life",
+            Self::IsValidator(_) => "is-validator",
+            Self::LastValidator(_) => "last-validator",
+            Self::Convicted { .. } => "convicted",
+            Self::NoContradiction => "no-contradiction",
+            Self::VoteSignature(_) => "vote-signature",
         }
     }
 }

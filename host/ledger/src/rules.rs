@@ -2,10 +2,13 @@
 
 mod certificates;
 mod deployments;
+mod evidence;
 mod membership;
 mod roles;
+mod validators;
 
 pub(crate) use roles::role_of;
+pub(crate) use validators::begin_epoch;
 
 use crate::execute::{BlockContext, Stop};
 use crate::state::{Draft, StateView};
@@ -37,5 +40,11 @@ pub(crate) fn apply<V: StateView>(
             certificates::apply(draft, block, transaction.principal, operation)
         }
         Operation::Role(operation) => roles::apply(draft, transaction.principal, operation),
+        Operation::Validator(operation) => {
+            validators::apply(draft, transaction.principal, operation)
+        }
+        Operation::Evidence(evidence) => {
+            evidence::apply(draft, block, &transaction.fabric, evidence)
+        }
     }
 }

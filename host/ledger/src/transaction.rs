@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use crate::evidence::Evidence;
 use crate::member::{CertificateOperation, MembershipOperation, RoleOperation};
+use crate::validator::ValidatorOperation;
 use serde::{Deserialize, Serialize};
 use types::{Digest, FabricId, Name, Principal, Signature, VerifyError, WorkloadSpec};
 
@@ -66,6 +68,10 @@ pub enum Operation {
     Certificate(CertificateOperation),
     /// What principals may do.
     Role(RoleOperation),
+    /// Who has a vote.
+    Validator(ValidatorOperation),
+    /// Proof that a validator broke the rules of voting.
+    Evidence(Evidence),
 }
 
 /// One operation with what makes it valid once, here, for a while.

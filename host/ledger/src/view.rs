@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use types::{Digest, Name, NodeId, Principal, PublicKey, Route};
 
+use crate::evidence::ConvictionRecord;
 use crate::key::StateKey;
 use crate::member::{CandidatesRecord, CertificateRecord, InviteRecord, MemberRecord};
 use crate::record::{
     self, DecodeRecordError, DeploymentRecord, FabricRecord, PlacementRecord, PrincipalRecord,
     Record, RouteRecord,
 };
+use crate::validator::CommitteeRecord;
 
 /// One placed replica with its address in the deployment.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -168,6 +170,23 @@ impl View {
             .collect();
         members.extend(self.keyed("member/", |text| text.parse().ok())?);
         Ok(members)
+    }
+
+    /// Who votes from the next epoch on, and votes about it.
+    ///
+    /// # Errors
+    /// [`DecodeRecordError`] if a newer release wrote it.
+    pub fn committee(&self) -> Result<CommitteeRecord, DecodeRecordError> {
+        Ok(self.read(&StateKey::committee())?.unwrap_or_default())
+    }
+
+    /// The validators that were convicted, with the proof.
+    ///
+    /// # Errors
+    /// [`DecodeRecordError`] if a newer release wrote one.
+    pub fn convictions(&self) -> Result<BTreeMap<PublicKey, ConvictionRecord>, DecodeRecordError> {
+        let convictions = self.keyed("conviction/", |text| text.parse().ok())?;
+        Ok(convictions.into_iter().collect())
     }
 
     /// A logged certificate.

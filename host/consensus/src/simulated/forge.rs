@@ -4,60 +4,65 @@
 use commonware_codec::{Copying, DecodeExt as _, Encode as _};
 use commonware_consensus::simplex::scheme::ed25519::Scheme;
 use commonware_consensus::simplex::types::{Finalize, Notarize, Nullify, Proposal, Vote};
-use commonware_utils::ordered::Set;
 use ledger::Genesis;
 
+use crate::ballots::of_epoch;
 use crate::block::Digest;
-use crate::config::{SecretKey, engine_key};
-use crate::start::vote_namespace;
+use crate::config::SecretKey;
+use crate::epochs::Epochs;
 
 /// A validator that signs what it likes.
 #[derive(Clone)]
 pub struct Forger {
-    scheme: Scheme,
+    epochs: Epochs,
 }
 
 impl Forger {
     /// The validator of `key` in the fabric of `genesis`; none if it has no vote there.
     #[must_use]
     pub fn new(genesis: &Genesis, key: &SecretKey) -> Option<Self> {
-        let keys = genesis.validators().iter().filter_map(engine_key);
-        let keys = Set::from_iter_dedup(keys);
-        let namespace = vote_namespace(&genesis.fabric_id());
-        let scheme = Scheme::signer(&namespace, keys, key.signer())?;
-        Some(Self { scheme })
+        let epochs = Epochs::of(genesis, Some(key.signer())).ok()?;
+        epochs.committee(0).votes.then_some(Self { epochs })
     }
 
     /// A vote of the same round that contradicts the one in `bytes`: for another block, or where
     /// it gave the round up, none. `salt` chooses the other block.
     #[must_use]
     pub fn contradict(&self, bytes: &[u8], salt: u64) -> Option<Vec<u8>> {
-        let vote = Vote::<Scheme, Digest>::decode(Copying(bytes)).ok()?;
+        let (epoch, vote) = decode(bytes)?;
+        let scheme = &self.epochs.committee(epoch).scheme;
         let vote = match vote {
             Vote::Notarize(vote) => {
-                Vote::Notarize(Notarize::sign(&self.scheme, other(&vote.proposal, salt))?)
+                Vote::Notarize(Notarize::sign(scheme, other(&vote.proposal, salt))?)
             }
             Vote::Finalize(vote) => {
-                Vote::Finalize(Finalize::sign(&self.scheme, other(&vote.proposal, salt))?)
+                Vote::Finalize(Finalize::sign(scheme, other(&vote.proposal, salt))?)
             }
             Vote::Nullify(_) => return None,
         };
-        Some(vote.encode().to_vec())
+        Some(of_epoch(epoch, &vote.encode()).to_vec())
     }
 
     /// A vote to give up the round that the vote in `bytes` is about.
     #[must_use]
     pub fn give_up(&self, bytes: &[u8]) -> Option<Vec<u8>> {
-        let vote = Vote::<Scheme, Digest>::decode(Copying(bytes)).ok()?;
+        let (epoch, vote) = decode(bytes)?;
+        let scheme = &self.epochs.committee(epoch).scheme;
         let round = match &vote {
             Vote::Notarize(vote) => vote.proposal.round,
             Vote::Finalize(vote) => vote.proposal.round,
             Vote::Nullify(vote) => vote.round,
         };
-        let vote: Vote<Scheme, Digest> =
-            Vote::Nullify(Nullify::sign::<Digest>(&self.scheme, round)?);
-        Some(vote.encode().to_vec())
+        let vote: Vote<Scheme, Digest> = Vote::Nullify(Nullify::sign::<Digest>(scheme, round)?);
+        Some(of_epoch(epoch, &vote.encode()).to_vec())
     }
+}
+
+/// The vote in a message, and the epoch in front of it.
+fn decode(bytes: &[u8]) -> Option<(u64, Vote<Scheme, Digest>)> {
+    let (epoch, vote) = bytes.split_first_chunk()?;
+    let vote = Vote::decode(Copying(vote)).ok()?;
+    Some((u64::from_be_bytes(*epoch), vote))
 }
 
 /// The same round and parent, another block.

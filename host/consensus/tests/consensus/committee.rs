@@ -25,13 +25,13 @@ async fn committee(memory: &Memory, count: u8) -> Vec<Member> {
     join_all((1..=count).map(start)).await
 }
 
-async fn deploy(on: &Member, operator: &Principal, name: &str) -> u64 {
+pub(crate) async fn deploy(on: &Member, operator: &Principal, name: &str) -> u64 {
     let end = on.node.submit(operator.deploy(name)).await;
     assert_eq!(end.outcome, TransactionOutcome::Applied, "{name}");
     end.height
 }
 
-async fn follow_all(members: &mut [Member], height: u64) {
+pub(crate) async fn follow_all(members: &mut [Member], height: u64) {
     join_all(
         members
             .iter_mut()
@@ -41,7 +41,7 @@ async fn follow_all(members: &mut [Member], height: u64) {
 }
 
 /// Follows all of them to `height`: where two saw a block of one height, it is the same.
-async fn same_blocks(members: &mut [Member], height: u64) {
+pub(crate) async fn same_blocks(members: &mut [Member], height: u64) {
     let mut seen = BTreeMap::new();
     for member in members {
         while member.node.state.height < height {

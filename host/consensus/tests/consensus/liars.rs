@@ -260,7 +260,7 @@ async fn a_gap_older_than_what_peers_keep_shows_in_the_status() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_directory_keeps_its_role() {
+async fn a_directory_keeps_its_node() {
     let memory = Memory::new();
     memory.connect(A, B);
     let validator = Member::start(&memory, A).await;
@@ -273,7 +273,7 @@ async fn a_directory_keeps_its_role() {
         let Err(error) = Member::start_in(&memory, key, dir).await else {
             panic!("the ledger started")
         };
-        assert!(matches!(error, StartError::OtherRole { .. }), "{error}");
+        assert!(matches!(error, StartError::OtherNode { .. }), "{error}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod committee;
 mod crash;
+mod epochs;
 mod finality;
 mod follow;
 mod liars;

@@ -17,7 +17,7 @@ async fn used() -> tempfile::TempDir {
     node.stop().await;
     // The first final block is remembered beside the engine, which may be a moment later.
     let identity = fs::read_to_string(dir.path().join("identity")).expect("an identity");
-    assert!(identity.ends_with("voted yes\n"), "{identity}");
+    assert!(identity.ends_with("voted 0\n"), "{identity}");
     dir
 }
 
@@ -109,14 +109,14 @@ async fn data_without_an_owner_or_of_another_format_is_refused() {
     let dir = used().await;
     let identity = dir.path().join("identity");
     let text = fs::read_to_string(&identity).unwrap();
-    fs::write(&identity, text.replace("format 1", "format 2")).unwrap();
+    fs::write(&identity, text.replace("format 2", "format 3")).unwrap();
     let error = refused(config(dir.path())).await;
     assert!(
         matches!(
             error,
             StartError::Format {
-                found: 2,
-                supported: 1,
+                found: 3,
+                supported: 2,
                 ..
             }
         ),

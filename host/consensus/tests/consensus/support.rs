@@ -63,6 +63,23 @@ pub(crate) fn genesis_of(validators: u8) -> Genesis {
     Genesis::new(*GENESIS_MS, [0; 16], nodes.clone(), nodes, operators).expect("a valid genesis")
 }
 
+/// A fabric of those nodes, of which the first `validators` vote, with short epochs.
+pub(crate) fn genesis_with_epochs(validators: u8, nodes: u8, epoch_blocks: u32) -> Genesis {
+    let keys = |count: u8| (1..=count).map(key_of).collect::<Vec<_>>();
+    let operators = (0..10).map(|index| public(&operator_key(index))).collect();
+    let genesis = Genesis::new(
+        *GENESIS_MS,
+        [0; 16],
+        keys(validators),
+        keys(nodes),
+        operators,
+    );
+    let genesis = genesis.expect("a valid genesis");
+    genesis
+        .with_epoch_blocks(epoch_blocks)
+        .expect("a length of epochs")
+}
+
 pub(crate) fn config(dir: &Path) -> Config {
     Config {
         data_dir: dir.to_owned(),
@@ -128,6 +145,15 @@ impl Principal {
             key,
             fabric,
             nonce: AtomicU64::new(nonce),
+        }
+    }
+
+    /// The node whose key has this seed, which has signed nothing yet.
+    pub(crate) fn node_in(genesis: &Genesis, key: u8) -> Self {
+        Self {
+            key: SigningKey::from_bytes(&[key; 32]),
+            fabric: genesis.fabric_id(),
+            nonce: AtomicU64::new(0),
         }
     }
 
@@ -253,6 +279,13 @@ impl Node {
                 Some(value) => self.state.entries.insert(key.clone(), value.clone()),
                 None => self.state.entries.remove(key),
             };
+        }
+    }
+
+    /// Applies what is there.
+    pub(crate) fn drain(&mut self) {
+        while let Ok(block) = self.stream.try_recv() {
+            self.apply(&block);
         }
     }
 

@@ -15,7 +15,7 @@ use crate::member::{
 };
 use crate::outcome::Refusal;
 use crate::record::{PrincipalRecord, Role};
-use crate::rules::{certificates, roles};
+use crate::rules::{certificates, roles, validators};
 use crate::state::{Draft, StateView};
 use crate::transaction::Transaction;
 
@@ -278,7 +278,7 @@ fn end<V: StateView>(
     reason: &str,
 ) -> Result<(), Stop> {
     let mut record = member(draft, node)?;
-    if fabric(draft)?.nodes.contains(node) {
+    if fabric(draft)?.nodes.contains(node) || validators::has_vote(draft, node)? {
         return Err(Refusal::Founder(*node).into());
     }
     for fingerprint in &record.certificates {

@@ -33,7 +33,10 @@ pub(super) fn check<V: StateView>(
 ) -> Result<(), Stop> {
     let needed = match &transaction.operation {
         // These look at more than the role.
-        Operation::Membership(_) | Operation::Certificate(_) => return Ok(()),
+        Operation::Membership(_)
+        | Operation::Certificate(_)
+        | Operation::Validator(_)
+        | Operation::Evidence(_) => return Ok(()),
         Operation::Role(_) => Role::Admin,
         _ => Role::Deployer,
     };

@@ -19,6 +19,7 @@ mod histories;
 mod lifecycle;
 mod membership;
 mod roles;
+mod validators;
 
 const NODES: u8 = 3;
 
@@ -379,9 +380,9 @@ fn transaction_bytes_are_pinned() {
 }
 
 const PINNED_TRANSACTION: &str =
-    "blake3:07b22c66118ec7ce9283fb10abeb9b0e53a3e221c991091bd96f9969cfaf00c6";
+    "blake3:0ffcf15afd653b4ae746467fb325091b0b476d90fc93c856ef223917dcb6be08";
 const PINNED_FABRIC: &str =
-    "blake3:b00c37e9504ae5c964095e69bb71e8911492b51367ddfec60a397dac52c972c1";
+    "blake3:6ae07ff44e5372484c630856f6022ffee8df6a137cf4c04cc153d7c00215d738";
 
 fn operations() -> impl Strategy<Value = Vec<(u8, u8, u16, usize)>> {
     prop::collection::vec((0..8_u8, 0..4_u8, 0..6_u16, 0..40_usize), 1..60)

@@ -1,0 +1,193 @@
+//! From epoch to epoch: one engine votes in each, if this node is in office; when the last block of
+//! an epoch is final, its proof is kept, the engine goes and the next one takes over. Never decides
+//! who votes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use commonware_codec::Encode as _;
+use commonware_consensus::marshal::Identifier;
+use commonware_consensus::types::Height;
+use commonware_cryptography::Digestible as _;
+use commonware_runtime::Handle;
+
+use crate::ballots::Ballots;
+use crate::blame::Blamer;
+use crate::data_dir::votes_partition;
+use crate::drive::CAUSE_GRACE;
+use crate::engine::{EngineRuntime, Foundation, Parts, Term, agree};
+use crate::epochs::Epochs;
+use crate::handle::{Office, Shared};
+use crate::handovers::{Handover, Handovers};
+
+/// Pause between looks for the certificate of an epoch's last block.
+const CERTIFICATE_LOOK: Duration = Duration::from_millis(50);
+
+/// Goes from epoch to epoch for one run of the engine.
+pub(crate) struct Terms<'a, E: EngineRuntime> {
+    pub(crate) context: &'a E,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) parts: &'a Parts,
+    pub(crate) base: &'a Foundation<E>,
+    pub(crate) ballots: Ballots,
+    pub(crate) blocker: Blamer,
+}
+
+impl<E: EngineRuntime> Terms<'_, E> {
+    /// Runs until an engine ends by itself, and says why.
+    pub(crate) async fn run(self, mut handovers: Handovers<E>) -> String {
+        loop {
+            let epochs = &self.parts.epochs;
+            let (epoch, last) = (epochs.latest(), epochs.last(epochs.latest()));
+            take_office(&self.shared, epochs);
+            let voter = if self.is_over(last).await {
+                // It was final before this start: nobody votes in it any more.
+                None
+            } else {
+                match self.vote(epoch).await {
+                    Ok(voter) => voter,
+                    Err(reason) => return reason,
+                }
+            };
+            if let Some(reason) = self.serve_out(voter, last).await {
+                return reason;
+            }
+            handovers = match self.hand_over(handovers, epoch, last).await {
+                Ok(handovers) => handovers,
+                Err(reason) => return reason,
+            };
+        }
+    }
+
+    async fn is_over(&self, last: u64) -> bool {
+        let finalization = self.base.marshal.get_finalization(Height::new(last));
+        finalization.await.is_some()
+    }
+
+    /// The engine of `epoch`, if this node votes in it.
+    async fn vote(&self, epoch: u64) -> Result<Option<Handle<()>>, String> {
+        let committee = self.parts.epochs.committee(epoch);
+        if !committee.votes {
+            return Ok(None);
+        }
+        let base = match epoch.checked_sub(1) {
+            None => self.base.genesis.digest(),
+            Some(before) => {
+                let height = Height::new(self.parts.epochs.last(before));
+                let block = self.base.marshal.get_block(Identifier::Height(height));
+                let block = block.await;
+                block
+                    .ok_or_else(|| format!("the block at height {height} is missing"))?
+                    .digest()
+            }
+        };
+        let term = Term {
+            epoch,
+            committee,
+            base,
+        };
+        let ballots = self.ballots.of(epoch);
+        let blocker = self.blocker.clone();
+        let voter = agree(self.context, self.parts, self.base, &term, ballots, blocker);
+        Ok(Some(voter))
+    }
+
+    /// Waits until the block at `last` is final and applied; an engine that ends before is a
+    /// failure. The engine goes with the epoch.
+    async fn serve_out(&self, voter: Option<Handle<()>>, last: u64) -> Option<String> {
+        let mut tip = self.shared.tip.subscribe();
+        let over = async {
+            // The sender is in `shared`.
+            let _ = tip.wait_for(|tip| tip.height >= last).await;
+        };
+        let Some(mut voter) = voter else {
+            over.await;
+            return None;
+        };
+        tokio::select! {
+            biased;
+            () = over => {
+                voter.abort();
+                // Its receivers must be gone before the next ones listen.
+                let _ = voter.await;
+                None
+            }
+            end = &mut voter => {
+                // The cause may be another actor's.
+                self.context.sleep(CAUSE_GRACE).await;
+                let end = end.err().map_or_else(|| "it ended".to_owned(), |error| error.to_string());
+                Some(format!("the agreement actor is gone: {end}"))
+            }
+        }
+    }
+
+    /// Keeps the proof of the end of `epoch` and lets the next one begin.
+    async fn hand_over(
+        &self,
+        handovers: Handovers<E>,
+        epoch: u64,
+        last: u64,
+    ) -> Result<Handovers<E>, String> {
+        let height = Height::new(last);
+        let block = self
+            .base
+            .marshal
+            .get_block(Identifier::Height(height))
+            .await;
+        let block = block.ok_or_else(|| format!("the block at height {last} is missing"))?;
+        let committee = block.inner().committee.clone();
+        let proof = if committee.is_empty() {
+            None
+        } else {
+            Some(Handover {
+                block: block.inner().encode().to_vec(),
+                certificate: self.certificate(height).await,
+            })
+        };
+        if let Some(proof) = &proof {
+            self.shared
+                .handovers
+                .send_modify(|proven| proven.push(proof.clone()));
+            tracing::info!(
+                epoch = epoch.saturating_add(1),
+                validators = committee.len(),
+                "other validators take over"
+            );
+        }
+        let handovers = handovers.keep(epoch, proof).await?;
+        self.parts.epochs.hand_over(epoch, &committee);
+        // Nobody votes in an epoch that is over. A node that never voted in it has no such files.
+        let _ = self.context.remove(&votes_partition(epoch), None).await;
+        Ok(handovers)
+    }
+
+    /// The certificate of the block at `height`. No block above it can stand for it, as those are
+    /// of the next epoch.
+    async fn certificate(&self, height: Height) -> Vec<u8> {
+        loop {
+            if let Some(certificate) = self.base.marshal.get_finalization(height).await {
+                return certificate.encode().to_vec();
+            }
+            self.context.sleep(CERTIFICATE_LOOK).await;
+        }
+    }
+}
+
+/// Says who is in office in the last epoch that is known.
+pub(crate) fn take_office(shared: &Shared, epochs: &Epochs) {
+    let epoch = epochs.latest();
+    let committee = epochs.committee(epoch);
+    let validators = committee.validators.clone();
+    let next = {
+        let office = shared.office.borrow();
+        let next = office.next.clone().filter(|_| office.epoch == epoch);
+        next.filter(|next| *next != validators)
+    };
+    shared.install(Office {
+        epoch,
+        validators,
+        votes: committee.votes,
+        next,
+    });
+    shared.rounds.send_modify(|rounds| rounds.ended(epoch, 0));
+}
