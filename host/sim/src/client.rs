@@ -7,11 +7,14 @@ use std::time::Duration;
 use consensus::Finality;
 use consensus::simulated::{Dice, SimWorld};
 use ed25519_dalek::{Signer as _, SigningKey};
-use ledger::{Genesis, Operation, Role, RoleOperation, SignedTransaction, Transaction};
+use ledger::{
+    Genesis, Operation, Refusal, Role, RoleOperation, SignedTransaction, Transaction,
+    TransactionOutcome, ValidatorChange, ValidatorOperation,
+};
 use types::{FabricId, Name, PublicKey, Signature};
 
 use crate::event::Event;
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, node_seed};
 
 /// How long a client waits for a node before it asks another.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -38,6 +41,14 @@ fn signing_key(index: usize) -> SigningKey {
 }
 
 impl Client {
+    /// A node as a signer. Its ledger may have signed with the same key.
+    pub(crate) fn officer(node: usize, genesis: &Genesis) -> Self {
+        Self {
+            key: SigningKey::from_bytes(&node_seed(node)),
+            ..Self::new(node, genesis, 0)
+        }
+    }
+
     /// The operator of that index, who has signed nothing yet.
     pub(crate) fn new(index: usize, genesis: &Genesis, seed: u64) -> Self {
         Self {
@@ -72,6 +83,32 @@ impl Client {
         }
     }
 
+    /// Votes for a change of validators, at the signer's own node, until it is told the end.
+    pub(crate) async fn vote(
+        mut self,
+        world: &SimWorld,
+        fleet: &Arc<Fleet>,
+        node: usize,
+        change: ValidatorChange,
+    ) {
+        loop {
+            let operation = Operation::Validator(ValidatorOperation::Vote(change));
+            let transaction = self.sign(operation);
+            let finality = loop {
+                if let Some(finality) = ask(world, fleet, node, &transaction).await {
+                    break finality;
+                }
+                world.sleep(PAUSE).await;
+            };
+            match finality.outcome {
+                TransactionOutcome::Refused(Refusal::Nonce { expected, .. }) => {
+                    self.nonce = expected;
+                }
+                _ => return,
+            }
+        }
+    }
+
     /// The next transaction: most change the state, some are refused.
     fn next(&mut self) -> Vec<u8> {
         let principal = operator(1000 + self.dice.index(20));
@@ -83,6 +120,10 @@ impl Client {
                 role: Role::Viewer,
             }),
         };
+        self.sign(operation)
+    }
+
+    fn sign(&mut self, operation: Operation) -> Vec<u8> {
         let transaction = Transaction {
             fabric: self.fabric,
             principal: PublicKey::from_bytes(self.key.verifying_key().to_bytes()),

@@ -44,9 +44,14 @@ struct Up {
 
 /// The key of a node.
 pub(crate) fn node_key(node: usize) -> SecretKey {
+    SecretKey::from_seed(&node_seed(node))
+}
+
+/// The seed of that key.
+pub(crate) fn node_seed(node: usize) -> [u8; 32] {
     let mut seed = [7; 32];
     seed[..8].copy_from_slice(&(node as u64).to_be_bytes());
-    SecretKey::from_seed(&seed)
+    seed
 }
 
 impl Fleet {

@@ -34,7 +34,11 @@ pub fn simulate(scenario: &Scenario) -> Result<Summary, Failure> {
     let (end, panics) = panics::during(|| {
         simulated::run(scenario.seed, |world| async move {
             let begun_ms = world.now_ms();
-            let watch = Arc::new(Watch::new());
+            let honest = (0..scenario.nodes()).filter(|node| scenario.is_honest(*node));
+            let honest: Vec<_> = honest
+                .map(|node| (node, node_key(node).public_key()))
+                .collect();
+            let watch = Arc::new(Watch::new(&honest));
             let end = match genesis(scenario, begun_ms) {
                 Ok(genesis) => Ok(story(&world, scenario, genesis, &watch).await),
                 Err(error) => Err(vec![error.to_string()]),
@@ -88,7 +92,8 @@ fn genesis(scenario: &Scenario, now_ms: u64) -> Result<Genesis, GenesisError> {
     let operators = (0..scenario.clients + scenario.nodes()).map(operator);
     let mut salt = [0; 16];
     salt[..8].copy_from_slice(&scenario.seed.to_be_bytes());
-    Genesis::new(now_ms, salt, validators, keys, operators.collect())
+    Genesis::new(now_ms, salt, validators, keys, operators.collect())?
+        .with_epoch_blocks(scenario.epoch_blocks)
 }
 
 async fn story(

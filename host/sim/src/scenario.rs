@@ -7,6 +7,8 @@ use consensus::simulated::Dice;
 
 use crate::trouble::{Plan, Trouble};
 
+/// How many blocks an epoch has, by how likely it is.
+const EPOCHS: [u32; 4] = [8, 16, 50, 512];
 /// How many nodes vote, by how likely it is.
 const COMMITTEES: [usize; 10] = [1, 2, 3, 4, 4, 4, 4, 5, 7, 7];
 /// Most nodes that follow.
@@ -94,6 +96,8 @@ pub struct Scenario {
     pub gap_ms: u64,
     /// Longest silence between blocks, seconds.
     pub heartbeat_seconds: u64,
+    /// Blocks of an epoch.
+    pub epoch_blocks: u32,
     /// When everything is mended, seconds.
     pub seconds: u64,
     /// What happens, and when.
@@ -120,6 +124,7 @@ impl Scenario {
                 .get(dice.index(3))
                 .map_or(2000, |gap| *gap),
             heartbeat_seconds: 5 + dice.below(60),
+            epoch_blocks: *EPOCHS.get(dice.index(EPOCHS.len())).unwrap_or(&512),
             seconds,
             troubles: Vec::new(),
         };
@@ -142,6 +147,7 @@ impl Scenario {
             clients: 2,
             gap_ms: 400,
             heartbeat_seconds: 30,
+            epoch_blocks: 16,
             seconds: 20,
             troubles: Vec::new(),
         }
@@ -204,13 +210,14 @@ impl fmt::Display for Scenario {
         writeln!(
             f,
             "seed {}: {} validators, {} followers, {} clients with pauses up to {} ms, \
-             heartbeat {} s, mended after {} s",
+             heartbeat {} s, epochs of {} blocks, mended after {} s",
             self.seed,
             self.validators,
             self.followers,
             self.clients,
             self.gap_ms,
             self.heartbeat_seconds,
+            self.epoch_blocks,
             self.seconds
         )?;
         writeln!(f, "  {:?}", self.weather)?;
@@ -233,7 +240,7 @@ impl fmt::Display for Scenario {
 pub(crate) fn draw_trouble(dice: &mut Dice, scenario: &Scenario) -> Trouble {
     let nodes = scenario.nodes();
     let node = dice.index(nodes);
-    match dice.below(10) {
+    match dice.below(12) {
         0 | 1 => Trouble::Partition {
             side: (0..nodes).filter(|_| dice.comes_true(500)).collect(),
         },
@@ -249,6 +256,22 @@ pub(crate) fn draw_trouble(dice: &mut Dice, scenario: &Scenario) -> Trouble {
             ahead: dice.comes_true(500),
             by_ms: dice.below(3000),
         },
-        _ => Trouble::Flapping { node },
+        9 => Trouble::Flapping { node },
+        _ => change(dice, scenario),
     }
+}
+
+/// A follower gets a vote; or, where nobody is Byzantine, anybody may lose it: fewer validators
+/// bear fewer Byzantine ones.
+fn change(dice: &mut Dice, scenario: &Scenario) -> Trouble {
+    let honest = scenario.rogues.is_empty();
+    if scenario.followers > 0 && (!honest || dice.comes_true(600)) {
+        let node = scenario.validators + dice.index(scenario.followers);
+        return Trouble::Change { node, add: true };
+    }
+    let node = dice.index(scenario.nodes());
+    if honest {
+        return Trouble::Change { node, add: false };
+    }
+    Trouble::Crash { node }
 }

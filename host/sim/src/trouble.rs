@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use consensus::simulated::{Dice, SimWorld};
+use ledger::ValidatorChange;
 
-use crate::fleet::Fleet;
+use crate::client::Client;
+use crate::fleet::{Fleet, node_key};
 use crate::scenario::{Scenario, draw_trouble};
 
 /// Longest trouble, milliseconds; short ones are more likely.
@@ -57,6 +59,13 @@ pub enum Trouble {
         ahead: bool,
         /// By so many milliseconds.
         by_ms: u64,
+    },
+    /// All nodes vote that one gets a vote, or loses it; those without a vote are refused.
+    Change {
+        /// Which.
+        node: usize,
+        /// Whether it gets one.
+        add: bool,
     },
     /// A node loses its power again and again.
     Flapping {
@@ -135,6 +144,7 @@ impl Plan {
                 world.sleep(while_it_lasts).await;
                 fleet.set_clock(node, 0);
             }
+            Trouble::Change { node, add } => vote_all(world, fleet, node, add),
             Trouble::Flapping { node } => {
                 let times = self.for_ms / u64::try_from(FLAP.as_millis()).unwrap_or(1);
                 for _ in 0..=times {
@@ -145,5 +155,22 @@ impl Plan {
                 }
             }
         }
+    }
+}
+
+/// Lets every honest node vote, each at its own pace.
+fn vote_all(world: &SimWorld, fleet: &Arc<Fleet>, node: usize, add: bool) {
+    let node = node_key(node).public_key();
+    let change = if add {
+        ValidatorChange::Add { node }
+    } else {
+        ValidatorChange::Remove { node }
+    };
+    for voter in fleet.honest() {
+        let fleet = fleet.clone();
+        world.spawn(move |world| async move {
+            let officer = Client::officer(voter, &fleet.genesis);
+            officer.vote(&world, &fleet, voter, change).await;
+        });
     }
 }

@@ -5,6 +5,7 @@ mod blame;
 mod bounds;
 mod durable;
 mod heights;
+mod innocent;
 mod liveness;
 mod once;
 mod roots;

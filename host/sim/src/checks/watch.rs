@@ -2,7 +2,10 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::{agreement, blame, bounds, durable, heights, liveness, once, roots, running};
+use types::NodeId;
+
+use super::{agreement, blame, bounds, durable, heights, innocent, liveness};
+use super::{once, roots, running};
 use crate::event::Event;
 
 /// Objections kept: the first says what went wrong, a few more show how far it went.
@@ -31,7 +34,8 @@ struct Inner {
 }
 
 impl Watch {
-    pub(crate) fn new() -> Self {
+    /// For a fabric in which these nodes are honest.
+    pub(crate) fn new(honest: &[(usize, NodeId)]) -> Self {
         let checks: Vec<Box<dyn Check>> = vec![
             Box::<agreement::Agreement>::default(),
             Box::<durable::Durable>::default(),
@@ -41,6 +45,7 @@ impl Watch {
             Box::new(liveness::Liveness),
             Box::new(bounds::Bounds),
             Box::new(blame::Blames),
+            Box::new(innocent::Innocent::new(honest)),
             Box::new(running::Running),
         ];
         Self {
