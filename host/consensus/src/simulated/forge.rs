@@ -29,7 +29,7 @@ impl Forger {
     /// it gave the round up, none. `salt` chooses the other block.
     #[must_use]
     pub fn contradict(&self, bytes: &[u8], salt: u64) -> Option<Vec<u8>> {
-        let (epoch, vote) = decode(bytes)?;
+        let (epoch, vote) = vote_in(bytes)?;
         let scheme = &self.epochs.committee(epoch).scheme;
         let vote = match vote {
             Vote::Notarize(vote) => {
@@ -46,7 +46,7 @@ impl Forger {
     /// A vote to give up the round that the vote in `bytes` is about.
     #[must_use]
     pub fn give_up(&self, bytes: &[u8]) -> Option<Vec<u8>> {
-        let (epoch, vote) = decode(bytes)?;
+        let (epoch, vote) = vote_in(bytes)?;
         let scheme = &self.epochs.committee(epoch).scheme;
         let round = match &vote {
             Vote::Notarize(vote) => vote.proposal.round,
@@ -59,7 +59,7 @@ impl Forger {
 }
 
 /// The vote in a message, and the epoch in front of it.
-fn decode(bytes: &[u8]) -> Option<(u64, Vote<Scheme, Digest>)> {
+fn vote_in(bytes: &[u8]) -> Option<(u64, Vote<Scheme, Digest>)> {
     let (epoch, vote) = bytes.split_first_chunk()?;
     let vote = Vote::decode(Copying(vote)).ok()?;
     Some((u64::from_be_bytes(*epoch), vote))
