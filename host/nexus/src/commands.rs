@@ -11,9 +11,11 @@ mod describe;
 mod dev;
 mod fabric;
 mod invoke;
+mod ledger;
 mod logs;
 mod new;
 mod node;
+mod proof;
 mod ps;
 mod publish;
 mod role;
@@ -57,6 +59,7 @@ pub(crate) async fn run(cli: Cli) -> Outcome {
         Command::Role(command) => role::run(&Session::new(global)?, command).await,
         Command::Stoq(command) => stoq::run(&Session::new(global)?, command).await,
         Command::Trust(command) => trust::run(&Session::new(global)?, command).await,
+        Command::Ledger(command) => ledger::run(global, command).await,
         Command::Node(NodeCommand::Prepare) => up::prepare(global),
         Command::Node(NodeCommand::Status) => node::status(&Session::new(global)?).await,
     }

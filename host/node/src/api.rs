@@ -2,6 +2,7 @@
 //! registered together, so neither can be there without the other.
 
 mod artifacts;
+mod blocks;
 mod caller;
 mod check;
 mod elsewhere;
@@ -13,6 +14,7 @@ mod messages;
 mod refusal;
 mod secrets;
 mod stoq;
+mod watching;
 mod workloads;
 
 use std::sync::Arc;
@@ -55,8 +57,16 @@ fn router() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(messages::publish))
         .routes(routes!(secrets::list))
         .routes(routes!(secrets::set, secrets::remove))
+        .routes(routes!(ledger::status))
         .routes(routes!(ledger::block))
         .routes(routes!(ledger::certificate))
+        .routes(routes!(ledger::entry))
+        .routes(routes!(ledger::keys))
+        .routes(routes!(ledger::proof))
+        .routes(routes!(blocks::list))
+        .routes(routes!(blocks::contents))
+        .routes(routes!(blocks::transaction))
+        .routes(routes!(blocks::watch))
         .routes(routes!(membership::fabric))
         .routes(routes!(membership::genesis))
         .routes(routes!(membership::roles))
@@ -129,6 +139,6 @@ mod tests {
                 assert!(text.is_some(), "{path} says not what it does");
             }
         }
-        assert_eq!(operations, 26);
+        assert_eq!(operations, 34);
     }
 }

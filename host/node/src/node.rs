@@ -28,6 +28,7 @@ use crate::data_dir::{DataDir, Identity};
 use crate::error::StartNodeError;
 use crate::follower::{Follower, all_routes};
 use crate::founding::Founding;
+use crate::history::History;
 use crate::listeners::Listeners;
 use crate::logbook::Logbooks;
 use crate::machine::Machine;
@@ -128,6 +129,7 @@ impl Node {
             states: States::new(data_dir.checkpoints()),
             peers: OnceLock::new(),
             state: RwLock::new(followed(snapshot)),
+            history: History::default(),
             reconciler: Mutex::new(Reconciler::new(id)),
             revision: watch::Sender::new(0),
             stopping: CancellationToken::new(),
