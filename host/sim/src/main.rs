@@ -1,4 +1,5 @@
 //! `simulate [--seeds N] [--from S] [--nodes n]`: runs scenarios and says what was found.
+//! `simulate --traffic n`: what n validators send for each block when nothing goes wrong.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -12,13 +13,15 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::available_parallelism;
 use std::time::Instant;
 
-use hypermesh_sim::{Failure, Scenario, Summary, kept_seeds, simulate};
+use hypermesh_sim::{Failure, Scenario, Summary, Traffic, kept_seeds, simulate};
 
 /// What was asked for.
 struct Wanted {
     seeds: u64,
     from: u64,
     nodes: Option<usize>,
+    /// Measure the traffic of a calm fabric of so many validators instead.
+    traffic: Option<usize>,
 }
 
 fn main() -> ExitCode {
@@ -26,10 +29,15 @@ fn main() -> ExitCode {
     let wanted = match wanted(&words) {
         Ok(wanted) => wanted,
         Err(what) => {
-            eprintln!("{what}\nusage: simulate [--seeds N] [--from S] [--nodes n]");
+            eprintln!(
+                "{what}\nusage: simulate [--seeds N] [--from S] [--nodes n] | simulate --traffic n"
+            );
             return ExitCode::from(2);
         }
     };
+    if let Some(validators) = wanted.traffic {
+        return traffic(validators);
+    }
     let started = Instant::now();
     let total = run_all(&wanted);
     println!(
@@ -47,6 +55,33 @@ fn main() -> ExitCode {
     }
     println!("keep in host/sim/seeds.txt: {:?}", total.failures);
     ExitCode::FAILURE
+}
+
+/// Prints what goes over each channel for one block.
+fn traffic(validators: usize) -> ExitCode {
+    let scenario = Scenario {
+        seconds: 3,
+        gap_ms: 1000,
+        ..Scenario::calm(1, validators)
+    };
+    match simulate(&scenario) {
+        Ok(summary) => {
+            println!("{summary}");
+            let blocks = summary.height.max(1);
+            for (channel, Traffic { messages, bytes }) in summary.traffic {
+                println!(
+                    "{validators} validators, {channel:?}: {} messages, {} bytes a block",
+                    messages / blocks,
+                    bytes / blocks
+                );
+            }
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            println!("FAILED {failure}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Runs the kept seeds and those that were asked for, one on each core at a time.
@@ -105,6 +140,7 @@ fn wanted(words: &[String]) -> Result<Wanted, String> {
         seeds: 20,
         from: 1,
         nodes: None,
+        traffic: None,
     };
     let mut words = words.iter();
     while let Some(word) = words.next() {
@@ -116,6 +152,7 @@ fn wanted(words: &[String]) -> Result<Wanted, String> {
             "--seeds" => wanted.seeds = number,
             "--from" => wanted.from = number,
             "--nodes" => wanted.nodes = usize::try_from(number).ok(),
+            "--traffic" => wanted.traffic = usize::try_from(number).ok(),
             _ => return Err(format!("there is no option `{word}`")),
         }
     }
