@@ -9,6 +9,7 @@ mod fabric_client;
 mod ledger;
 mod ledger_client;
 mod request;
+mod validators;
 
 pub use answer::{
     Acceptance, Activity, ArtifactReport, ArtifactsStatus, CheckReport, CheckpointStatus,
@@ -30,6 +31,7 @@ pub use request::{
     ArtifactQuery, ArtifactUse, CapQuery, InvokeRequest, ListQuery, LogQuery, PublishQuery,
     StatusQuery,
 };
+pub use validators::{Conviction, HandoverList, ProposedChange, ValidatorList, ValidatorStatus};
 
 /// Name of the admin socket in a node's data directory.
 pub const SOCKET_FILE: &str = "admin.sock";

@@ -21,6 +21,7 @@ pub(crate) use https::HttpsArgs;
 pub(crate) use ledger::LedgerCommand;
 pub(crate) use membership::{
     ContextCommand, FabricCommand, GrantedRole, Rate, RoleCommand, StoqCommand, TrustCommand,
+    ValidatorCommand,
 };
 pub(crate) use running::{JoinArgs, NodeArgs, NodeCommand, UpArgs};
 pub(crate) use storage::StorageArgs;
@@ -185,6 +186,9 @@ first. A paused workload runs afterwards.")]
     /// See who belongs to the fabric, let others in, put them out
     #[command(subcommand, arg_required_else_help = true)]
     Fabric(FabricCommand),
+    /// Say which nodes vote on the ledger
+    #[command(subcommand, arg_required_else_help = true)]
+    Validator(ValidatorCommand),
     /// Say who may deploy and who may only look
     #[command(subcommand, arg_required_else_help = true)]
     Role(RoleCommand),

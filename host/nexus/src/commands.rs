@@ -23,6 +23,7 @@ mod secret;
 mod stoq;
 mod trust;
 mod up;
+mod validator;
 mod version;
 
 use crate::cli::{Cli, Command, NodeCommand};
@@ -55,6 +56,7 @@ pub(crate) async fn run(cli: Cli) -> Outcome {
         Command::Restart(args) => change::restart(&Session::new(global)?, args.name).await,
         Command::Rm(args) => change::remove(&Session::new(global)?, args.name).await,
         Command::Secret(command) => secret::run(&Session::new(global)?, command).await,
+        Command::Validator(command) => validator::run(&Session::new(global)?, command).await,
         Command::Fabric(command) => fabric::run(&Session::new(global)?, command).await,
         Command::Role(command) => role::run(&Session::new(global)?, command).await,
         Command::Stoq(command) => stoq::run(&Session::new(global)?, command).await,

@@ -14,6 +14,7 @@ mod messages;
 mod refusal;
 mod secrets;
 mod stoq;
+mod validators;
 mod watching;
 mod workloads;
 
@@ -72,6 +73,11 @@ fn router() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(membership::roles))
         .routes(routes!(membership::approve))
         .routes(routes!(membership::leave))
+        .routes(routes!(validators::list))
+        .routes(routes!(validators::handovers))
+        .routes(routes!(validators::add))
+        .routes(routes!(validators::remove))
+        .routes(routes!(validators::resign))
         .routes(routes!(stoq::stoq))
         .routes(routes!(stoq::cap))
         .routes(routes!(stoq::rotate))
@@ -139,6 +145,6 @@ mod tests {
                 assert!(text.is_some(), "{path} says not what it does");
             }
         }
-        assert_eq!(operations, 34);
+        assert_eq!(operations, 39);
     }
 }

@@ -1,5 +1,6 @@
 //! A node: the only place where the parts are joined. Knows no terminal.
 
+mod accuser;
 mod acme;
 mod api;
 mod artifact;
@@ -42,8 +43,8 @@ pub use api::openapi;
 pub use audit::{Audit, AuditError, AuditPoint};
 pub use config::Config;
 pub use consensus::{
-    DecodeEntryProofError, ENTRY_PROOF_BYTES_MAX, EntryProof, ProvenEntry, VerifyEntryProofError,
-    read_block,
+    DecodeEntryProofError, ENTRY_PROOF_BYTES_MAX, EntryProof, Handover, ProvenEntry,
+    VerifyEntryProofError, read_block,
 };
 pub use data_dir::DataDir;
 pub use discovery::LanError;

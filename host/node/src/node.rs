@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use trust::SecretKey;
 use types::{FabricId, NodeId};
 
+use crate::accuser::accuse;
 use crate::api;
 use crate::artifact_room::artifact_store;
 use crate::checkpoints::States;
@@ -203,6 +204,7 @@ impl Node {
             std::array::from_fn(|_| CancellationToken::new());
         let follower = Follower::new(Arc::clone(&shared), blocks, stop_follower.clone());
         let follower = tokio::spawn(follower.follow());
+        tokio::spawn(accuse(Arc::clone(&shared), stop_peers.clone()));
         let status = shared.ledger.status();
         if status.role == consensus::Role::Validator {
             match status.validators {
