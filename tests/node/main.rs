@@ -49,3 +49,4 @@ mod stateful;
 mod store_durability;
 mod store_examples;
 mod store_quota;
+mod validators;
