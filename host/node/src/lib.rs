@@ -16,6 +16,7 @@ mod follower;
 mod founding;
 #[doc(hidden)]
 pub mod fuzz;
+mod guest_ledger;
 mod head_timer;
 mod ingress;
 mod ingress_tls;

@@ -129,6 +129,7 @@ impl Node {
             peers: OnceLock::new(),
             state: RwLock::new(followed(snapshot)),
             reconciler: Mutex::new(Reconciler::new(id)),
+            record_turn: tokio::sync::Mutex::default(),
             revision: watch::Sender::new(0),
             stopping: CancellationToken::new(),
             fatal: watch::Sender::new(None),
