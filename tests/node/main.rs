@@ -41,6 +41,7 @@ mod hostile_stores;
 mod https;
 mod ingress;
 mod joining;
+mod ledger;
 mod nat;
 mod net;
 mod sdk_examples;

@@ -89,6 +89,7 @@ mod engine;
 mod entry_proof;
 mod epochs;
 mod error;
+mod evidence;
 mod exchange;
 mod execution;
 mod feed;

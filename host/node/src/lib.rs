@@ -1,5 +1,6 @@
 //! A node: the only place where the parts are joined. Knows no terminal.
 
+mod accuser;
 mod acme;
 mod api;
 mod artifact;
@@ -18,6 +19,7 @@ mod founding;
 pub mod fuzz;
 mod guest_ledger;
 mod head_timer;
+mod history;
 mod ingress;
 mod ingress_tls;
 mod instance;
@@ -41,7 +43,10 @@ pub use acme::{
 pub use api::openapi;
 pub use audit::{Audit, AuditError, AuditPoint};
 pub use config::Config;
-pub use consensus::read_block;
+pub use consensus::{
+    DecodeEntryProofError, ENTRY_PROOF_BYTES_MAX, EntryProof, Handover, ProvenEntry,
+    VerifyEntryProofError, read_block,
+};
 pub use data_dir::DataDir;
 pub use discovery::LanError;
 pub use error::StartNodeError;
