@@ -29,6 +29,7 @@ mod discovery;
 mod durability;
 mod examples;
 mod foreign;
+mod guest_records;
 mod guests;
 #[path = "../cli/harness.rs"]
 #[allow(
