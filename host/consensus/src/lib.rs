@@ -101,6 +101,7 @@ mod pool;
 mod proof;
 mod query;
 mod queue;
+mod quorum;
 mod relay;
 mod settled;
 #[doc(hidden)]
@@ -131,5 +132,6 @@ pub use proof::{
     BlockHeader, FinalizedProof, StateProof, VerifyFinalizedError, VerifyProofError,
     genesis_digest, read_block, verify_finalized, verify_proof,
 };
+pub use quorum::Quorum;
 pub use start::start;
 pub use state::Snapshot;
