@@ -3,7 +3,7 @@
 use crate::harness::nexus;
 
 /// Every command; a family is one, too.
-const COMMANDS: [&[&str]; 54] = [
+const COMMANDS: [&[&str]; 63] = [
     &[],
     &["up"],
     &["new"],
@@ -54,6 +54,15 @@ const COMMANDS: [&[&str]; 54] = [
     &["trust", "rotate"],
     &["trust", "revoke"],
     &["trust", "audit"],
+    &["ledger"],
+    &["ledger", "status"],
+    &["ledger", "blocks"],
+    &["ledger", "block"],
+    &["ledger", "tx"],
+    &["ledger", "get"],
+    &["ledger", "proof"],
+    &["ledger", "verify"],
+    &["ledger", "watch"],
     &["node"],
     &["node", "status"],
     &["completion"],

@@ -2,6 +2,7 @@
 //! gives.
 
 use std::future::Future;
+use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -29,8 +30,8 @@ use crate::request::{ArtifactUse, InvokeRequest, LogQuery, PublishQuery};
 /// Largest answer that is read whole; logs are read line by line instead.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Longest line of a log stream.
-const LOG_LINE_BYTES_MAX: usize = 1024 * 1024;
+/// Longest line of a stream: what a full block changes, as hex and as JSON.
+const LINE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// A node's admin API.
 #[derive(Debug, Clone)]
@@ -93,10 +94,11 @@ pub enum ClientError {
     Unknown(String),
 }
 
-/// Log lines as they arrive.
-pub struct LogReader {
+/// Values as they arrive, one line of JSON each: lines of a log, final blocks.
+pub struct LineReader<T> {
     body: Incoming,
     buffer: Vec<u8>,
+    of: PhantomData<fn() -> T>,
 }
 
 impl Client {
@@ -275,7 +277,11 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError::Refused`] if the workload is not there.
-    pub async fn logs(&self, name: &Name, query: &LogQuery) -> Result<LogReader, ClientError> {
+    pub async fn logs(
+        &self,
+        name: &Name,
+        query: &LogQuery,
+    ) -> Result<LineReader<LogLine>, ClientError> {
         let mut path = format!("/v1/workloads/{name}/logs?follow={}", query.follow);
         if let Some(tail) = query.tail {
             path.push_str(&format!("&tail={tail}"));
@@ -284,10 +290,7 @@ impl Client {
             path.push_str(&format!("&component={component}"));
         }
         let answer = self.send(Method::GET, &path, "", Bytes::new()).await?;
-        Ok(LogReader {
-            body: answer,
-            buffer: Vec::new(),
-        })
+        Ok(LineReader::new(answer))
     }
 
     /// The names of all secrets.
@@ -387,12 +390,20 @@ impl Client {
     }
 }
 
-impl LogReader {
+impl<T: DeserializeOwned> LineReader<T> {
+    pub(crate) const fn new(body: Incoming) -> Self {
+        Self {
+            body,
+            buffer: Vec::new(),
+            of: PhantomData,
+        }
+    }
+
     /// The next line; none at the end.
     ///
     /// # Errors
     /// [`ClientError`] if the connection breaks or a line is not understood.
-    pub async fn next(&mut self) -> Result<Option<LogLine>, ClientError> {
+    pub async fn next(&mut self) -> Result<Option<T>, ClientError> {
         loop {
             if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.buffer.drain(..=end).collect();
@@ -401,8 +412,8 @@ impl LogReader {
                     .map(Some)
                     .map_err(|e| ClientError::Unknown(e.to_string()));
             }
-            if self.buffer.len() > LOG_LINE_BYTES_MAX {
-                return Err(ClientError::Unknown("an endless log line".to_owned()));
+            if self.buffer.len() > LINE_BYTES_MAX {
+                return Err(ClientError::Unknown("an endless line".to_owned()));
             }
             match self.body.frame().await {
                 None => return Ok(None),

@@ -9,6 +9,7 @@ use crate::client::{Client, ClientError, read_whole};
 use crate::fabric::{
     BlockProof, CertificateStatus, FabricStatus, RoleList, StateProof, StoqStatus,
 };
+use crate::validators::{HandoverList, ValidatorList};
 
 impl Client {
     /// Members, their certificates, and tickets.
@@ -95,6 +96,49 @@ impl Client {
     pub async fn approve(&self, node: &NodeId) -> Result<TransactionReport, ClientError> {
         let path = format!("/v1/fabric/approve/{node}");
         self.call(Method::POST, &path, "", Bytes::new()).await
+    }
+
+    /// Who votes, and who will.
+    ///
+    /// # Errors
+    /// [`ClientError`], as for every call.
+    pub async fn validators(&self) -> Result<ValidatorList, ClientError> {
+        self.get("/v1/validators").await
+    }
+
+    /// The ends of epochs in which validators changed, oldest first.
+    ///
+    /// # Errors
+    /// [`ClientError`], as for every call.
+    pub async fn handovers(&self) -> Result<HandoverList, ClientError> {
+        self.get("/v1/ledger/handovers").await
+    }
+
+    /// Lets the node, a validator, vote that `node` gets a vote.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if it has no vote, or the other cannot get one.
+    pub async fn add_validator(&self, node: &NodeId) -> Result<TransactionReport, ClientError> {
+        let path = format!("/v1/validators/add/{node}");
+        self.call(Method::POST, &path, "", Bytes::new()).await
+    }
+
+    /// Lets the node, a validator, vote that `node` loses its vote.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if either has no vote, or there would be nobody left.
+    pub async fn remove_validator(&self, node: &NodeId) -> Result<TransactionReport, ClientError> {
+        let path = format!("/v1/validators/remove/{node}");
+        self.call(Method::POST, &path, "", Bytes::new()).await
+    }
+
+    /// Lets the node give its vote back.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if it has none, or is the last.
+    pub async fn resign(&self) -> Result<TransactionReport, ClientError> {
+        self.call(Method::POST, "/v1/validators/resign", "", Bytes::new())
+            .await
     }
 
     /// Lets the node leave the fabric.

@@ -6,7 +6,10 @@ mod client;
 mod error;
 mod fabric;
 mod fabric_client;
+mod ledger;
+mod ledger_client;
 mod request;
+mod validators;
 
 pub use answer::{
     Acceptance, Activity, ArtifactReport, ArtifactsStatus, CheckReport, CheckpointStatus,
@@ -14,16 +17,21 @@ pub use answer::{
     LogStream, NodeStatus, PrincipalStatus, PublishAnswer, QuorumStatus, ReplicaState,
     ReplicaStatus, SecretList, TransactionReport, WorkloadList, WorkloadState, WorkloadStatus,
 };
-pub use client::{Client, ClientError, Dial, Dialling, LogReader, Wire};
+pub use client::{Client, ClientError, Dial, Dialling, LineReader, Wire};
 pub use error::{ApiError, ErrorCode};
 pub use fabric::{
     AddressStatus, BlockProof, CertificateStatus, FabricStatus, InviteStatus, MemberStatus,
     RoleList, RoleStatus, SessionStatus, StateProof, StoqStatus,
 };
+pub use ledger::{
+    BlockContents, BlockList, BlockSummary, BlocksQuery, EntryChange, EntryQuery, EntryStatus,
+    FinalTransaction, KeyList, KeysQuery, LedgerStatus, WatchQuery, WatchedBlock,
+};
 pub use request::{
     ArtifactQuery, ArtifactUse, CapQuery, InvokeRequest, ListQuery, LogQuery, PublishQuery,
     StatusQuery,
 };
+pub use validators::{Conviction, HandoverList, ProposedChange, ValidatorList, ValidatorStatus};
 
 /// Name of the admin socket in a node's data directory.
 pub const SOCKET_FILE: &str = "admin.sock";

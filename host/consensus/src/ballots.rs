@@ -17,6 +17,9 @@ use tokio::sync::Notify;
 use types::NodeId;
 
 use crate::config::{engine_key, public_key_bytes};
+use crate::epochs::Epochs;
+use crate::evidence::Vigilance;
+use crate::handle::Shared;
 use crate::links::{Channel, Wires};
 use crate::network::{LinkReceiver, LinkSender, ToPeers};
 
@@ -81,6 +84,8 @@ struct Early {
 pub(crate) struct Ballots {
     wires: Arc<Wires>,
     ahead: Arc<Ahead>,
+    vigilance: Arc<Vigilance>,
+    epochs: Epochs,
     early: [Arc<Mutex<Early>>; 3],
 }
 
@@ -95,10 +100,12 @@ pub(crate) struct Agreement {
 }
 
 impl Ballots {
-    pub(crate) fn over(wires: &Arc<Wires>, ahead: &Arc<Ahead>) -> Self {
+    pub(crate) fn over(shared: &Shared, epochs: &Epochs) -> Self {
         Self {
-            wires: wires.clone(),
-            ahead: ahead.clone(),
+            wires: shared.wires.clone(),
+            ahead: shared.ahead.clone(),
+            vigilance: shared.vigilance.clone(),
+            epochs: epochs.clone(),
             early: Default::default(),
         }
     }
@@ -123,6 +130,8 @@ impl Ballots {
             epoch,
             early: early.clone(),
             ahead: self.ahead.clone(),
+            vigilance: (channel == Channel::Votes).then(|| self.vigilance.clone()),
+            epochs: self.epochs.clone(),
         };
         (sender, receiver)
     }
@@ -173,9 +182,20 @@ pub(crate) struct EpochReceiver {
     epoch: u64,
     early: Arc<Mutex<Early>>,
     ahead: Arc<Ahead>,
+    /// Who looks at votes, where they go by.
+    vigilance: Option<Arc<Vigilance>>,
+    epochs: Epochs,
 }
 
 impl EpochReceiver {
+    /// Hands a message of this epoch on, once its votes were looked at.
+    fn hand_on(&self, peer: PublicKey, message: Bytes) -> Message<PublicKey> {
+        if let Some(vigilance) = &self.vigilance {
+            vigilance.take_vote(&self.epochs, &public_key_bytes(&peer), message.clone());
+        }
+        (peer, message.into())
+    }
+
     /// The next message that came before this engine ran.
     fn kept(&self) -> Option<(PublicKey, Bytes)> {
         let mut early = self.lock();
@@ -217,7 +237,7 @@ impl Receiver for EpochReceiver {
 
     async fn recv(&mut self) -> Result<Message<PublicKey>, Infallible> {
         if let Some((peer, message)) = self.kept() {
-            return Ok((peer, message.into()));
+            return Ok(self.hand_on(peer, message));
         }
         loop {
             let (peer, message) = self.inner.recv().await?;
@@ -227,7 +247,7 @@ impl Receiver for EpochReceiver {
                 return Ok((peer, bytes.into()));
             };
             match epoch.cmp(&self.epoch) {
-                std::cmp::Ordering::Equal => return Ok((peer, bytes.into())),
+                std::cmp::Ordering::Equal => return Ok(self.hand_on(peer, bytes)),
                 // Of an epoch that is over.
                 std::cmp::Ordering::Less => {}
                 std::cmp::Ordering::Greater => {

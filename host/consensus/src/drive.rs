@@ -175,7 +175,7 @@ impl Job {
             shared: shared.clone(),
             parts: &parts,
             base: &base,
-            ballots: Ballots::over(&shared.wires, &shared.ahead),
+            ballots: Ballots::over(shared, &epochs),
             blocker,
         };
         let terms = terms.run(handovers);
@@ -261,7 +261,7 @@ impl Job {
                 unsettled,
                 feed: self.feed.clone(),
             },
-            observer: Observer::new(shared.clone()),
+            observer: Observer::new(shared.clone(), epochs.clone()),
             heartbeat: config.heartbeat,
             pace,
             waking: WakingClock::new(now, shared.wires.time.clone()),

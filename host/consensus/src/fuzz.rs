@@ -2,9 +2,13 @@
 
 use bytes::Bytes;
 use commonware_codec::{Copying, DecodeExt as _, Encode as _};
+use commonware_cryptography::Hasher as _;
+use commonware_cryptography::blake3::Blake3;
 use ledger::Genesis;
+use types::FabricId;
 
 use crate::block::Block;
+use crate::entry_proof::EntryProof;
 use crate::proof::engine_first_block;
 use crate::tips;
 
@@ -26,4 +30,19 @@ pub fn first_block(genesis: &Genesis) -> Vec<u8> {
 #[must_use]
 pub fn announcement(genesis: &Genesis, bytes: &[u8]) -> Option<Vec<u8>> {
     tips::decoded_again(Bytes::copy_from_slice(bytes), &genesis.fabric_id())
+}
+
+/// Reads a proof of an entry, as it is and with the digest that its bytes would have.
+///
+/// # Panics
+/// If what was read has other bytes, or proves something of a fabric whose one key never signed.
+pub fn entry_proof(fabric: &FabricId, bytes: &[u8]) {
+    let sealed = [bytes, &Blake3::hash(&[bytes]).0].concat();
+    for bytes in [bytes, &sealed] {
+        if let Ok(proof) = EntryProof::decode(bytes) {
+            assert_eq!(proof.encode(), bytes, "a proof has two encodings");
+            let verdict = proof.verify(fabric);
+            assert!(verdict.is_err(), "nobody signed that block");
+        }
+    }
 }

@@ -6,12 +6,13 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use ledger::{CommitteeRecord, SignedTransaction, StateKey, TransactionOutcome};
+use ledger::{CommitteeRecord, Evidence, SignedTransaction, StateKey, TransactionOutcome};
 use tokio::sync::{mpsc, oneshot, watch};
 use types::{FabricId, NodeId};
 
 use crate::ballots::Ahead;
 use crate::error::{Closed, QueryError, ShutdownError, SubmitError};
+use crate::evidence::Vigilance;
 use crate::handovers::Handover;
 use crate::links::Wires;
 use crate::pool::{Pool, PoolDepth};
@@ -40,6 +41,7 @@ pub(crate) struct Shared {
     pub(crate) me: NodeId,
     pub(crate) office: watch::Sender<Office>,
     pub(crate) ahead: Arc<Ahead>,
+    pub(crate) vigilance: Arc<Vigilance>,
     /// The ends of epochs in which validators changed, oldest first.
     pub(crate) handovers: watch::Sender<Vec<Handover>>,
     pub(crate) wires: Arc<Wires>,
@@ -313,6 +315,16 @@ impl Ledger {
         self.ask(Query::Finalized(height, told), answer).await
     }
 
+    /// The height of the final block with this digest; `None` where this node has none, or has
+    /// pruned it.
+    ///
+    /// # Errors
+    /// [`QueryError`]
+    pub async fn height_of(&self, digest: [u8; 32]) -> Result<Option<u64>, QueryError> {
+        let (told, answer) = oneshot::channel();
+        self.ask(Query::Height(digest, told), answer).await
+    }
+
     /// Proof of what `key` holds, or that it holds nothing, in the state of a recent final block;
     /// `None` before the first one. [`crate::verify_proof`] checks it.
     ///
@@ -336,6 +348,12 @@ impl Ledger {
         Err(QueryError::Stopped {
             reason: self.closed().await,
         })
+    }
+
+    /// Waits until this node has seen a validator contradict itself, and gives the proof, for
+    /// somebody to hand in as a transaction. One who goes on is proven again.
+    pub async fn evidence(&self) -> Evidence {
+        self.inner.shared.vigilance.next().await
     }
 
     /// The ends of epochs in which validators changed, oldest first: with them whoever knows the

@@ -37,7 +37,8 @@
 //!
 //! # Proofs
 //! [`Ledger::finalized`] and [`Ledger::prove`] give bytes that [`verify_finalized`] and
-//! [`verify_proof`] check with nothing but the genesis.
+//! [`verify_proof`] check with nothing but the genesis. [`Ledger::entry_proof`] joins them and the
+//! genesis to an [`EntryProof`], a file that is checked with nothing but the fabric's id.
 //!
 //! # What is durable when
 //! - Before a vote leaves: the vote, in the journal of votes.
@@ -81,11 +82,14 @@ mod blame;
 mod block;
 mod committees;
 mod config;
+mod contents;
 mod data_dir;
 mod drive;
 mod engine;
+mod entry_proof;
 mod epochs;
 mod error;
+mod evidence;
 mod exchange;
 mod execution;
 mod feed;
@@ -99,6 +103,7 @@ mod observer;
 mod pacing;
 mod pool;
 mod proof;
+mod proving;
 mod query;
 mod queue;
 mod quorum;
@@ -116,6 +121,10 @@ mod waking;
 pub use blame::{Blame, PEER_BLOCKED_FOR};
 pub use committees::Committees;
 pub use config::{Config, SecretKey};
+pub use contents::{ReadTransactionsError, read_transactions};
+pub use entry_proof::{
+    DecodeEntryProofError, ENTRY_PROOF_BYTES_MAX, EntryProof, ProvenEntry, VerifyEntryProofError,
+};
 pub use error::{Closed, QueryError, ShutdownError, StartError, SubmitError};
 pub use feed::FINALIZED_BLOCKS_QUEUE_MAX;
 pub use handle::{Finality, FinalizedBlock, HeardTip, Ledger, Role, Status};

@@ -12,6 +12,7 @@ use commonware_consensus::simplex::types::{Activity, Vote};
 use commonware_consensus::{Epochable as _, Reporter, Viewable as _};
 
 use crate::block::Digest;
+use crate::epochs::Epochs;
 use crate::handle::Shared;
 
 /// Votes kept for [`Observer::recalled`]: at most three per round, of the last rounds only.
@@ -21,13 +22,15 @@ const RECALLED_VOTES_MAX: usize = 8;
 #[derive(Clone)]
 pub(crate) struct Observer {
     shared: Arc<Shared>,
+    epochs: Epochs,
     recalled: Arc<Mutex<VecDeque<Bytes>>>,
 }
 
 impl Observer {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, epochs: Epochs) -> Self {
         Self {
             shared,
+            epochs,
             recalled: Arc::default(),
         }
     }
@@ -63,6 +66,7 @@ impl Reporter for Observer {
     type Activity = Activity<Scheme, Digest>;
 
     fn report(&mut self, activity: Self::Activity) -> Feedback {
+        self.shared.vigilance.take_report(&self.epochs, &activity);
         match activity {
             Activity::Notarize(vote) => self.recall(&Vote::Notarize(vote)),
             Activity::Nullify(vote) => self.recall(&Vote::Nullify(vote)),
@@ -84,11 +88,9 @@ impl Reporter for Observer {
             }
             Activity::ConflictingNotarize(_)
             | Activity::ConflictingFinalize(_)
-            | Activity::NullifyFinalize(_) => {
-                tracing::error!(?activity, "a validator contradicted itself");
-                Feedback::Ok
-            }
-            Activity::Notarization(_) | Activity::Certification(_) => Feedback::Ok,
+            | Activity::NullifyFinalize(_)
+            | Activity::Notarization(_)
+            | Activity::Certification(_) => Feedback::Ok,
         }
     }
 }

@@ -4,11 +4,14 @@
 use std::future::pending;
 
 use commonware_codec::Encode as _;
+use commonware_consensus::Heightable as _;
 use commonware_consensus::marshal::Identifier;
 use commonware_consensus::types::Height;
+use commonware_cryptography::Digestible as _;
 use ledger::StateKey;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::block::Digest;
 use crate::engine::{EngineRuntime, Foundation};
 use crate::error::QueryError;
 use crate::proof::{FinalizedProof, StateProof, prove};
@@ -22,6 +25,7 @@ type Answer<T> = oneshot::Sender<Result<Option<T>, QueryError>>;
 #[derive(Debug)]
 pub(crate) enum Query {
     Finalized(u64, Answer<FinalizedProof>),
+    Height([u8; 32], Answer<u64>),
     Prove(StateKey, Answer<StateProof>),
 }
 
@@ -36,6 +40,9 @@ pub(crate) async fn answer<E: EngineRuntime>(
         match query {
             Query::Finalized(height, told) => {
                 let _ = told.send(Ok(finalized(base, height).await));
+            }
+            Query::Height(digest, told) => {
+                let _ = told.send(Ok(height(base, Digest::from(digest)).await));
             }
             Query::Prove(key, told) => {
                 let proof = prove(&*databases.read().await, &key).await;
@@ -56,4 +63,12 @@ async fn finalized<E: EngineRuntime>(base: &Foundation<E>, height: u64) -> Optio
         block: block.inner().encode().to_vec(),
         certificate: certificate.map(|certificate| certificate.encode().to_vec()),
     })
+}
+
+/// The height of the final block with this digest. A candidate may have it, too: what counts is
+/// whether it is the one that is final there.
+async fn height<E: EngineRuntime>(base: &Foundation<E>, digest: Digest) -> Option<u64> {
+    let height = base.marshal.get_block(&digest).await?.height();
+    let kept = base.marshal.get_block(Identifier::Height(height)).await?;
+    (kept.digest() == digest).then(|| height.get())
 }

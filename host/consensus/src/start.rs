@@ -10,6 +10,7 @@ use crate::config::{Config, engine_key};
 use crate::data_dir::{DataDir, Identity};
 use crate::epochs::{Committee, Epochs};
 use crate::error::{Closed, StartError};
+use crate::evidence::Vigilance;
 use crate::feed::Feed;
 use crate::handle::{FinalizedBlock, Ledger, Office, Rounds, Shared, Tip};
 use crate::links::{Links, links};
@@ -112,6 +113,7 @@ fn shared(config: &Config, committee: &Committee, links: &Links) -> Arc<Shared> 
         me: config.secret_key.public_key(),
         office: watch::Sender::default(),
         ahead: Arc::default(),
+        vigilance: Arc::new(Vigilance::new(config.genesis.fabric_id())),
         handovers: watch::Sender::default(),
         wires: links.wires.clone(),
         heard: watch::Sender::new(Heard::default()),

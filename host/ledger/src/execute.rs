@@ -35,7 +35,8 @@ pub struct Execution {
 }
 
 /// Executes `transactions` on `view`. The first block of a fabric also writes the genesis entries,
-/// the first of an epoch puts the validators in office that were decided on.
+/// the first of an epoch puts the validators in office that were decided on, and each frees the
+/// records of guests that are due in it.
 ///
 /// # Errors
 /// [`NotLoaded`] if the view must load an entry first; then call again. Nothing else fails: a
@@ -57,8 +58,9 @@ pub fn execute(
     let mut draft = Draft::new(&begun);
     if genesis.begins_epoch(block.height) {
         rules::begin_epoch(&mut draft)?;
-        draft.commit();
     }
+    rules::expire(&mut draft, block.height)?;
+    draft.commit();
     let mut outcomes = Vec::with_capacity(transactions.len());
     for transaction in transactions {
         outcomes.push(apply(&mut draft, block, transaction)?);

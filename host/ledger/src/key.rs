@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::guest::RecordKey;
 use types::{Digest, Name, NodeId, Principal, PublicKey, Route};
 
 /// The name of one entry of the ledger's state.
@@ -140,6 +141,44 @@ impl StateKey {
     #[must_use]
     pub fn placement(workload: &Name, component: &Name, index: u16) -> Self {
         Self::text(format!("placement/{workload}/{component}/{index:05}"))
+    }
+
+    /// What a guest wrote down: [`crate::GuestRecord`].
+    #[must_use]
+    pub fn guest_record(workload: &Name, key: &RecordKey) -> Self {
+        Self::text(format!("record/{workload}/{key}"))
+    }
+
+    /// The records of one workload: [`crate::GuestRecordsRecord`].
+    #[must_use]
+    pub fn guest_records(workload: &Name) -> Self {
+        Self::text(format!("records/{workload}"))
+    }
+
+    /// The records of all workloads: [`crate::RecordTotalsRecord`].
+    #[must_use]
+    pub fn record_totals() -> Self {
+        Self::text("record-totals".to_owned())
+    }
+
+    /// What the block at `height` has to free: [`crate::RecordsDueRecord`].
+    #[must_use]
+    pub fn records_due(height: u64) -> Self {
+        Self::text(format!("records-due/{height:020}"))
+    }
+
+    /// How often a node changed records of late: [`crate::RecordRateRecord`].
+    #[must_use]
+    pub fn record_rate(node: &NodeId) -> Self {
+        Self::text(format!("record-rate/{node}"))
+    }
+
+    /// Workload and key, if the entry is what a guest wrote down.
+    #[must_use]
+    pub fn as_guest_record(&self) -> Option<(Name, RecordKey)> {
+        let text = std::str::from_utf8(&self.0).ok()?;
+        let (workload, key) = text.strip_prefix("record/")?.split_once('/')?;
+        Some((Name::new(workload).ok()?, RecordKey::new(key).ok()?))
     }
 
     /// A route taken by a component: [`crate::RouteRecord`].

@@ -1,9 +1,11 @@
 //! The ledger as a pure state machine: `execute(state, block) -> (changes, outcomes)`.
 //! Knows no clock, no entropy, no disk, no async: they arrive as arguments.
 
+mod entry;
 mod evidence;
 mod execute;
 mod genesis;
+mod guest;
 mod key;
 mod member;
 mod outcome;
@@ -14,10 +16,18 @@ mod state;
 mod transaction;
 mod validator;
 mod view;
+mod words;
 
+pub use entry::{AnyRecord, ParseStateKeyError};
 pub use evidence::{Contradiction, ConvictionRecord, Evidence, SignedVote, VOTE_DOMAIN, Vote};
 pub use execute::{BLOCK_BYTES_MAX, BLOCK_TRANSACTIONS_MAX, BlockContext, Execution, execute};
 pub use genesis::{DecodeGenesisError, Genesis, GenesisError, quorum};
+pub use guest::{
+    GuestRecord, GuestRecordsRecord, RECORD_CHANGES_PER_WINDOW_MAX, RECORD_DUE_SEARCH_BLOCKS,
+    RECORD_LIFE_BLOCKS_MAX, RECORD_VALUE_BYTES_MAX, RECORD_WINDOW_BLOCKS, RECORDS_BYTES_MAX,
+    RECORDS_DUE_PER_BLOCK_MAX, RecordChange, RecordFacts, RecordKey, RecordKeyError,
+    RecordOperation, RecordRateRecord, RecordTotalsRecord, RecordsDueRecord,
+};
 pub use key::{StateKey, StateKeyError};
 pub use member::{
     Admission, CANDIDATES_MAX, CERTIFICATE_LIFE_MS_MAX, CERTIFICATE_RECORD_GRACE_MS,

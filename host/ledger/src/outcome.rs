@@ -3,6 +3,9 @@
 use serde::{Deserialize, Serialize};
 use types::{Digest, Name, NodeId, Principal, PublicKey, Route, WorkloadError};
 
+use crate::guest::{
+    RECORD_CHANGES_PER_WINDOW_MAX, RECORD_LIFE_BLOCKS_MAX, RECORD_WINDOW_BLOCKS, RecordKey,
+};
 use crate::record::Role;
 
 /// The fate of a transaction that is in a final block.
@@ -237,6 +240,77 @@ pub enum Refusal {
     /// The accused did not cast them.
     #[error("the votes are not signed by {0}")]
     VoteSignature(PublicKey),
+    /// Only who hosts a guest signs for it.
+    #[error("replica {index} of {workload}/{component} is not placed on node {}", node.short())]
+    NotPlaced {
+        /// Who signed.
+        node: NodeId,
+        /// The workload.
+        workload: Name,
+        /// Its component.
+        component: Name,
+        /// Which replica of that.
+        index: u16,
+    },
+    /// The manifest does not give the right.
+    #[error("{workload}/{component} has no right to records: `capabilities.consensus` grants it")]
+    RecordsNotGranted {
+        /// The workload.
+        workload: Name,
+        /// Its component.
+        component: Name,
+    },
+    /// It was to be new.
+    #[error("record `{0}` exists already")]
+    RecordExists(RecordKey),
+    /// There is nothing to free.
+    #[error("there is no record `{0}`")]
+    UnknownRecord(RecordKey),
+    /// The workload has as many as it may.
+    #[error("workload {workload} has as many records as it is granted: {quota}")]
+    RecordQuota {
+        /// The workload.
+        workload: Name,
+        /// What the asking component is granted.
+        quota: u32,
+    },
+    /// A value is too large.
+    #[error("the record's value has {bytes} bytes, at most {max} are kept")]
+    RecordTooLarge {
+        /// Its size.
+        bytes: u64,
+        /// The bound.
+        max: u64,
+    },
+    /// All workloads together have as much as the fabric keeps.
+    #[error("the records of all workloads take {max} bytes, which is the fabric's bound")]
+    RecordsFull {
+        /// The bound.
+        max: u64,
+    },
+    /// A record expires in a later block, and not in ages.
+    #[error(
+        "a record that expires does so 1 to {RECORD_LIFE_BLOCKS_MAX} blocks from now: not at \
+         {expires_at}, this block is {height}"
+    )]
+    RecordLife {
+        /// The wish.
+        expires_at: u64,
+        /// The block's height.
+        height: u64,
+    },
+    /// One node's guests write too often.
+    #[error(
+        "node {} changed {RECORD_CHANGES_PER_WINDOW_MAX} records in {RECORD_WINDOW_BLOCKS} \
+         blocks: it may again from height {until} on",
+        node.short()
+    )]
+    RecordRate {
+        /// Which node.
+        node: NodeId,
+        /// Height of the first block of the next window.
+        until: u64,
+    },
 }
 
 impl Refusal {
@@ -285,6 +359,15 @@ impl Refusal {
             Self::Convicted { .. } => "convicted",
             Self::NoContradiction => "no-contradiction",
             Self::VoteSignature(_) => "vote-signature",
+            Self::NotPlaced { .. } => "not-placed",
+            Self::RecordsNotGranted { .. } => "records-not-granted",
+            Self::RecordExists(_) => "record-exists",
+            Self::UnknownRecord(_) => "unknown-record",
+            Self::RecordQuota { .. } => "record-quota",
+            Self::RecordTooLarge { .. } => "record-too-large",
+            Self::RecordsFull { .. } => "records-full",
+            Self::RecordLife { .. } => "record-life",
+            Self::RecordRate { .. } => "record-rate",
         }
     }
 }

@@ -4,9 +4,11 @@ mod certificates;
 mod deployments;
 mod evidence;
 mod membership;
+mod records;
 mod roles;
 mod validators;
 
+pub(crate) use records::expire;
 pub(crate) use roles::role_of;
 pub(crate) use validators::begin_epoch;
 
@@ -45,6 +47,9 @@ pub(crate) fn apply<V: StateView>(
         }
         Operation::Evidence(evidence) => {
             evidence::apply(draft, block, &transaction.fabric, evidence)
+        }
+        Operation::Record(operation) => {
+            records::apply(draft, block, transaction.principal, operation)
         }
     }
 }

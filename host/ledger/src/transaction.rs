@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::evidence::Evidence;
+use crate::guest::RecordOperation;
 use crate::member::{CertificateOperation, MembershipOperation, RoleOperation};
 use crate::validator::ValidatorOperation;
 use serde::{Deserialize, Serialize};
@@ -72,6 +73,8 @@ pub enum Operation {
     Validator(ValidatorOperation),
     /// Proof that a validator broke the rules of voting.
     Evidence(Evidence),
+    /// What guests write down.
+    Record(RecordOperation),
 }
 
 /// One operation with what makes it valid once, here, for a while.

@@ -1,11 +1,13 @@
 //! Finalised state as a node keeps it in memory: typed reads, changed block by block.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use types::{Digest, Name, NodeId, Principal, PublicKey, Route};
 
 use crate::evidence::ConvictionRecord;
+use crate::guest::{GuestRecord, GuestRecordsRecord, RecordKey};
 use crate::key::StateKey;
 use crate::member::{CandidatesRecord, CertificateRecord, InviteRecord, MemberRecord};
 use crate::record::{
@@ -290,12 +292,52 @@ impl View {
             .collect()
     }
 
+    /// What a guest of `workload` wrote down under `key`.
+    ///
+    /// # Errors
+    /// [`DecodeRecordError`] if a newer release wrote it.
+    pub fn guest_record(
+        &self,
+        workload: &Name,
+        key: &RecordKey,
+    ) -> Result<Option<GuestRecord>, DecodeRecordError> {
+        self.read(&StateKey::guest_record(workload, key))
+    }
+
+    /// The records of a workload.
+    ///
+    /// # Errors
+    /// [`DecodeRecordError`] if a newer release wrote it.
+    pub fn guest_records(&self, workload: &Name) -> Result<GuestRecordsRecord, DecodeRecordError> {
+        let records = self.read(&StateKey::guest_records(workload))?;
+        Ok(records.unwrap_or_default())
+    }
+
     /// Whose a route is.
     ///
     /// # Errors
     /// [`DecodeRecordError`] if a newer release wrote it.
     pub fn route(&self, route: &Route) -> Result<Option<RouteRecord>, DecodeRecordError> {
         self.read(&StateKey::route(route))
+    }
+
+    /// The value of any entry.
+    #[must_use]
+    pub fn value(&self, key: &StateKey) -> Option<&[u8]> {
+        self.entries.get(key).map(Vec::as_slice)
+    }
+
+    /// Every entry whose key begins with `prefix`, in key order.
+    pub fn entries<'a>(
+        &'a self,
+        prefix: &'a [u8],
+    ) -> impl Iterator<Item = (&'a StateKey, &'a [u8])> {
+        let from = StateKey::from_bytes(prefix.to_vec());
+        let from = from.map_or(Bound::Unbounded, Bound::Included);
+        self.entries
+            .range((from, Bound::Unbounded))
+            .take_while(move |(key, _)| key.as_bytes().starts_with(prefix))
+            .map(|(key, value)| (key, value.as_slice()))
     }
 
     fn read<R: Record>(&self, key: &StateKey) -> Result<Option<R>, DecodeRecordError> {

@@ -1,6 +1,7 @@
 //! The command line: commands, flags, their help. Only commands that work are here.
 
 mod https;
+mod ledger;
 mod membership;
 mod running;
 mod storage;
@@ -17,8 +18,10 @@ use crate::exit::EXIT_CODES;
 use crate::target::{ComponentTarget, RouteArg};
 
 pub(crate) use https::HttpsArgs;
+pub(crate) use ledger::LedgerCommand;
 pub(crate) use membership::{
     ContextCommand, FabricCommand, GrantedRole, Rate, RoleCommand, StoqCommand, TrustCommand,
+    ValidatorCommand,
 };
 pub(crate) use running::{JoinArgs, NodeArgs, NodeCommand, UpArgs};
 pub(crate) use storage::StorageArgs;
@@ -183,6 +186,9 @@ first. A paused workload runs afterwards.")]
     /// See who belongs to the fabric, let others in, put them out
     #[command(subcommand, arg_required_else_help = true)]
     Fabric(FabricCommand),
+    /// Say which nodes vote on the ledger
+    #[command(subcommand, arg_required_else_help = true)]
+    Validator(ValidatorCommand),
     /// Say who may deploy and who may only look
     #[command(subcommand, arg_required_else_help = true)]
     Role(RoleCommand),
@@ -195,6 +201,9 @@ first. A paused workload runs afterwards.")]
     /// See, renew and revoke certificates of nodes
     #[command(subcommand, arg_required_else_help = true)]
     Trust(TrustCommand),
+    /// Read the ledger: blocks, transactions, entries, and what proves them
+    #[command(subcommand, arg_required_else_help = true)]
+    Ledger(LedgerCommand),
     /// Ask the node itself
     #[command(subcommand, arg_required_else_help = true)]
     Node(NodeCommand),

@@ -11,9 +11,11 @@ mod describe;
 mod dev;
 mod fabric;
 mod invoke;
+mod ledger;
 mod logs;
 mod new;
 mod node;
+mod proof;
 mod ps;
 mod publish;
 mod role;
@@ -21,6 +23,7 @@ mod secret;
 mod stoq;
 mod trust;
 mod up;
+mod validator;
 mod version;
 
 use crate::cli::{Cli, Command, NodeCommand};
@@ -53,10 +56,12 @@ pub(crate) async fn run(cli: Cli) -> Outcome {
         Command::Restart(args) => change::restart(&Session::new(global)?, args.name).await,
         Command::Rm(args) => change::remove(&Session::new(global)?, args.name).await,
         Command::Secret(command) => secret::run(&Session::new(global)?, command).await,
+        Command::Validator(command) => validator::run(&Session::new(global)?, command).await,
         Command::Fabric(command) => fabric::run(&Session::new(global)?, command).await,
         Command::Role(command) => role::run(&Session::new(global)?, command).await,
         Command::Stoq(command) => stoq::run(&Session::new(global)?, command).await,
         Command::Trust(command) => trust::run(&Session::new(global)?, command).await,
+        Command::Ledger(command) => ledger::run(global, command).await,
         Command::Node(NodeCommand::Prepare) => up::prepare(global),
         Command::Node(NodeCommand::Status) => node::status(&Session::new(global)?).await,
     }

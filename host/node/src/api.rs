@@ -2,6 +2,7 @@
 //! registered together, so neither can be there without the other.
 
 mod artifacts;
+mod blocks;
 mod caller;
 mod check;
 mod elsewhere;
@@ -13,6 +14,8 @@ mod messages;
 mod refusal;
 mod secrets;
 mod stoq;
+mod validators;
+mod watching;
 mod workloads;
 
 use std::sync::Arc;
@@ -55,13 +58,26 @@ fn router() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(messages::publish))
         .routes(routes!(secrets::list))
         .routes(routes!(secrets::set, secrets::remove))
+        .routes(routes!(ledger::status))
         .routes(routes!(ledger::block))
         .routes(routes!(ledger::certificate))
+        .routes(routes!(ledger::entry))
+        .routes(routes!(ledger::keys))
+        .routes(routes!(ledger::proof))
+        .routes(routes!(blocks::list))
+        .routes(routes!(blocks::contents))
+        .routes(routes!(blocks::transaction))
+        .routes(routes!(blocks::watch))
         .routes(routes!(membership::fabric))
         .routes(routes!(membership::genesis))
         .routes(routes!(membership::roles))
         .routes(routes!(membership::approve))
         .routes(routes!(membership::leave))
+        .routes(routes!(validators::list))
+        .routes(routes!(validators::handovers))
+        .routes(routes!(validators::add))
+        .routes(routes!(validators::remove))
+        .routes(routes!(validators::resign))
         .routes(routes!(stoq::stoq))
         .routes(routes!(stoq::cap))
         .routes(routes!(stoq::rotate))
@@ -129,6 +145,6 @@ mod tests {
                 assert!(text.is_some(), "{path} says not what it does");
             }
         }
-        assert_eq!(operations, 26);
+        assert_eq!(operations, 39);
     }
 }

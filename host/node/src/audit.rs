@@ -2,8 +2,8 @@
 //! where an earlier audit ended, and each is checked. Pure; never asks a node by itself.
 
 use consensus::{
-    BlockHeader, VerifyFinalizedError, VerifyProofError, genesis_digest, read_block,
-    verify_finalized, verify_proof,
+    BlockHeader, Committees, Handover, VerifyFinalizedError, VerifyProofError, genesis_digest,
+    read_block, verify_proof,
 };
 use ledger::{Genesis, StateKey};
 
@@ -20,6 +20,8 @@ pub struct AuditPoint {
 #[derive(Debug)]
 pub struct Audit {
     genesis: Genesis,
+    /// Who may certify which block, as far as the walk has come.
+    committees: Committees,
     at: AuditPoint,
     state_root: [u8; 32],
     /// Blocks above this one are linked to it and wait for a certificate.
@@ -87,22 +89,35 @@ impl Audit {
         let digest = digest.map_err(|source| AuditError::Block { after: 0, source })?;
         // Nothing is proven about the empty state.
         let state_root = [0; 32];
-        Ok(Self::from_point(
-            genesis,
-            AuditPoint { height: 0, digest },
-            state_root,
-        ))
+        Self::from_point(genesis, AuditPoint { height: 0, digest }, state_root, &[])
     }
 
-    /// A walk on from where an earlier one ended; `state_root` is what the block there says.
-    #[must_use]
-    pub const fn from_point(genesis: Genesis, at: AuditPoint, state_root: [u8; 32]) -> Self {
-        Self {
+    /// A walk on from where an earlier one ended; `state_root` is what the block there says, and
+    /// `handovers` are the ends of epochs in which validators changed until there, oldest first.
+    ///
+    /// # Errors
+    /// [`AuditError::Block`] if the genesis names no usable validator, or a handover does not hold.
+    pub fn from_point(
+        genesis: Genesis,
+        at: AuditPoint,
+        state_root: [u8; 32],
+        handovers: &[Handover],
+    ) -> Result<Self, AuditError> {
+        let broken = |source| AuditError::Block { after: 0, source };
+        let committees = Committees::of(&genesis).map_err(broken)?;
+        for handover in handovers {
+            let header = read_block(&genesis, &handover.block).map_err(broken)?;
+            if header.height <= at.height {
+                committees.take(handover).map_err(broken)?;
+            }
+        }
+        Ok(Self {
             genesis,
+            committees,
             at,
             state_root,
             proven: at.height,
-        }
+        })
     }
 
     /// The height of the next block.
@@ -122,7 +137,7 @@ impl Audit {
     ) -> Result<BlockHeader, AuditError> {
         let after = self.at.height;
         let header = match certificate {
-            Some(certificate) => verify_finalized(&self.genesis, block, certificate),
+            Some(certificate) => self.committees.verify(block, certificate),
             None => read_block(&self.genesis, block),
         };
         let header = header.map_err(|source| AuditError::Block { after, source })?;
@@ -135,6 +150,14 @@ impl Audit {
                 height: header.height,
             });
         }
+        if certificate.is_none() && !header.committee.is_empty() {
+            // Whoever it names would certify what follows: it must be certain by itself.
+            return Err(AuditError::Unproven {
+                first: self.proven + 1,
+                last: header.height,
+            });
+        }
+        self.committees.pass(&header);
         self.at = AuditPoint {
             height: header.height,
             digest: header.block_digest,

@@ -124,6 +124,8 @@ impl Follower {
     }
 
     fn take_block(&mut self, block: FinalizedBlock) {
+        // Before its height shows: whoever waits for it then finds it.
+        self.shared.history.push(block.clone());
         let FinalizedBlock {
             height,
             time_ms,

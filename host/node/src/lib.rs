@@ -1,5 +1,6 @@
 //! A node: the only place where the parts are joined. Knows no terminal.
 
+mod accuser;
 mod acme;
 mod api;
 mod artifact;
@@ -17,6 +18,7 @@ mod founding;
 #[doc(hidden)]
 pub mod fuzz;
 mod head_timer;
+mod history;
 mod ingress;
 mod ingress_tls;
 mod instance;
@@ -40,7 +42,10 @@ pub use acme::{
 pub use api::openapi;
 pub use audit::{Audit, AuditError, AuditPoint};
 pub use config::Config;
-pub use consensus::read_block;
+pub use consensus::{
+    DecodeEntryProofError, ENTRY_PROOF_BYTES_MAX, EntryProof, Handover, ProvenEntry,
+    VerifyEntryProofError, read_block,
+};
 pub use data_dir::DataDir;
 pub use discovery::LanError;
 pub use error::StartNodeError;

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use trust::SecretKey;
 use types::{FabricId, NodeId};
 
+use crate::accuser::accuse;
 use crate::api;
 use crate::artifact_room::artifact_store;
 use crate::checkpoints::States;
@@ -28,6 +29,7 @@ use crate::data_dir::{DataDir, Identity};
 use crate::error::StartNodeError;
 use crate::follower::{Follower, all_routes};
 use crate::founding::Founding;
+use crate::history::History;
 use crate::listeners::Listeners;
 use crate::logbook::Logbooks;
 use crate::machine::Machine;
@@ -128,6 +130,7 @@ impl Node {
             states: States::new(data_dir.checkpoints()),
             peers: OnceLock::new(),
             state: RwLock::new(followed(snapshot)),
+            history: History::default(),
             reconciler: Mutex::new(Reconciler::new(id)),
             revision: watch::Sender::new(0),
             stopping: CancellationToken::new(),
@@ -201,6 +204,7 @@ impl Node {
             std::array::from_fn(|_| CancellationToken::new());
         let follower = Follower::new(Arc::clone(&shared), blocks, stop_follower.clone());
         let follower = tokio::spawn(follower.follow());
+        tokio::spawn(accuse(Arc::clone(&shared), stop_peers.clone()));
         let status = shared.ledger.status();
         if status.role == consensus::Role::Validator {
             match status.validators {

@@ -18,6 +18,7 @@ use types::{FabricId, NodeId};
 
 use crate::bus::Bus;
 use crate::checkpoints::States;
+use crate::history::History;
 use crate::ingress_tls::Shown;
 use crate::logbook::Logbooks;
 use crate::peers::Peers;
@@ -55,6 +56,8 @@ pub(crate) struct Shared {
     pub(crate) peers: OnceLock<Arc<Peers>>,
     /// Written by the follower.
     pub(crate) state: RwLock<FollowedState>,
+    /// Written by the follower.
+    pub(crate) history: History,
     /// Written by the follower.
     pub(crate) reconciler: Mutex<Reconciler>,
     /// Grows with every change of the state or of a replica.

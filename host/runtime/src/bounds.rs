@@ -168,3 +168,15 @@ pub const STORE_NAMES_MAX: usize = 1_000;
 
 /// Longest text that an error carries from a library or a guest.
 pub const REASON_BYTES_MAX: usize = 1_024;
+
+/// Changes of records of one replica that wait for finality at once: each is a task and a signed
+/// transaction, and a node signs one after the other.
+pub const SUBMISSIONS_AT_ONCE_MAX: usize = 32;
+
+/// Proofs that the guests of one replica have checked at once; more wait. The computing is not on
+/// their account.
+pub const VERIFICATIONS_AT_ONCE_MAX: usize = 1;
+
+/// Largest proof that a guest gets or has checked: a full block with its entry fits, and it stays
+/// below what one host call may copy ([`HOSTCALL_BYTES_MAX`]).
+pub const PROOF_BYTES_MAX: usize = 8 << 20;

@@ -22,6 +22,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use crate::background::Background;
 use crate::bounds::{HANDLES_MAX, HOSTCALL_BYTES_MAX, RANDOM_BYTES_MAX, RESOURCES_MAX};
 use crate::capability::{Outgoing, OutgoingPolicy, SocketPolicy, Sockets, Stores, cli, filesystem};
+use crate::consensus::Agreement;
 use crate::deterministic::{Clock, Determinism, World};
 use crate::gate::Gate;
 use crate::limiter::InstanceLimiter;
@@ -62,6 +63,7 @@ pub(crate) struct Guest {
     pub(crate) sockets: SocketPolicy,
     pub(crate) publish: Vec<Topic>,
     pub(crate) publisher: Option<Arc<dyn Publisher>>,
+    pub(crate) agreement: Agreement,
     pub(crate) log: Arc<Log>,
     pub(crate) observer: Arc<dyn Observer>,
     /// Held: as long as a guest can compute, its time slices must end.

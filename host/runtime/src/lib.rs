@@ -10,6 +10,7 @@ mod checkpoint;
 mod code_cache;
 mod command;
 mod compile;
+mod consensus;
 mod debug_info;
 mod deterministic;
 mod engine;
@@ -50,6 +51,10 @@ pub use checkpoint::{Checkpoint, CheckpointError, CheckpointMark, Checkpoints, R
 pub use code_cache::{CodeCache, CodeStore, CompileStats};
 pub use command::ExitStatus;
 pub use compile::{CompileError, Compiled};
+pub use consensus::{
+    Beacon, Consensus, ConsensusError, ProvenRecord, RecordEntry, RecordReading, RecordWish,
+    Submitted,
+};
 pub use engine::Profile;
 pub use errors::{Breach, CallError};
 pub use frame::{SourceLocation, WasmFrame};

@@ -23,6 +23,7 @@ use crate::capability::messaging::{MessagingCorePre, granted_topics};
 use crate::capability::{OutgoingPolicy, SocketPolicy, Stores, finishes_values};
 use crate::checkpoint::CheckpointMark;
 use crate::compile::Compiled;
+use crate::consensus::Agreement;
 use crate::deterministic::Determinism;
 use crate::engine::Profile;
 use crate::errors::{CallError, clipped};
@@ -409,6 +410,7 @@ fn guest(
         sockets: SocketPolicy::new(&spec.capabilities),
         publish: granted_topics(&spec.capabilities),
         publisher: services.publisher.clone(),
+        agreement: Agreement::new(services.consensus.clone()),
         log: Arc::clone(log),
         observer,
         ticker: Arc::clone(&around.ticker),

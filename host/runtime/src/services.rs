@@ -12,6 +12,7 @@ use std::sync::Arc;
 use types::ByteSize;
 
 use crate::checkpoint::ReplicaState;
+use crate::consensus::Consensus;
 use crate::message::{Message, MessageTooLarge};
 
 /// The services of one replica; what is not there answers guests with an error of its interface.
@@ -25,6 +26,8 @@ pub struct Services {
     pub blobstore: Option<Arc<dyn BlobStore>>,
     /// Where messages of the guests go.
     pub publisher: Option<Arc<dyn Publisher>>,
+    /// The ledger, for its workload's records.
+    pub consensus: Option<Arc<dyn Consensus>>,
     /// Where a stateful library's checkpoints are kept; the same for every generation of a replica.
     pub state: Option<Arc<ReplicaState>>,
 }

@@ -43,6 +43,11 @@ pub enum Capability {
         /// What may be published to; at least one.
         topics: Vec<Topic>,
     },
+    /// `hypermesh:consensus`: what is final, and records of the workload on the ledger.
+    Consensus {
+        /// What a write may bring the workload's records to; none lets it only read and verify.
+        records: u32,
+    },
 }
 
 impl Capability {
@@ -50,6 +55,9 @@ impl Capability {
     pub const ENTRIES_MAX: usize = 64;
     /// Largest quota of a store.
     pub const QUOTA_MAX: ByteSize = ByteSize::mib(1 << 20);
+    /// Most records of one workload on the ledger: every node keeps them, and their index is one
+    /// entry of at most 128 KiB.
+    pub const RECORDS_MAX: u32 = 512;
 
     /// The manifest's name of the right.
     #[must_use]
@@ -61,6 +69,7 @@ impl Capability {
             Self::Tcp { .. } => "tcp",
             Self::Udp { .. } => "udp",
             Self::Publish { .. } => "publish",
+            Self::Consensus { .. } => "consensus",
         }
     }
 
@@ -75,6 +84,11 @@ impl Capability {
             Self::Keyvalue { quota } | Self::Blobstore { quota } => {
                 let fits = (1..=Self::QUOTA_MAX.as_u64()).contains(&quota.as_u64());
                 let problem = format!("is {quota}: allowed is 1B to {}", Self::QUOTA_MAX);
+                return (!fits).then_some(problem);
+            }
+            Self::Consensus { records } => {
+                let fits = *records <= Self::RECORDS_MAX;
+                let problem = format!("grants {records} records: at most {}", Self::RECORDS_MAX);
                 return (!fits).then_some(problem);
             }
         };
@@ -95,6 +109,7 @@ impl Capability {
             }
             Self::Publish { topics } => joined(topics),
             Self::Keyvalue { quota } | Self::Blobstore { quota } => quota.to_string(),
+            Self::Consensus { records } => format!("{records} records"),
         }
     }
 }

@@ -20,7 +20,8 @@ pub use guest_path::{GuestPath, GuestPathError};
 pub use key::{FabricId, NodeId, ParseKeyError, Principal, PublicKey, Signature, VerifyError};
 pub use limits::{Limits, LimitsError};
 pub use manifest::{
-    Manifest, ManifestCapabilities, ManifestComponent, ManifestError, ManifestFile,
+    Manifest, ManifestCapabilities, ManifestComponent, ManifestConsensus, ManifestError,
+    ManifestFile,
 };
 pub use name::{Name, NameError};
 pub use route::{Route, RouteError};

@@ -110,6 +110,17 @@ pub struct ManifestCapabilities {
     /// Topics that may be published to.
     #[serde(default)]
     pub publish: Vec<Topic>,
+    /// The ledger: what is final, and records of the workload.
+    #[serde(default)]
+    pub consensus: Option<ManifestConsensus>,
+}
+
+/// `consensus = { records = N }`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ManifestConsensus {
+    /// Most records of the workload; 0 lets the component only read and verify.
+    pub records: u32,
 }
 
 impl ManifestCapabilities {
@@ -125,6 +136,8 @@ impl ManifestCapabilities {
             hosts(&self.tcp).map(|allow| Capability::Tcp { allow }),
             hosts(&self.udp).map(|allow| Capability::Udp { allow }),
             topics.map(|topics| Capability::Publish { topics }),
+            self.consensus
+                .map(|ManifestConsensus { records }| Capability::Consensus { records }),
         ]
         .into_iter()
         .flatten()

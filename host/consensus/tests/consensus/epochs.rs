@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::future::join_all;
+use hypermesh_consensus::simulated::Forger;
 use hypermesh_consensus::{
-    Committees, FinalizedProof, Role, VerifyFinalizedError, verify_finalized,
+    Channel, Committees, FinalizedProof, Outgoing, Role, SecretKey, VerifyFinalizedError,
+    verify_finalized,
 };
 use ledger::{
-    Genesis, Operation, Refusal, TransactionOutcome, ValidatorChange, ValidatorOperation,
+    Evidence, Genesis, Operation, Refusal, TransactionOutcome, ValidatorChange, ValidatorOperation,
 };
 
 use crate::committee::{deploy, follow_all, same_blocks};
@@ -25,32 +27,32 @@ fn connect_all(memory: &Memory, count: u8) {
     }
 }
 
-async fn start_all(memory: &Memory, count: u8, genesis: &Genesis) -> Vec<Member> {
+pub(crate) async fn start_all(memory: &Memory, count: u8, genesis: &Genesis) -> Vec<Member> {
     connect_all(memory, count);
     let start = |key| Member::start_of(memory, key, genesis.clone());
     join_all((1..=count).map(start)).await
 }
 
-fn add(key: u8) -> ValidatorChange {
+pub(crate) fn add(key: u8) -> ValidatorChange {
     ValidatorChange::Add { node: key_of(key) }
 }
 
-fn remove(key: u8) -> ValidatorChange {
+pub(crate) fn remove(key: u8) -> ValidatorChange {
     ValidatorChange::Remove { node: key_of(key) }
 }
 
 /// The nodes as signers, by key.
-struct Voters(BTreeMap<u8, Principal>);
+pub(crate) struct Voters(BTreeMap<u8, Principal>);
 
 impl Voters {
-    fn of(genesis: &Genesis, count: u8) -> Self {
+    pub(crate) fn of(genesis: &Genesis, count: u8) -> Self {
         let voter = |key| (key, Principal::node_in(genesis, key));
         Self((1..=count).map(voter).collect())
     }
 
     /// Lets the nodes of these keys vote for a change, in order. Late votes are refused once it is
     /// decided, or once the voter has lost its own.
-    async fn vote(&self, members: &[Member], by: &[u8], change: ValidatorChange) {
+    pub(crate) async fn vote(&self, members: &[Member], by: &[u8], change: ValidatorChange) {
         for key in by {
             let member = members.iter().find(|member| member.key == *key);
             let member = member.expect("a running node");
@@ -68,7 +70,7 @@ impl Voters {
 }
 
 /// Reads the streams of all until so many vote in the epoch of each.
-async fn until_validators(members: &mut [Member], count: usize) {
+pub(crate) async fn until_validators(members: &mut [Member], count: usize) {
     let reached = |member: &Member| {
         let status = member.node.ledger.status();
         status.validators == count && status.next_validators.is_none()
@@ -265,5 +267,63 @@ async fn those_who_were_away_follow_the_handovers() {
     same_blocks(&mut members, height).await;
     assert_eq!(members[6].node.ledger.status().role, Role::Follower);
     assert!(members[7].node.ledger.handovers().len() >= 2);
+    stop_alike(members).await;
+}
+
+/// Sends both what the node of `key` votes for and the contrary to everybody.
+fn equivocate(memory: &Memory, key: u8, genesis: &Genesis) {
+    let forger = Forger::new(genesis, &SecretKey::from([key; 32])).expect("a validator");
+    let network = memory.clone();
+    memory.alter(key, move |message| {
+        let forged = (message.channel == Channel::Votes)
+            .then(|| forger.contradict(&message.bytes, 1))
+            .flatten();
+        if let Some(forged) = forged {
+            let contrary = Outgoing {
+                bytes: forged.bytes.into(),
+                ..message.clone()
+            };
+            let network = network.clone();
+            tokio::spawn(async move { network.forge(key, contrary) });
+        }
+        Some(message)
+    });
+}
+
+/// The others agree meanwhile, prove it, and go on without it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_validator_that_votes_twice_loses_its_vote() {
+    let memory = Memory::new();
+    let genesis = genesis_with_epochs(4, 4, 6);
+    let mut members = start_all(&memory, 4, &genesis).await;
+    let operator = Principal::operator_in(&genesis, 0);
+    deploy(&members[0], &operator, "before").await;
+    equivocate(&memory, 4, &genesis);
+    let [ledger, second, third] = [0, 1, 2].map(|index: usize| members[index].node.ledger.clone());
+    let mut work = 0;
+    let evidence = loop {
+        let name = format!("during-{work}");
+        tokio::select! {
+            evidence = ledger.evidence() => break evidence,
+            evidence = second.evidence() => break evidence,
+            evidence = third.evidence() => break evidence,
+            _ = deploy(&members[1], &operator, &name) => work += 1,
+        }
+        members.iter_mut().for_each(|member| member.node.drain());
+    };
+    let Evidence::Contradiction(contradiction) = &evidence;
+    assert_eq!(contradiction.validator, key_of(4));
+    let accuser = Principal::node_in(&genesis, 1);
+    let end = ledger
+        .submit(accuser.sign(Operation::Evidence(evidence)))
+        .await;
+    assert_eq!(end.expect("finality").outcome, TransactionOutcome::Applied);
+    // It is blocked for a while, and does not follow meanwhile.
+    let liar = members.pop().expect("four members");
+    until_validators(&mut members, 3).await;
+    let operator = Principal::operator_in(&genesis, 1);
+    let height = deploy(&members[2], &operator, "after").await;
+    same_blocks(&mut members, height).await;
+    drop(liar);
     stop_alike(members).await;
 }

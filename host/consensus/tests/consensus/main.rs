@@ -2,6 +2,7 @@
 
 mod committee;
 mod crash;
+mod entry_proofs;
 mod epochs;
 mod finality;
 mod follow;

@@ -10,6 +10,7 @@ use crate::execute::{BlockContext, Stop, fabric};
 use crate::key::StateKey;
 use crate::outcome::Refusal;
 use crate::record::{self, DeploymentRecord, DesiredState, FabricRecord, RouteRecord};
+use crate::rules::records;
 use crate::schedule;
 use crate::state::{Draft, StateView, VALUE_BYTES_MAX};
 
@@ -170,6 +171,7 @@ pub(super) fn restart<V: StateView>(
 pub(super) fn remove<V: StateView>(draft: &mut Draft<'_, V>, workload: &Name) -> Result<(), Stop> {
     let record = existing(draft, workload)?;
     clear(draft, &record)?;
+    records::clear(draft, workload)?;
     count_deployments(draft, -1)?;
     draft.remove(StateKey::deployment(workload));
     Ok(())

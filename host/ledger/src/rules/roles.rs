@@ -36,7 +36,8 @@ pub(super) fn check<V: StateView>(
         Operation::Membership(_)
         | Operation::Certificate(_)
         | Operation::Validator(_)
-        | Operation::Evidence(_) => return Ok(()),
+        | Operation::Evidence(_)
+        | Operation::Record(_) => return Ok(()),
         Operation::Role(_) => Role::Admin,
         _ => Role::Deployer,
     };

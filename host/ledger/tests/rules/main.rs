@@ -18,6 +18,7 @@ use types::{
 mod histories;
 mod lifecycle;
 mod membership;
+mod records;
 mod roles;
 mod validators;
 

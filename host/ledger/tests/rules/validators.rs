@@ -19,7 +19,7 @@ const EPOCH_BLOCKS: u32 = 8;
 const MEMBERS: u8 = 7;
 
 /// Founders 1 to 7, of whom the first `validators` vote.
-fn founded(validators: u8) -> Fabric {
+pub(crate) fn founded(validators: u8) -> Fabric {
     let operator = SigningKey::from_bytes(&[42; 32]);
     let keys = |count| (1..=count).map(|seed| public(&secret(seed))).collect();
     let operators = vec![public(&operator)];

@@ -32,7 +32,7 @@ Give each machine the file, which holds no secret, and run there
   nexus up --founding fabric.json --stoq 0.0.0.0:7400
 
 Four validators go on if one fails or lies, seven if two do. The fabric begins when more than two
-thirds of them are up. Who votes cannot be changed afterwards in this release.")]
+thirds of them are up. `nexus validator` changes who votes afterwards.")]
     Found {
         /// Where to write it
         #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
@@ -93,6 +93,38 @@ machine runs `nexus join TICKET`.")]
     /// Let this node leave the fabric; it may join again
     #[command(after_help = "Example:\n  nexus fabric leave")]
     Leave,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ValidatorCommand {
+    /// List who votes, who will, and what is being voted on
+    #[command(after_help = "Examples:\n  nexus validator list\n  nexus validator list -o json")]
+    List,
+    /// Let this node, a validator, vote that a member gets a vote
+    #[command(after_help = "\
+Example, on more than two thirds of the validators:
+  nexus validator add NODE
+
+The change takes effect with the next epoch, which begins at once. Four validators go on if one
+fails or lies, seven if two do; five and six are no safer than four. Add nodes that are up: a
+validator that is away counts against the others.")]
+    Add {
+        /// The node's id
+        #[arg(value_name = "NODE")]
+        id: NodeId,
+    },
+    /// Let this node, a validator, vote that another loses its vote; it stays a member
+    #[command(after_help = "\
+Example, on more than two thirds of the validators:
+  nexus validator remove NODE")]
+    Remove {
+        /// The node's id
+        #[arg(value_name = "NODE")]
+        id: NodeId,
+    },
+    /// Let this node give its vote back; it needs nobody's consent
+    #[command(after_help = "Example:\n  nexus validator resign")]
+    Resign,
 }
 
 #[derive(Debug, Subcommand)]

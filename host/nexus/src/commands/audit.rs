@@ -5,9 +5,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use admin::BlockProof;
 use data_encoding::HEXLOWER;
 use ledger::{Genesis, StateKey};
-use node::{Audit, AuditError, AuditPoint};
+use node::{Audit, AuditError, AuditPoint, Handover};
 use serde::{Deserialize, Serialize};
 use types::{Digest, FabricId};
 
@@ -55,7 +56,8 @@ pub(crate) async fn run(session: &Session, fabric: Option<FabricId>) -> Outcome 
                 digest: *known.block.as_bytes(),
             };
             let state_root = seen_again(session, &genesis, point).await?;
-            Audit::from_point(genesis, point, state_root)
+            let handovers = handovers(session).await?;
+            Audit::from_point(genesis, point, state_root, &handovers).map_err(broken)?
         }
         None => Audit::from_genesis(genesis).map_err(broken)?,
     };
@@ -145,6 +147,19 @@ async fn seen_again(session: &Session, genesis: &Genesis, point: AuditPoint) -> 
         "the history is forked: the block at height {} is not the one that was audited before",
         point.height
     )))
+}
+
+/// The ends of epochs in which validators changed, as the node tells them: the audit checks each.
+async fn handovers(session: &Session) -> Outcome<Vec<Handover>> {
+    let list = session.client().handovers().await;
+    let list = list.map_err(|error| session.failure(error))?;
+    let handover = |proof: BlockProof| {
+        Ok(Handover {
+            block: unhex(&proof.block)?,
+            certificate: unhex(proof.certificate.as_deref().unwrap_or_default())?,
+        })
+    };
+    list.handovers.into_iter().map(handover).collect()
 }
 
 fn broken(error: AuditError) -> Failure {

@@ -9,14 +9,14 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 
 use admin::{
-    Acceptance, ApiError, ArtifactsStatus, ErrorCode, NodeStatus, PrincipalStatus, QuorumStatus,
+    ApiError, ArtifactsStatus, ErrorCode, NodeStatus, PrincipalStatus, QuorumStatus,
     TransactionReport,
 };
 use consensus::SubmitError;
-use ledger::TransactionOutcome;
 use monitor::{CompileSample, METRICS_CONTENT_TYPE, NodeSample};
 use types::{Digest, Principal};
 
+use crate::api::blocks::acceptance;
 use crate::api::refusal::{Path, Refused};
 use crate::shared::Shared;
 use crate::status;
@@ -127,17 +127,10 @@ pub(super) async fn submit(
         .wait_for(|_| shared.state().view.height() >= finality.height)
         .await;
     seen.map_err(|_| Refused::new(ErrorCode::Unavailable, "the node is stopping"))?;
-    let outcome = match finality.outcome {
-        TransactionOutcome::Applied => Acceptance::Applied,
-        TransactionOutcome::Refused(refusal) => Acceptance::Refused {
-            reason: refusal.name().to_owned(),
-            message: refusal.to_string(),
-        },
-    };
     Ok(Json(TransactionReport {
         id,
         height: finality.height,
-        outcome,
+        outcome: acceptance(finality.outcome),
     }))
 }
 

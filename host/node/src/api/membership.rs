@@ -76,7 +76,8 @@ pub(super) async fn approve(
     State(shared): State<Arc<Shared>>,
     Path(node): Path<NodeId>,
 ) -> Result<Json<TransactionReport>, Refused> {
-    sign(&shared, MembershipOperation::Approve { node }).await
+    let approve = MembershipOperation::Approve { node };
+    sign(&shared, Operation::Membership(approve)).await
 }
 
 /// Lets this node leave the fabric. Its sessions close, and it may join again.
@@ -88,14 +89,14 @@ pub(super) async fn approve(
 pub(super) async fn leave(
     State(shared): State<Arc<Shared>>,
 ) -> Result<Json<TransactionReport>, Refused> {
-    sign(&shared, MembershipOperation::Leave).await
+    sign(&shared, Operation::Membership(MembershipOperation::Leave)).await
 }
 
-async fn sign(
+/// Signs an operation of this node's own and reports its fate.
+pub(super) async fn sign(
     shared: &Shared,
-    operation: MembershipOperation,
+    operation: Operation,
 ) -> Result<Json<TransactionReport>, Refused> {
-    let operation = Operation::Membership(operation);
     let signed = shared.signer.submit(shared, operation).await;
     let signed = signed.map_err(sign_refused)?;
     Ok(Json(TransactionReport {

@@ -5,6 +5,7 @@ mod blobstore;
 pub(crate) mod cli;
 mod clocks;
 mod config;
+mod consensus;
 pub(crate) mod filesystem;
 mod http;
 mod http_error;
@@ -63,6 +64,7 @@ const PACKAGES: &[Package] = &[
     config::PACKAGE,
     config::DRAFT,
     config::DATED_DRAFT,
+    consensus::PACKAGE,
     filesystem::PACKAGE,
     http::PACKAGE,
     io::PACKAGE,

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
-use ledger::{Genesis, Operation, SignedTransaction, StateKey, Transaction, View};
+use consensus::{EntryProof, Handover};
+use ledger::{AnyRecord, Genesis, Operation, SignedTransaction, StateKey, Transaction, View};
 use trust::SecretKey;
 use types::{Digest, FabricId, Name, NodeId, Principal, PublicKey, Route};
 
 use crate::Target;
-use crate::targets::chosen;
+use crate::targets::{chosen, texts};
 
 pub(super) const TARGETS: &[Target] = &[
     Target {
@@ -25,7 +26,12 @@ pub(super) const TARGETS: &[Target] = &[
     },
     Target {
         name: "ledger_state",
-        covers: &["ledger::decode", "StateKey::from_bytes", "View::new"],
+        covers: &[
+            "ledger::decode",
+            "AnyRecord::decode",
+            "StateKey::from_bytes",
+            "View::new",
+        ],
         run: state,
         seeds: states,
     },
@@ -46,6 +52,18 @@ pub(super) const TARGETS: &[Target] = &[
                 [&[1, 1, 0, 3], &[7; 96][..]].concat(),
             ]
         },
+    },
+    Target {
+        name: "consensus_entry_proof",
+        covers: &["EntryProof::decode", "EntryProof::parse"],
+        run: |bytes| consensus::fuzz::entry_proof(&fabric(), bytes),
+        seeds: entry_proofs,
+    },
+    Target {
+        name: "ledger_key",
+        covers: &["StateKey::from_str"],
+        run: key_text,
+        seeds: || texts(&["deployment/web", "route/*/\\x00\\\\", "\\x", "é/\\n"]),
     },
     Target {
         name: "consensus_tip",
@@ -161,6 +179,7 @@ fn state(bytes: &[u8]) {
         },
     };
     let _ = (key.workload(), key.is_about_standing());
+    let _ = AnyRecord::decode(&key, value);
     let view = View::new(1, 2, BTreeMap::from([(key, value.to_vec())]));
     let (node, principal): (NodeId, Principal) = (id, id);
     // Errors are fine, panics are not.
@@ -211,4 +230,33 @@ fn tips() -> Vec<Vec<u8>> {
     let head = [&[1], fabric().as_bytes().as_slice(), &[5, 1]].concat();
     let certificate = [&[0, 5, 4][..], &[6; 32], &[1, 1, 1], &[7; 64]].concat();
     vec![head.clone(), [head, certificate].concat()]
+}
+
+/// A key as text, which has one form only when it is shown.
+fn key_text(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    if let Ok(key) = text.parse::<StateKey>() {
+        assert_eq!(key.to_string().parse(), Ok(key));
+    }
+}
+
+/// Without the digest, which the target appends; and whole.
+fn entry_proofs() -> Vec<Vec<u8>> {
+    let block = consensus::fuzz::first_block(genesis());
+    let proof = EntryProof {
+        genesis: genesis().encode(),
+        handovers: vec![Handover {
+            block: block.clone(),
+            certificate: vec![3; 70],
+        }],
+        block,
+        certificate: vec![0, 5, 4, 1],
+        key: StateKey::fabric(),
+        entry: vec![1; 80],
+    };
+    let whole = proof.encode();
+    let body = whole.get(..whole.len().saturating_sub(32));
+    vec![body.unwrap_or_default().to_vec(), whole]
 }

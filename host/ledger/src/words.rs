@@ -1,0 +1,134 @@
+//! Operations in words, for people who read blocks.
+
+use std::fmt;
+
+use crate::evidence::Evidence;
+use crate::guest::{RecordChange, RecordOperation};
+use crate::member::{Admission, CertificateOperation, MembershipOperation, RoleOperation};
+use crate::transaction::Operation;
+use crate::validator::{ValidatorChange, ValidatorOperation};
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Deploy { spec, replaces } => {
+                let verb = if replaces.is_some() {
+                    "replace"
+                } else {
+                    "deploy"
+                };
+                let names = spec.components.iter().map(|each| each.name.as_str());
+                let names = names.collect::<Vec<_>>().join(", ");
+                write!(f, "{verb} {} ({names})", spec.name)
+            }
+            Self::Scale {
+                workload,
+                component,
+                replicas,
+            } => write!(f, "scale {workload}/{component} to {replicas}"),
+            Self::Stop { workload } => write!(f, "stop {workload}"),
+            Self::Start { workload } => write!(f, "start {workload}"),
+            Self::Remove { workload } => write!(f, "remove {workload}"),
+            Self::Pause { workload } => write!(f, "pause {workload}"),
+            Self::Resume { workload } => write!(f, "resume {workload}"),
+            Self::Restart { workload } => write!(f, "restart {workload}"),
+            Self::Membership(operation) => operation.fmt(f),
+            Self::Certificate(operation) => operation.fmt(f),
+            Self::Role(operation) => operation.fmt(f),
+            Self::Validator(operation) => operation.fmt(f),
+            Self::Evidence(evidence) => evidence.fmt(f),
+            Self::Record(operation) => operation.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for MembershipOperation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Invite { ticket, .. } => write!(f, "open ticket {}", ticket.short()),
+            Self::Withdraw { ticket } => write!(f, "close ticket {}", ticket.short()),
+            Self::Approve { node } => write!(f, "approve node {}", node.short()),
+            Self::Join { admission, .. } => match admission {
+                Admission::Ticket { ticket, .. } => {
+                    write!(f, "join with ticket {}", ticket.short())
+                }
+                Admission::Vote => f.write_str("join by vote"),
+            },
+            Self::Leave => f.write_str("leave"),
+            Self::Evict { node, reason } => {
+                write!(f, "evict node {}", node.short())?;
+                because(f, reason)
+            }
+        }
+    }
+}
+
+impl fmt::Display for CertificateOperation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Issue { certificate } => {
+                write!(f, "log certificate {}", certificate.fingerprint.short())
+            }
+            Self::Revoke {
+                fingerprint,
+                reason,
+            } => {
+                write!(f, "revoke certificate {}", fingerprint.short())?;
+                because(f, reason)
+            }
+        }
+    }
+}
+
+impl fmt::Display for RoleOperation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Grant { principal, role } => {
+                write!(f, "grant role {role} to {}", principal.short())
+            }
+            Self::Revoke { principal } => write!(f, "revoke the role of {}", principal.short()),
+        }
+    }
+}
+
+impl fmt::Display for ValidatorOperation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Vote(ValidatorChange::Add { node }) => {
+                write!(f, "vote to make {} a validator", node.short())
+            }
+            Self::Vote(ValidatorChange::Remove { node }) => {
+                write!(f, "vote to take the vote of {}", node.short())
+            }
+            Self::Resign => f.write_str("give the own vote back"),
+        }
+    }
+}
+
+impl fmt::Display for RecordOperation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verb = match &self.change {
+            RecordChange::Put { .. } => "write",
+            RecordChange::Delete { .. } => "free",
+        };
+        let (workload, component) = (&self.workload, &self.component);
+        let key = self.change.key();
+        write!(f, "{verb} record {key} for {workload}/{component}")
+    }
+}
+
+impl fmt::Display for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::Contradiction(contradiction) = self;
+        let validator = contradiction.validator.short();
+        write!(f, "show two votes of {validator} that exclude each other")
+    }
+}
+
+fn because(f: &mut fmt::Formatter<'_>, reason: &str) -> fmt::Result {
+    if reason.is_empty() {
+        Ok(())
+    } else {
+        write!(f, ": {reason}")
+    }
+}
