@@ -117,16 +117,17 @@ impl Four {
         self.nodes[index].process = process;
     }
 
-    /// Waits until all have the same last block, and checks that all blocks below are the same,
-    /// that nobody contradicted itself, and that everything acknowledged is in every state.
+    /// As [`agree`], of all four, none of which may have contradicted itself.
     #[track_caller]
     pub(crate) fn agree(&self, acknowledged: &[String]) -> u64 {
         let nodes: Vec<_> = self.nodes.iter().collect();
+        no_contradiction(&nodes);
         agree(&nodes, acknowledged)
     }
 }
 
-/// As [`Four::agree`], of some nodes.
+/// Waits until nodes have the same last block, and checks that all blocks below are the same, and
+/// that everything acknowledged is in every state.
 #[track_caller]
 pub(crate) fn agree(nodes: &[&Fabric], acknowledged: &[String]) -> u64 {
     let height = eventually("all nodes have the same last block", || {
@@ -144,10 +145,17 @@ pub(crate) fn agree(nodes: &[&Fabric], acknowledged: &[String]) -> u64 {
         for key in acknowledged {
             assert!(roles.contains(key), "{key} was acknowledged and is gone");
         }
+    }
+    height
+}
+
+/// Checks that none of these nodes saw a validator contradict itself, which honest ones never do.
+#[track_caller]
+pub(crate) fn no_contradiction(nodes: &[&Fabric]) {
+    for node in nodes {
         let log = node.log();
         assert!(!log.contains("contradict"), "{log}");
     }
-    height
 }
 
 /// Height and state root of a node's last block.

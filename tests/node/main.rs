@@ -53,3 +53,4 @@ mod stateful;
 mod store_durability;
 mod store_examples;
 mod store_quota;
+mod twins;

@@ -93,7 +93,7 @@ impl Switch {
             let there: Vec<_> = there.iter().map(|machine| address(*machine)).collect();
             let rules = format!(
                 "table ip parted {{ chain in {{ type filter hook input priority 0; \
-                 ip saddr {{ {} }} drop; }} }}",
+                 ip saddr {{ {} }} drop\n }}\n }}",
                 there.join(", ")
             );
             for machine in here {
