@@ -106,6 +106,7 @@ mod proof;
 mod proving;
 mod query;
 mod queue;
+mod quorum;
 mod relay;
 mod settled;
 #[doc(hidden)]
@@ -140,5 +141,6 @@ pub use proof::{
     BlockHeader, FinalizedProof, StateProof, VerifyFinalizedError, VerifyProofError,
     genesis_digest, read_block, verify_finalized, verify_proof,
 };
+pub use quorum::Quorum;
 pub use start::start;
 pub use state::Snapshot;
