@@ -106,7 +106,7 @@ impl Node {
         };
         let (ledger, snapshot, blocks) = consensus::start(consensus).await?;
         let id = identity.node.public();
-        let shared = Shared {
+        let shared = Arc::new(Shared {
             node: id,
             signer: Signer::new(identity.node),
             fabric: identity.genesis.fabric_id(),
@@ -136,7 +136,7 @@ impl Node {
             revision: watch::Sender::new(0),
             stopping: CancellationToken::new(),
             fatal: watch::Sender::new(None),
-        };
+        });
         // A node that was killed may have left data of workloads that are gone.
         // State that is not understood ends the node later, and must not cost any data here.
         let deployments = shared.state().view.deployments();
@@ -144,7 +144,6 @@ impl Node {
             let deployed = deployments.iter().map(|entry| entry.spec.name.clone());
             shared.stores.retain_on_disk(&deployed.collect())?;
         }
-        let shared = Arc::new(shared);
         let stop_peers = CancellationToken::new();
         let certificate = opened.as_ref().map(Opened::fact);
         if let Some(opened) = opened {
