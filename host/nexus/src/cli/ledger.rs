@@ -44,7 +44,7 @@ executed since it was started.")]
 Example:
   nexus ledger tx blake3:…
 
-The newest 4096 blocks are looked through, or the newest 256 MiB; `nexus ledger block` shows older ones.")]
+The newest 4096 blocks are looked through; `nexus ledger block` shows older ones.")]
     Tx {
         /// The digest of its signed bytes, as `-o json` of every change shows it
         #[arg(value_name = "ID")]
