@@ -37,11 +37,11 @@ fn a_directory_with_other_files_is_refused_and_left_alone() {
 }
 
 /// A small file system of its own; unmounted when dropped.
-struct SmallDisk<'a>(&'a Path);
+pub(crate) struct SmallDisk<'a>(&'a Path);
 
 impl<'a> SmallDisk<'a> {
     /// None where this user may not mount.
-    fn mount(at: &'a Path, bytes: u32) -> Option<Self> {
+    pub(crate) fn mount(at: &'a Path, bytes: u32) -> Option<Self> {
         let options = format!("size={bytes}");
         let mount = Command::new("mount")
             .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
@@ -120,7 +120,7 @@ fn a_full_disk_ends_in_a_sentence_and_loses_nothing() {
 }
 
 /// Writes until nothing more fits.
-fn fill(path: &Path) {
+pub(crate) fn fill(path: &Path) {
     use std::io::Write as _;
     let mut file = fs::File::create(path).unwrap();
     let piece = [0; 64 * 1024];

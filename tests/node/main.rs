@@ -13,6 +13,7 @@ mod acme;
 mod acme_server;
 mod acme_validation;
 mod admin_api;
+mod agreement;
 mod bus;
 mod chat_example;
 mod code_cache;
@@ -23,12 +24,14 @@ mod committee;
     reason = "shared with the tests of the command line, which use the rest"
 )]
 mod components;
+mod damage;
 mod data_directory;
 mod determinism;
 mod discovery;
 mod durability;
 mod examples;
 mod foreign;
+mod four;
 mod guest_records;
 mod guests;
 #[path = "../cli/harness.rs"]
@@ -44,9 +47,12 @@ mod joining;
 mod ledger;
 mod nat;
 mod net;
+mod partition;
 mod sdk_examples;
 mod secrets_hidden;
 mod stateful;
 mod store_durability;
 mod store_examples;
 mod store_quota;
+mod twins;
+mod validators;

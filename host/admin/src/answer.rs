@@ -27,6 +27,9 @@ pub struct NodeStatus {
     pub validators: u32,
     /// Transactions that wait for a block.
     pub waiting_transactions: u32,
+    /// Whether enough validators are within reach, where this node votes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quorum: Option<QuorumStatus>,
     /// Where HTTP for workloads is served, if it is.
     pub http: Option<String>,
     /// Where HTTPS for workloads is served, if it is.
@@ -49,6 +52,21 @@ pub struct NodeStatus {
     pub instances_free: u32,
     /// The room of its artifacts.
     pub artifacts: ArtifactsStatus,
+}
+
+/// What agreement needs and what a validator sees of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct QuorumStatus {
+    /// Validators that must take part in every block, this node included.
+    pub needed: u32,
+    /// Validators that are heard, this node included.
+    pub reached: u32,
+    /// Validators that are not heard: not connected, blocked, or silent while there is work.
+    #[schema(value_type = Vec<String>)]
+    pub missing: Vec<NodeId>,
+    /// How long the oldest waiting transaction has been waiting; absent while none waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_ms: Option<u64>,
 }
 
 /// How much room a node's artifacts take, in bytes.

@@ -14,8 +14,8 @@ mod validators;
 pub use answer::{
     Acceptance, Activity, ArtifactReport, ArtifactsStatus, CheckReport, CheckpointStatus,
     ComponentStatus, HttpsCertificateStatus, ImportProblem, Inspection, InvokeAnswer, LogLine,
-    LogStream, NodeStatus, PrincipalStatus, PublishAnswer, ReplicaState, ReplicaStatus, SecretList,
-    TransactionReport, WorkloadList, WorkloadState, WorkloadStatus,
+    LogStream, NodeStatus, PrincipalStatus, PublishAnswer, QuorumStatus, ReplicaState,
+    ReplicaStatus, SecretList, TransactionReport, WorkloadList, WorkloadState, WorkloadStatus,
 };
 pub use client::{Client, ClientError, Dial, Dialling, LineReader, Wire};
 pub use error::{ApiError, ErrorCode};

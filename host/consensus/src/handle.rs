@@ -18,6 +18,7 @@ use crate::links::Wires;
 use crate::pool::{Pool, PoolDepth};
 use crate::proof::{FinalizedProof, StateProof};
 use crate::query::Query;
+use crate::quorum::Quorum;
 use crate::tips::Heard;
 
 /// A running ledger. Clones share it; when the last one is dropped it stops by itself.
@@ -228,6 +229,8 @@ pub struct Status {
     pub next_validators: Option<usize>,
     /// Connected members that are not blocked.
     pub peers: usize,
+    /// Whether this validator reaches enough others; `None` for a node without a vote.
+    pub quorum: Option<Quorum>,
     /// The highest final block that a connected peer announced and proved; `None` while none did.
     pub heard: Option<HeardTip>,
     /// A peer has a final block that this node has not executed yet.
@@ -381,6 +384,7 @@ impl Ledger {
             validators: office.validators.len(),
             next_validators: office.next.as_ref().map(BTreeSet::len),
             peers: shared.wires.peers().len(),
+            quorum: Quorum::seen_by(shared),
             heard: highest.map(|(height, peers)| HeardTip { height, peers }),
             catching_up,
             lagging: kept_from.filter(|from| catching_up && *from > tip.height + 1),

@@ -106,6 +106,7 @@ mod proof;
 mod proving;
 mod query;
 mod queue;
+mod quorum;
 mod relay;
 mod settled;
 #[doc(hidden)]
@@ -120,7 +121,7 @@ mod waking;
 pub use blame::{Blame, PEER_BLOCKED_FOR};
 pub use committees::Committees;
 pub use config::{Config, SecretKey};
-pub use contents::{ReadTransactionsError, read_transactions};
+pub use contents::{ReadTransactionsError, carries_transaction, read_transactions};
 pub use entry_proof::{
     DecodeEntryProofError, ENTRY_PROOF_BYTES_MAX, EntryProof, ProvenEntry, VerifyEntryProofError,
 };
@@ -140,5 +141,6 @@ pub use proof::{
     BlockHeader, FinalizedProof, StateProof, VerifyFinalizedError, VerifyProofError,
     genesis_digest, read_block, verify_finalized, verify_proof,
 };
+pub use quorum::Quorum;
 pub use start::start;
 pub use state::Snapshot;

@@ -7,7 +7,8 @@
 //! the peer that is named as its sender.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ledger::{BLOCK_BYTES_MAX, TRANSACTION_BYTES_MAX};
@@ -181,6 +182,7 @@ pub(crate) fn links_in(time: Time) -> (Links, Carrier) {
         inboxes: Channel::ALL.map(|channel| Queue::new(limits(channel.queue_bytes_max()))),
         members: members_seen,
         blocklist,
+        heard: Mutex::default(),
         voters: RwLock::default(),
     });
     let carrier = Carrier {
@@ -290,6 +292,7 @@ impl Inbound {
                 bytes_max,
             });
         }
+        wires.note_heard(peer);
         let inbox = wires.inbox(channel);
         if inbox.is_closed() {
             return Err(DeliverError::Closed);
@@ -308,6 +311,8 @@ pub(crate) struct Wires {
     inboxes: [Queue<Bytes>; Channel::ALL.len()],
     pub(crate) members: watch::Receiver<BTreeSet<NodeId>>,
     pub(crate) blocklist: Blocklist,
+    /// When each connected peer's last message came.
+    heard: Mutex<BTreeMap<NodeId, Instant>>,
     /// Who may vote with this node; nobody, if it does not vote.
     voters: RwLock<BTreeSet<NodeId>>,
 }
@@ -344,6 +349,23 @@ impl Wires {
             Channel::Tip => tip,
             Channel::Transactions => transactions,
         }
+    }
+
+    /// Remembers that a connected peer sent something.
+    fn note_heard(&self, peer: NodeId) {
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        if heard.insert(peer, self.time.now()).is_none() {
+            // Peers that went away make room when another one comes.
+            let members = self.members.borrow();
+            heard.retain(|peer, _| members.contains(peer));
+        }
+    }
+
+    /// How long a peer that was heard before has been silent.
+    pub(crate) fn silent_for(&self, peer: &NodeId) -> Option<Duration> {
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = heard.get(peer)?;
+        Some(self.time.now().saturating_duration_since(*last))
     }
 
     /// Sends if there is room, and says whether there was.

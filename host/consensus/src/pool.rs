@@ -301,6 +301,14 @@ impl Pool {
         self.lock().depth()
     }
 
+    /// How long the oldest transaction has been waiting.
+    pub(crate) fn waiting_for(&self) -> Option<Duration> {
+        let inner = self.lock();
+        let oldest = inner.waiting.values().next()?;
+        let now = self.time.now();
+        Some(now.saturating_duration_since(oldest.arrived))
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -10,6 +10,7 @@ mod exit;
 mod folders;
 mod guest_toolchain;
 mod interrupt;
+mod patience;
 mod place;
 mod preparation;
 mod project;

@@ -14,6 +14,7 @@ use crate::cli::{Global, Output};
 use crate::contexts::{Contexts, NodeAddress, NodeArg};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::folders;
+use crate::patience::patiently;
 use crate::terminal;
 
 /// How many further blocks may carry a transaction: enough for a queue, too few to surprise later.
@@ -134,10 +135,8 @@ impl Session {
                 operation: operation.clone(),
             };
             let signature = key.sign(&transaction.signing_bytes());
-            let report = self
-                .client
-                .submit(transaction.encode_signed(&signature))
-                .await;
+            let submitted = self.client.submit(transaction.encode_signed(&signature));
+            let report = patiently(&self.client, submitted).await;
             let report = report.map_err(|error| self.failure(error))?;
             let Acceptance::Refused { reason, message } = &report.outcome else {
                 return Ok(report);

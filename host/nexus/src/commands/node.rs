@@ -3,6 +3,7 @@
 use admin::{HttpsCertificateStatus, NodeStatus};
 
 use crate::exit::Outcome;
+use crate::patience::shortage;
 use crate::session::Session;
 use crate::table::Fields;
 use crate::text;
@@ -38,6 +39,9 @@ fn render(status: &NodeStatus) -> String {
         "Waiting",
         text::count(status.waiting_transactions as usize, "transaction"),
     );
+    if let Some(short) = status.quorum.as_ref().and_then(shortage) {
+        fields.add("No quorum", short);
+    }
     fields.add("Deployments", status.deployments);
     let used = status.instances_max.saturating_sub(status.instances_free);
     fields.add(

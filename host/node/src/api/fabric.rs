@@ -8,7 +8,10 @@ use axum::response::IntoResponse;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 
-use admin::{ApiError, ArtifactsStatus, ErrorCode, NodeStatus, PrincipalStatus, TransactionReport};
+use admin::{
+    ApiError, ArtifactsStatus, ErrorCode, NodeStatus, PrincipalStatus, QuorumStatus,
+    TransactionReport,
+};
 use consensus::SubmitError;
 use monitor::{CompileSample, METRICS_CONTENT_TYPE, NodeSample};
 use types::{Digest, Principal};
@@ -45,6 +48,14 @@ pub(super) async fn node(State(shared): State<Arc<Shared>>) -> Result<Json<NodeS
         block_time_ms: ledger.time_ms,
         validators: u32::try_from(ledger.validators).unwrap_or(u32::MAX),
         waiting_transactions: u32::try_from(ledger.pool.transactions).unwrap_or(u32::MAX),
+        quorum: ledger.quorum.map(|quorum| QuorumStatus {
+            needed: u32::try_from(quorum.needed).unwrap_or(u32::MAX),
+            reached: u32::try_from(quorum.reached).unwrap_or(u32::MAX),
+            missing: quorum.missing.into_iter().collect(),
+            waiting_ms: quorum
+                .waiting_for
+                .map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+        }),
         http: shared.http.map(|address| address.to_string()),
         https: shared.https.map(|address| address.to_string()),
         https_certificate: shared.shown.as_ref().map(|shown| shown.status()),
