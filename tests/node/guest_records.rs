@@ -6,7 +6,7 @@ use std::net::TcpStream;
 
 use crate::examples::example;
 use crate::guests;
-use crate::harness::{Fabric, eventually};
+use crate::harness::{Fabric, eventually, nexus};
 
 const MANIFEST: &str = r#"
 name = "scribe"
@@ -178,14 +178,12 @@ fn the_notary_example_records_once_and_its_proof_convinces_without_a_node() {
     forged[middle] ^= 1;
     assert_eq!(told(&http, "POST /verify", &forged).0, 400);
 
-    let status = fabric.nexus(&["node", "status", "-o", "json"]).json();
-    let id = status["fabric"].as_str().unwrap().to_owned();
+    let id = fabric.nexus(&["ledger", "status", "-o", "json"]).json();
+    let id = id["fabric"].as_str().unwrap().to_owned();
     let file = fabric.folder.path().join("hello.proof");
     std::fs::write(&file, &proof).unwrap();
-    // The proof needs no node.
-    let file = file.to_str().unwrap();
     let folder = fabric.stop();
-    let verified = crate::harness::nexus(&["ledger", "verify", file, "--fabric", &id]).ok();
-    drop(folder);
+    let verified = nexus(&["ledger", "verify", file.to_str().unwrap(), "--fabric", &id]).ok();
     assert!(verified.contains(HELLO), "{verified}");
+    drop(folder);
 }

@@ -136,7 +136,7 @@ async fn submit(
     change: Change,
 ) -> Result<u64, ConsensusError> {
     // One after the other: two at once would race for one nonce.
-    let _turn = shared.record_turn.lock().await;
+    let _turn = shared.signer.record_turn.lock().await;
     let height = shared.state().view.height();
     let operation = Operation::Record(RecordOperation {
         workload: replica.workload.clone(),

@@ -3,6 +3,7 @@
 
 use consensus::SubmitError;
 use ledger::{Operation, Refusal, Transaction, TransactionOutcome};
+use tokio::sync::Mutex;
 use trust::SecretKey;
 use types::{Digest, NodeId};
 
@@ -18,6 +19,8 @@ const NONCE_ATTEMPTS_MAX: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Signer {
     key: SecretKey,
+    /// Held while a record of a guest is on its way to a block.
+    pub(crate) record_turn: Mutex<()>,
 }
 
 /// An operation of the node's own that is a fact.
@@ -41,8 +44,9 @@ pub(crate) enum SignError {
 }
 
 impl Signer {
-    pub(crate) const fn new(key: SecretKey) -> Self {
-        Self { key }
+    pub(crate) fn new(key: SecretKey) -> Self {
+        let record_turn = Mutex::default();
+        Self { key, record_turn }
     }
 
     pub(crate) fn id(&self) -> NodeId {

@@ -123,7 +123,7 @@
   (export $error "error" (type $ledger-error))
   (export $entry "entry" (type $ledger-entry))
   (export $reading "reading" (type $ledger-reading))
-  (export $proven "proven" (type $ledger-proven))
+  (export $proven "proven-record" (type $ledger-proven))
   (export $beacon-value "beacon-value" (type $ledger-beacon))
   (func (export "put") (param "key" string) (param "value" (list u8))
     (param "lifetime" (option u64)) (param "only-new" bool)
