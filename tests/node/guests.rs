@@ -68,6 +68,14 @@ pub(crate) fn worker_of(handle: &str) -> String {
         .fold(text, |text, (mark, part)| text.replace(mark, part))
 }
 
+/// A library that hands the functions of the ledger through.
+pub(crate) fn ledger_user() -> String {
+    let text = include_str!("../../host/runtime/tests/guests/consensus.wat");
+    PARTS.iter().fold(text.to_owned(), |text, (mark, part)| {
+        text.replace(mark, part)
+    })
+}
+
 /// Answers with how many requests its instance has had.
 pub(crate) fn count() -> String {
     with(include_str!(

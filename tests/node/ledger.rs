@@ -83,9 +83,9 @@ fn blocks_transactions_and_entries_are_read() {
         (["tx", &nothing], 4),
         (["block", &nothing], 4),
         (["block", "99999999"], 4),
-        (["block", "tomorrow"], 1),
+        (["block", "tomorrow"], 2),
         (["get", "deployment/web"], 4),
-        (["get", "\\q"], 1),
+        (["get", "\\q"], 2),
         (["proof", "\\q"], 2),
     ] {
         fabric

@@ -32,6 +32,7 @@ mod durability;
 mod examples;
 mod foreign;
 mod four;
+mod guest_records;
 mod guests;
 #[path = "../cli/harness.rs"]
 #[allow(
@@ -53,4 +54,8 @@ mod stateful;
 mod store_durability;
 mod store_examples;
 mod store_quota;
+<<<<<<< HEAD
+mod validators;
+=======
 mod twins;
+>>>>>>> real

@@ -16,6 +16,7 @@ mod guests;
 mod process;
 mod project;
 mod readme;
+mod simulate;
 mod suite;
 
 use std::process::ExitCode;
@@ -65,6 +66,11 @@ const TASKS: &[Task] = &[
         name: "fuzz",
         about: "run the fuzz targets with coverage: [--seconds N] [TARGET...]",
         run: Run::With(fuzz::run),
+    },
+    Task {
+        name: "simulate",
+        about: "run whole fabrics under seeds: [--seeds N] [--from S] [--nodes n]",
+        run: Run::With(simulate::run),
     },
 ];
 

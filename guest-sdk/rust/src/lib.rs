@@ -39,6 +39,7 @@ pub mod blob;
 pub mod config;
 pub mod http;
 pub mod keyvalue;
+pub mod ledger;
 pub mod lifecycle;
 pub mod log;
 pub mod messaging;

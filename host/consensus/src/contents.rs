@@ -2,7 +2,7 @@
 
 use commonware_codec::{Copying, DecodeExt as _};
 use ledger::{DecodeTransactionError, SignedTransaction};
-use types::FabricId;
+use types::{Digest, FabricId};
 
 use crate::block::Block;
 
@@ -33,14 +33,28 @@ pub fn read_transactions(
     fabric: &FabricId,
     block: &[u8],
 ) -> Result<Vec<SignedTransaction>, ReadTransactionsError> {
-    let block = Block::decode(Copying(block));
-    let block = block.map_err(|error| ReadTransactionsError::Block {
-        reason: error.to_string(),
-    })?;
+    let block = decoded(block)?;
     let each = block.transactions.iter().enumerate();
     let read = each.map(|(index, bytes)| {
         SignedTransaction::decode(fabric, bytes)
             .map_err(|source| ReadTransactionsError::Transaction { index, source })
     });
     read.collect()
+}
+
+/// Whether a block carries the transaction with this id. Cheaper than reading them: it checks no
+/// signatures.
+///
+/// # Errors
+/// [`ReadTransactionsError::Block`]
+pub fn carries_transaction(block: &[u8], id: &Digest) -> Result<bool, ReadTransactionsError> {
+    let block = decoded(block)?;
+    let mut each = block.transactions.iter();
+    Ok(each.any(|bytes| Digest::of(bytes) == *id))
+}
+
+fn decoded(block: &[u8]) -> Result<Block, ReadTransactionsError> {
+    Block::decode(Copying(block)).map_err(|error| ReadTransactionsError::Block {
+        reason: error.to_string(),
+    })
 }

@@ -121,7 +121,7 @@ mod waking;
 pub use blame::{Blame, PEER_BLOCKED_FOR};
 pub use committees::Committees;
 pub use config::{Config, SecretKey};
-pub use contents::{ReadTransactionsError, read_transactions};
+pub use contents::{ReadTransactionsError, carries_transaction, read_transactions};
 pub use entry_proof::{
     DecodeEntryProofError, ENTRY_PROOF_BYTES_MAX, EntryProof, ProvenEntry, VerifyEntryProofError,
 };

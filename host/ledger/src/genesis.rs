@@ -65,7 +65,7 @@ impl Genesis {
     /// Blocks of an epoch unless a fabric is founded with another length. Validators change between
     /// epochs: a change waits for at most this many blocks, which are made at once, and a new
     /// engine costs a few flushes in so many blocks.
-    pub const EPOCH_BLOCKS: u32 = 512;
+    pub const EPOCH_BLOCKS: u32 = 128;
     /// Shortest epoch: the genesis entries are written before its last block.
     pub const EPOCH_BLOCKS_MIN: u32 = 4;
     /// Longest epoch: a change of validators waits for all of it.

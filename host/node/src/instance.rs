@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use types::{ComponentKind, ComponentSpec};
 
 use crate::artifact::{compiled, files_folder, preopens};
+use crate::guest_ledger;
 use crate::observer::ReplicaObserver;
 use crate::replicas::LiveReplica;
 use crate::shared::Shared;
@@ -107,6 +108,7 @@ impl Instance {
         let mut services = shared.stores.services(&workload, spec);
         services.secrets = shared.secrets.values(&spec.secrets);
         services.publisher = Some(Arc::clone(&shared.bus) as Arc<dyn runtime::Publisher>);
+        services.consensus = guest_ledger::of(shared, key, spec);
         services.state = Some(shared.states.of(&self.key));
         let config = ReplicaConfig {
             id: ReplicaId {

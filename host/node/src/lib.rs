@@ -17,6 +17,7 @@ mod follower;
 mod founding;
 #[doc(hidden)]
 pub mod fuzz;
+mod guest_ledger;
 mod head_timer;
 mod history;
 mod ingress;

@@ -132,6 +132,7 @@ impl Node {
             state: RwLock::new(followed(snapshot)),
             history: History::default(),
             reconciler: Mutex::new(Reconciler::new(id)),
+            record_turn: tokio::sync::Mutex::default(),
             revision: watch::Sender::new(0),
             stopping: CancellationToken::new(),
             fatal: watch::Sender::new(None),

@@ -60,6 +60,8 @@ pub(crate) struct Shared {
     pub(crate) history: History,
     /// Written by the follower.
     pub(crate) reconciler: Mutex<Reconciler>,
+    /// Held while a record of a guest is on its way to a block.
+    pub(crate) record_turn: tokio::sync::Mutex<()>,
     /// Grows with every change of the state or of a replica.
     pub(crate) revision: watch::Sender<u64>,
     /// Cancelled when the node begins to stop: ends what would wait for ever.

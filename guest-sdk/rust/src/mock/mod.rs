@@ -8,6 +8,7 @@ pub(crate) mod blob;
 pub(crate) mod config;
 pub(crate) mod http;
 pub(crate) mod keyvalue;
+pub(crate) mod ledger;
 pub(crate) mod log;
 pub(crate) mod messaging;
 
@@ -20,6 +21,7 @@ use crate::messaging::Message;
 
 pub use config::set_config;
 pub use http::{call, get, on_fetch, post};
+pub use ledger::pass_blocks;
 pub use log::logs;
 pub use messaging::{deliver, published};
 
@@ -35,6 +37,7 @@ struct State {
     containers: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
     published: Vec<Message>,
     on_fetch: Option<OnFetch>,
+    ledger: ledger::Ledger,
 }
 
 thread_local! {

@@ -4,6 +4,7 @@ pub(crate) mod blob;
 pub(crate) mod config;
 pub(crate) mod http;
 pub(crate) mod keyvalue;
+pub(crate) mod ledger;
 pub mod lifecycle;
 pub(crate) mod log;
 pub(crate) mod messaging;
@@ -30,6 +31,7 @@ mod imports {
                 import wasi:blobstore/container@0.2.0-draft;
                 import wasi:blobstore/blobstore@0.2.0-draft;
                 import wasi:messaging/producer@0.2.0-draft;
+                import hypermesh:consensus/ledger@0.1.0;
             }
         ",
         path: [
@@ -39,6 +41,7 @@ mod imports {
             "wit/deps/wasi-keyvalue-0.2.0-draft",
             "wit/deps/wasi-blobstore-0.2.0-draft",
             "wit/deps/wasi-messaging-0.2.0-draft",
+            "wit/consensus",
         ],
         world: "hypermesh:guest/imports",
         with: {

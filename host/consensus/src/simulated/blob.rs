@@ -103,6 +103,10 @@ impl<E: Clock + Spawner> Blob for SimBlob<E> {
         }
         self.context.sleep(self.disk.flush_time()).await;
         self.refuse()?;
+        if self.disk.lies() {
+            self.file.lock().write(offset, &bytes);
+            return Ok(());
+        }
         self.file.lock().write_through(offset, &bytes);
         Ok(())
     }
@@ -117,7 +121,9 @@ impl<E: Clock + Spawner> Blob for SimBlob<E> {
         let mark = self.file.lock().mark();
         self.context.sleep(self.disk.flush_time()).await;
         self.refuse()?;
-        self.file.lock().flush(mark);
+        if !self.disk.lies() {
+            self.file.lock().flush(mark);
+        }
         Ok(())
     }
 
@@ -132,7 +138,7 @@ impl<E: Clock + Spawner> Blob for SimBlob<E> {
                 let blob = Self::new(context, disk, file, name);
                 blob.context.sleep(blob.disk.flush_time()).await;
                 let flushed = blob.refuse();
-                if flushed.is_ok() {
+                if flushed.is_ok() && !blob.disk.lies() {
                     blob.file.lock().flush(mark);
                 }
                 // Whoever asked may be gone.

@@ -5,28 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::dice::Dice;
+
 /// What reaches a disk whole or not at all.
 const SECTOR_BYTES: usize = 512;
 /// Longest flush in a simulation.
 const FLUSH_MS_MAX: u64 = 4;
-
-/// A small source of numbers that follow from a seed (`SplitMix64`).
-#[derive(Clone, Debug)]
-pub(crate) struct Dice(pub(crate) u64);
-
-impl Dice {
-    pub(crate) fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.roll() % end.max(1)
-    }
-}
 
 /// A node's disk. Clones are the same disk; it outlives the node's process.
 #[derive(Clone, Debug)]
@@ -40,6 +24,8 @@ struct Inner {
     dice: Dice,
     /// Every write and flush fails.
     failing: bool,
+    /// Flushes are said to be done, and are not.
+    lying: bool,
 }
 
 impl Disk {
@@ -48,8 +34,9 @@ impl Disk {
     pub fn new(seed: u64) -> Self {
         let inner = Inner {
             partitions: BTreeMap::new(),
-            dice: Dice(seed),
+            dice: Dice::new(seed),
             failing: false,
+            lying: false,
         };
         Self {
             inner: Arc::new(Mutex::new(inner)),
@@ -59,6 +46,12 @@ impl Disk {
     /// From now on every write and flush fails, or none does.
     pub fn fail(&self, failing: bool) {
         self.lock().failing = failing;
+    }
+
+    /// From now on flushes are only said to be done: what no ledger can survive, and a simulation
+    /// must find.
+    pub fn lie(&self, lying: bool) {
+        self.lock().lying = lying;
     }
 
     /// Cuts the power: what was flushed stays, and of each other write nothing, its beginning, some
@@ -83,6 +76,10 @@ impl Disk {
 
     pub(crate) fn fails(&self) -> bool {
         self.lock().failing
+    }
+
+    pub(crate) fn lies(&self) -> bool {
+        self.lock().lying
     }
 
     pub(crate) fn flush_time(&self) -> Duration {
@@ -147,6 +144,8 @@ pub(crate) struct Contents {
 #[derive(Clone, Debug)]
 enum Change {
     Write(usize, Vec<u8>),
+    /// Durable since it was done, whatever becomes of older changes.
+    Through(usize, Vec<u8>),
     Resize(usize),
 }
 
@@ -174,6 +173,7 @@ impl File {
         let luck = dice.below(4);
         for change in &contents.pending {
             match luck {
+                // What is durable already was done on top of the changes that are lost.
                 0 => break,
                 1 => change.apply(&mut durable),
                 _ => change.tear(&mut durable, dice),
@@ -200,10 +200,10 @@ impl Contents {
 
     /// Writes so that these bytes, and no others, are durable when it returns.
     pub(crate) fn write_through(&mut self, offset: usize, bytes: &[u8]) {
-        let change = Change::Write(offset, bytes.to_vec());
+        let change = Change::Through(offset, bytes.to_vec());
         change.apply(&mut self.live);
         change.apply(&mut self.durable);
-        // Older changes that are still open must not undo it at a loss of power.
+        // Older changes that are still open must not undo it at a loss of power or a flush.
         self.pending.push(change);
     }
 
@@ -218,6 +218,11 @@ impl Contents {
         for change in self.pending.drain(..count) {
             change.apply(&mut self.durable);
         }
+        for later in &self.pending {
+            if matches!(later, Change::Through(..)) {
+                later.apply(&mut self.durable);
+            }
+        }
         self.flushed += count;
     }
 
@@ -230,7 +235,9 @@ impl Contents {
 impl Change {
     fn apply(&self, contents: &mut Vec<u8>) {
         match self {
-            Self::Write(offset, bytes) => put(contents, *offset, bytes),
+            Self::Write(offset, bytes) | Self::Through(offset, bytes) => {
+                put(contents, *offset, bytes);
+            }
             Self::Resize(length) => contents.resize(*length, 0),
         }
     }
@@ -238,6 +245,7 @@ impl Change {
     /// Applies as much of it as a disk without power may have.
     fn tear(&self, contents: &mut Vec<u8>, dice: &mut Dice) {
         match (self, dice.below(4)) {
+            (Self::Through(..), _) => self.apply(contents),
             (_, 0) => {}
             (_, 1) | (Self::Resize(_), _) => self.apply(contents),
             (Self::Write(offset, bytes), 2) => {
@@ -302,6 +310,28 @@ mod tests {
             );
             assert!(contents.live.len() <= 4000);
             assert_eq!(contents.live, contents.durable);
+        }
+    }
+
+    #[test]
+    fn a_write_through_survives_older_changes_and_flushes() {
+        for seed in 0..64 {
+            let disk = Disk::new(seed);
+            let file = disk.open("p", b"f", 0);
+            file.lock().write(0, &[1; 2000]);
+            let mark = file.lock().mark();
+            file.lock().write_through(500, &[2; 1000]);
+            if seed % 2 == 0 {
+                file.lock().flush(mark);
+            }
+            disk.cut_power();
+            let again = disk.open("p", b"f", 0);
+            let contents = again.lock();
+            assert_eq!(
+                contents.live.get(500..1500),
+                Some([2; 1000].as_slice()),
+                "{seed}"
+            );
         }
     }
 

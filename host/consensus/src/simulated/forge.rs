@@ -2,7 +2,6 @@
 //! anybody is deceived.
 
 use commonware_codec::{Copying, DecodeExt as _, Encode as _};
-use commonware_consensus::Viewable as _;
 use commonware_consensus::simplex::scheme::ed25519::Scheme;
 use commonware_consensus::simplex::types::{Finalize, Notarize, Nullify, Proposal, Vote};
 use ledger::Genesis;
@@ -18,15 +17,6 @@ pub struct Forger {
     epochs: Epochs,
 }
 
-/// A vote made from another.
-#[derive(Clone, Debug)]
-pub struct Forged {
-    /// The round that it is about.
-    pub view: u64,
-    /// The vote as on the wire.
-    pub bytes: Vec<u8>,
-}
-
 impl Forger {
     /// The validator of `key` in the fabric of `genesis`; none if it has no vote there.
     #[must_use]
@@ -38,10 +28,9 @@ impl Forger {
     /// A vote of the same round that contradicts the one in `bytes`: for another block, or where
     /// it gave the round up, none. `salt` chooses the other block.
     #[must_use]
-    pub fn contradict(&self, bytes: &[u8], salt: u64) -> Option<Forged> {
-        let (epoch, vote) = decode(bytes)?;
+    pub fn contradict(&self, bytes: &[u8], salt: u64) -> Option<Vec<u8>> {
+        let (epoch, vote) = vote_in(bytes)?;
         let scheme = &self.epochs.committee(epoch).scheme;
-        let view = vote.view().get();
         let vote = match vote {
             Vote::Notarize(vote) => {
                 Vote::Notarize(Notarize::sign(scheme, other(&vote.proposal, salt))?)
@@ -51,16 +40,13 @@ impl Forger {
             }
             Vote::Nullify(_) => return None,
         };
-        Some(Forged {
-            view,
-            bytes: of_epoch(epoch, &vote.encode()).to_vec(),
-        })
+        Some(of_epoch(epoch, &vote.encode()).to_vec())
     }
 
     /// A vote to give up the round that the vote in `bytes` is about.
     #[must_use]
-    pub fn give_up(&self, bytes: &[u8]) -> Option<Forged> {
-        let (epoch, vote) = decode(bytes)?;
+    pub fn give_up(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let (epoch, vote) = vote_in(bytes)?;
         let scheme = &self.epochs.committee(epoch).scheme;
         let round = match &vote {
             Vote::Notarize(vote) => vote.proposal.round,
@@ -68,15 +54,12 @@ impl Forger {
             Vote::Nullify(vote) => vote.round,
         };
         let vote: Vote<Scheme, Digest> = Vote::Nullify(Nullify::sign::<Digest>(scheme, round)?);
-        Some(Forged {
-            view: round.view().get(),
-            bytes: of_epoch(epoch, &vote.encode()).to_vec(),
-        })
+        Some(of_epoch(epoch, &vote.encode()).to_vec())
     }
 }
 
 /// The vote in a message, and the epoch in front of it.
-fn decode(bytes: &[u8]) -> Option<(u64, Vote<Scheme, Digest>)> {
+fn vote_in(bytes: &[u8]) -> Option<(u64, Vote<Scheme, Digest>)> {
     let (epoch, vote) = bytes.split_first_chunk()?;
     let vote = Vote::decode(Copying(vote)).ok()?;
     Some((u64::from_be_bytes(*epoch), vote))

@@ -1,6 +1,7 @@
 //! A node under a seeded clock, with a disk of its own: for `host/sim` only. Not an interface.
 
 mod blob;
+mod dice;
 mod disk;
 mod forge;
 mod machine;
@@ -8,8 +9,9 @@ mod node;
 mod world;
 
 pub use crate::engine::EngineRuntime;
+pub use dice::Dice;
 pub use disk::Disk;
-pub use forge::{Forged, Forger};
+pub use forge::Forger;
 pub use machine::Machine;
-pub use node::{NodeConfig, Powered};
-pub use world::{SimWorld, World, run};
+pub use node::{NodeConfig, Plug, Powered};
+pub use world::{SimWorld, Task, World, run};

@@ -49,8 +49,16 @@ async fn each_changed_field_has_a_reason_of_its_own() {
     let absent = proof(&follower, &genesis_0, &deployment_key("gone")).await;
     assert_eq!(absent.verify(&fabric).expect("a good proof").value, None);
 
+    bent_frames(&good);
+    bent_entries(&good, &absent);
+    stop_alike(vec![validator, follower]).await;
+}
+
+/// Changes of the genesis, the block and its certificate.
+fn bent_frames(good: &EntryProof) {
     use VerifyEntryProofError as E;
-    let verdict = |bend: fn(&mut EntryProof)| bent(&good, bend).verify(&fabric).unwrap_err();
+    let fabric = genesis(0).fabric_id();
+    let verdict = |bend: fn(&mut EntryProof)| bent(good, bend).verify(&fabric).unwrap_err();
     let other = good.verify(&genesis(9).fabric_id());
     assert!(matches!(other, Err(E::OtherFabric { .. })), "{other:?}");
     // Another fabric's genesis; no genesis.
@@ -80,12 +88,19 @@ async fn each_changed_field_has_a_reason_of_its_own() {
     let error = verdict(|proof| proof.certificate.clear());
     let none = matches!(error, E::Block(VerifyFinalizedError::Certificate { .. }));
     assert!(none, "{error:?}");
+}
+
+/// Changes of the key, the entry and the handovers.
+fn bent_entries(good: &EntryProof, absent: &EntryProof) {
+    use VerifyEntryProofError as E;
+    let fabric = genesis(0).fabric_id();
+    let verdict = |bend: fn(&mut EntryProof)| bent(good, bend).verify(&fabric).unwrap_err();
     // Another key; another value; absence where there is a value; no path.
     let error = verdict(|proof| proof.key = deployment_key("gone"));
     assert!(refuted(&error), "{error:?}");
     let error = verdict(|proof| *proof.entry.last_mut().unwrap() ^= 1);
     assert!(refuted(&error), "{error:?}");
-    let swapped = bent(&good, |proof| proof.entry.clone_from(&absent.entry));
+    let swapped = bent(good, |proof| proof.entry.clone_from(&absent.entry));
     let error = swapped.verify(&fabric).unwrap_err();
     assert!(refuted(&error), "{error:?}");
     let error = verdict(|proof| proof.entry.clear());
@@ -99,7 +114,7 @@ async fn each_changed_field_has_a_reason_of_its_own() {
     assert!(malformed, "{error:?}");
     // A handover that is none.
     let (block, certificate) = (good.block.clone(), good.certificate.clone());
-    let extra = bent(&good, |proof| {
+    let extra = bent(good, |proof| {
         proof.handovers.push(Handover { block, certificate })
     });
     let error = extra.verify(&fabric).unwrap_err();
@@ -107,7 +122,6 @@ async fn each_changed_field_has_a_reason_of_its_own() {
         matches!(error, E::OutOfPlace { number: 1, .. }),
         "{error:?}"
     );
-    stop_alike(vec![validator, follower]).await;
 }
 
 fn refuted(error: &VerifyEntryProofError) -> bool {

@@ -280,7 +280,7 @@ fn equivocate(memory: &Memory, key: u8, genesis: &Genesis) {
             .flatten();
         if let Some(forged) = forged {
             let contrary = Outgoing {
-                bytes: forged.bytes.into(),
+                bytes: forged.into(),
                 ..message.clone()
             };
             let network = network.clone();

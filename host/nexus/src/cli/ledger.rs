@@ -36,7 +36,7 @@ What became of a transaction is no part of a block: a node knows it of the last 
 executed since it was started.")]
     Block {
         /// Its height or its digest
-        #[arg(value_name = "HEIGHT|DIGEST")]
+        #[arg(value_name = "HEIGHT|DIGEST", value_parser = block)]
         block: String,
     },
     /// Show a final transaction: where it is, what it asks for, what became of it
@@ -44,7 +44,7 @@ executed since it was started.")]
 Example:
   nexus ledger tx blake3:…
 
-The newest 4096 blocks are looked through; `nexus ledger block` shows older ones.")]
+The newest 4096 blocks are looked through, or the newest 256 MiB; `nexus ledger block` shows older ones.")]
     Tx {
         /// The digest of its signed bytes, as `-o json` of every change shows it
         #[arg(value_name = "ID")]
@@ -114,4 +114,13 @@ prints one object for each block.")]
         #[arg(long, value_name = "HEIGHT")]
         from: Option<u64>,
     },
+}
+
+/// A height or a digest, as it was typed.
+fn block(text: &str) -> Result<String, String> {
+    if text.parse::<u64>().is_ok() || text.parse::<Digest>().is_ok() {
+        Ok(text.to_owned())
+    } else {
+        Err("neither a height nor a digest, such as blake3:…".to_owned())
+    }
 }

@@ -153,7 +153,8 @@ fn render_transaction(transaction: &FinalTransaction, indent: usize) -> String {
 }
 
 async fn entry(session: &Session, key: &str) -> Outcome {
-    let entry = session.client().entry(key).await;
+    let key = proof::parsed(key)?.to_string();
+    let entry = session.client().entry(&key).await;
     let entry = entry.map_err(|error| session.failure(error))?;
     let record = proof::pretty(entry.record.as_ref())?;
     session.show(&entry, || render_entry(&entry, &record))

@@ -188,7 +188,8 @@ pub(crate) fn pretty(record: Option<&Value>) -> Outcome<String> {
     text.map_err(|error| Failure::new(Exit::Failed, error))
 }
 
-fn parsed(key: &str) -> Outcome<StateKey> {
+/// A key as it was typed.
+pub(crate) fn parsed(key: &str) -> Outcome<StateKey> {
     let wrong = |error| Failure::new(Exit::Usage, error);
     key.parse().map_err(wrong)
 }

@@ -30,9 +30,10 @@ use crate::shared::Shared;
 const BLOCKS: u64 = 20;
 const BLOCKS_MAX: u64 = 256;
 
-/// Blocks that are looked through for one transaction, from the newest down: a second or two. Older
-/// ones are found by whoever knows their height.
+/// Blocks and bytes of them that are looked through for one transaction, from the newest down: a
+/// second or two. Older ones are found by whoever knows their height.
 const SEARCHED_BLOCKS_MAX: u64 = 4_096;
+const SEARCHED_BYTES_MAX: usize = 256 << 20;
 
 /// Some final blocks in a row.
 #[utoipa::path(
@@ -136,26 +137,30 @@ pub(super) async fn transaction(
     let tip = shared.ledger.status().height;
     let known = shared.history.height_of(&id);
     let lowest = tip.saturating_sub(SEARCHED_BLOCKS_MAX).max(1);
-    let (mut height, last) = known.map_or((tip, lowest), |height| (height, height));
-    let mut looked = None;
-    while height >= last {
+    let (highest, lowest) = known.map_or((tip, lowest), |height| (height, height));
+    let (mut looked, mut bytes) = (tip.saturating_add(1), 0);
+    for height in (lowest..=highest).rev() {
         let Some(proof) = stored(&shared, height).await? else {
             break;
         };
-        let found = transactions(&shared, height, &proof)?;
-        if let Some(found) = found.into_iter().find(|transaction| transaction.id == id) {
-            return Ok(Json(found));
+        let carries = consensus::carries_transaction(&proof.block, &id);
+        if carries.map_err(Refused::internal)? {
+            let found = transactions(&shared, height, &proof)?;
+            let mut found = found.into_iter().filter(|found| found.id == id);
+            return found.next().map(Json).ok_or_else(|| no_block(height));
         }
-        looked = Some(height);
-        height -= 1;
+        looked = height;
+        bytes += proof.block.len();
+        if bytes > SEARCHED_BYTES_MAX {
+            break;
+        }
     }
     let text = match looked {
-        Some(1) => format!("no block up to height {tip} has transaction {id}"),
-        Some(lowest) => format!(
-            "no block from height {lowest} to {tip} has transaction {id}; older ones were not \
-             looked through"
+        1 => format!("no block up to height {tip} has transaction {id}"),
+        _ => format!(
+            "no block from height {looked} to {tip} has transaction {id}; this node did not look \
+             through older ones, or has them no more"
         ),
-        None => "this node has no final block".to_owned(),
     };
     Err(Refused::not_found(text))
 }

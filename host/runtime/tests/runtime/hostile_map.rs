@@ -38,6 +38,8 @@ const TERMINALS: &[&str] = &[
 
 #[rustfmt::skip]
 const TABLE: &[Tried] = &[
+    tried("hypermesh:consensus@0.1.0", &["ledger"], "consensus",
+        "submissions_that_are_hoarded_are_bounded_and_freed_once_final"),
     tried("wasi:blobstore@0.2.0-draft", &["types"], "hostile_blobs",
         "a_quota_reached_in_mid_stream_ends_the_stream_and_leaves_no_half_object"),
     tried("wasi:blobstore@0.2.0-draft", &["container"], "hostile_blobs",

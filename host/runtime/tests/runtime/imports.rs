@@ -51,6 +51,7 @@ async fn every_offered_interface_links() {
             Capability::Publish { topics },
             Capability::Keyvalue { quota },
             Capability::Blobstore { quota },
+            Capability::Consensus { records: 1 },
         ];
     };
     try_start(&runtime(), importing(&names), Vec::new(), granted)
@@ -63,7 +64,8 @@ fn the_readme_lists_what_is_offered_and_nothing_else() {
     let readme = include_str!("../../../../README.md");
     let table: Vec<(&str, Vec<&str>)> = readme
         .lines()
-        .filter_map(|line| line.strip_prefix("| `wasi:"))
+        .filter_map(|line| line.strip_prefix("| `"))
+        .filter(|row| row.starts_with("wasi:") || row.starts_with("hypermesh:"))
         .filter_map(|row| {
             let mut cells = row.split(" | ");
             let name = cells.next()?.trim_end_matches('`');
@@ -71,9 +73,9 @@ fn the_readme_lists_what_is_offered_and_nothing_else() {
         })
         .collect();
     let listed = |package: &str, version: &str| {
-        table.iter().any(|(name, versions)| {
-            package.strip_prefix("wasi:") == Some(name) && versions.contains(&version)
-        })
+        table
+            .iter()
+            .any(|(name, versions)| package == *name && versions.contains(&version))
     };
     for offer in offered_interfaces() {
         assert!(
@@ -84,9 +86,9 @@ fn the_readme_lists_what_is_offered_and_nothing_else() {
     for (name, versions) in &table {
         for version in versions {
             let offered = |offer: hypermesh_runtime::Offer| {
-                offer.package.strip_prefix("wasi:") == Some(*name) && offer.version == *version
+                offer.package == *name && offer.version == *version
             };
-            assert!(offered_interfaces().any(offered), "wasi:{name}@{version}");
+            assert!(offered_interfaces().any(offered), "{name}@{version}");
         }
     }
 }

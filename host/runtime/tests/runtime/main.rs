@@ -8,6 +8,7 @@ mod blobs_in_memory;
 mod code_cache;
 mod command;
 mod compile;
+mod consensus;
 mod deterministic;
 mod files;
 mod harness;

@@ -1,0 +1,51 @@
+//! What is seen of a simulated fabric from outside. Checkers know nothing else.
+
+use consensus::{Blame, Closed, Finality, FinalizedBlock, Status};
+use types::Digest;
+
+/// One observation, of an honest node.
+#[derive(Debug)]
+pub(crate) enum Event<'a> {
+    /// A node has started: its state is that of this height.
+    Started {
+        node: usize,
+        height: u64,
+        state_root: [u8; 32],
+    },
+    /// Its stream carried a final block.
+    Block {
+        node: usize,
+        block: &'a FinalizedBlock,
+    },
+    /// It told a submitter that a transaction is final.
+    Acknowledged {
+        node: usize,
+        transaction: Digest,
+        finality: &'a Finality,
+    },
+    /// It blames an honest peer.
+    BlamesHonest {
+        node: usize,
+        peer: usize,
+        blame: &'a Blame,
+    },
+    /// Its ledger closed although its power and disk were good.
+    Closed { node: usize, reason: &'a Closed },
+    /// It did not start although its disk was good.
+    NotStarted { node: usize, reason: String },
+    /// A look at it.
+    Looked {
+        node: usize,
+        status: &'a Status,
+        disk_bytes: usize,
+    },
+    /// Time is over, long after everything was mended: what this node lacks.
+    Ended {
+        node: usize,
+        height: u64,
+        highest: u64,
+        unanswered: usize,
+    },
+    /// The run is over: nothing more will be seen.
+    Over,
+}
