@@ -54,8 +54,5 @@ mod stateful;
 mod store_durability;
 mod store_examples;
 mod store_quota;
-<<<<<<< HEAD
-mod validators;
-=======
 mod twins;
->>>>>>> real
+mod validators;

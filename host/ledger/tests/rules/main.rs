@@ -381,9 +381,9 @@ fn transaction_bytes_are_pinned() {
 }
 
 const PINNED_TRANSACTION: &str =
-    "blake3:0ffcf15afd653b4ae746467fb325091b0b476d90fc93c856ef223917dcb6be08";
+    "blake3:87c64237e00f0291a86ea85390c4e94f5b32cd2b590d2771112147e389672c73";
 const PINNED_FABRIC: &str =
-    "blake3:6ae07ff44e5372484c630856f6022ffee8df6a137cf4c04cc153d7c00215d738";
+    "blake3:e2336e511bc2b46aa197628cdca316e93d23bce79ff351be958c7605b92e5223";
 
 fn operations() -> impl Strategy<Value = Vec<(u8, u8, u16, usize)>> {
     prop::collection::vec((0..8_u8, 0..4_u8, 0..6_u16, 0..40_usize), 1..60)

@@ -434,4 +434,4 @@ fn records_are_these_bytes() {
 const PINNED_RECORDS: &str =
     "blake3:7de66f76f5fc2aab6cd550e7ace3ab680c827321047707bf2f9ce11ccafe09fb";
 const PINNED_OPERATIONS: &str =
-    "blake3:c81bae2e3ad3fbe986ea70c9ff7d5127316f6a3346eef27e1d6e3a26b309a00d";
+    "blake3:2aab282b2c3aebfafcd0c093f4a83b3e89dd99af8fb3dfbb80a3e1428aef237c";
