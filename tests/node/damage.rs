@@ -43,7 +43,9 @@ fn a_validator_with_a_full_disk_stops_and_comes_back_when_there_is_room() {
     let code = four.nodes[3].process.ends();
     let log = four.nodes[3].log();
     assert_ne!(code, 0, "{log}");
-    assert!(log.contains("No space left on device"), "{log}");
+    let named = four.nodes[3].data().join("consensus");
+    let named = format!("cannot write to {}: No space left", named.display());
+    assert!(log.contains(&named), "{log}");
     say(&four, 1, &mut acknowledged);
     fs::remove_file(&filler).unwrap();
     four.restart(3);

@@ -26,6 +26,9 @@ const TITLE: &str = "hypermesh consensus data";
 /// No identity is longer; more bytes than this are not read.
 const IDENTITY_BYTES_MAX: u64 = 1024;
 
+/// Written to see whether the disk takes anything: as much as the engine writes at once.
+const PROBE_BYTES: usize = 64 << 10;
+
 /// The engine's partition of votes in `epoch`.
 pub(crate) fn votes_partition(epoch: u64) -> String {
     format!("votes-epoch-{epoch}")
@@ -99,6 +102,20 @@ impl DataDir {
             return Err(StartError::VotesMissing { path: votes });
         }
         Ok(())
+    }
+
+    /// What the disk says to a write, where it refuses one: what the engine says of its end names
+    /// neither the disk nor what is wrong with it.
+    pub(crate) fn refuses(&self) -> Option<String> {
+        let path = self.root.join("probe");
+        let written = File::create(&path).and_then(|mut file| {
+            file.write_all(&[0; PROBE_BYTES])?;
+            file.sync_all()
+        });
+        // What is left of it is as small as it is useless, and the next probe replaces it.
+        let _ = fs::remove_file(&path);
+        let error = written.err()?;
+        Some(format!("cannot write to {}: {error}", self.root.display()))
     }
 
     fn check(&self, owner: Identity) -> Result<(), StartError> {

@@ -195,7 +195,15 @@ impl Job {
             node: self.config.secret_key.public_key(),
         };
         let reason = match DataDir::open(self.config.data_dir.clone(), identity) {
-            Ok(dir) => self.run_engine(&dir),
+            Ok(dir) => match self.run_engine(&dir) {
+                Closed::Failed { reason } => Closed::Failed {
+                    reason: match dir.refuses() {
+                        Some(refused) => format!("{refused} ({reason})"),
+                        None => reason,
+                    },
+                },
+                stopped @ Closed::Stopped => stopped,
+            },
             Err(error) => {
                 let reason = Closed::Failed {
                     reason: error.to_string(),
