@@ -184,7 +184,8 @@ impl<E: Runtime> Application<E> for LedgerApplication {
     ) {
         let Executed { changes, outcomes } = Arc::unwrap_or_clone(executed);
         if let Some(entry) = changes.get(&StateKey::committee()) {
-            self.unsettled.shared.learn_next(entry.as_deref());
+            let height = block.height.get();
+            self.unsettled.shared.learn_next(entry.as_deref(), height);
         }
         self.feed
             .publish(FinalizedBlock {

@@ -15,7 +15,7 @@ use futures::future::{Either, select, select_all};
 use ledger::StateKey;
 
 use crate::application::LedgerApplication;
-use crate::ballots::{Ballots, of_epoch};
+use crate::ballots::of_epoch;
 use crate::block::Block;
 use crate::data_dir::DataDir;
 use crate::engine::{EngineRuntime, Foundation, Pace, Parts, lay_foundation};
@@ -159,26 +159,14 @@ impl Job {
             ..
         } = self;
         take_office(shared, &epochs);
-        let Network {
-            delivery,
-            peers,
-            blocker,
-        } = Network::over(shared);
+        let (delivery, peers, blocker) = Network::over(shared).parts();
         let mut base = tokio::select! {
             biased;
             base = lay_foundation(&context, &parts, delivery, &peers, &blocker) => base,
             _ = &mut *stopped => return End::Closed(Closed::Stopped),
         };
         let actors = std::mem::take(&mut base.actors);
-        let terms = Terms {
-            context: &context,
-            shared: shared.clone(),
-            parts: &parts,
-            base: &base,
-            ballots: Ballots::over(shared, &epochs),
-            blocker,
-        };
-        let terms = terms.run(handovers);
+        let terms = Terms::new(&context, shared, &parts, &base, blocker).run(handovers);
         let exchange = exchange.run(&context, &base, &peers, queries);
         let timed = parts.waking.follow(shared, config.heartbeat);
         let serve = async {
@@ -366,7 +354,7 @@ async fn snapshot<E: EngineRuntime>(
     let take = async {
         let snapshot = read_all(&*databases.read().await, genesis_ms).await?;
         let committee = snapshot.entries.get(&StateKey::committee());
-        shared.learn_next(committee.map(Vec::as_slice));
+        shared.learn_next(committee.map(Vec::as_slice), snapshot.height);
         let Snapshot {
             height,
             time_ms,

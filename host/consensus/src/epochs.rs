@@ -125,6 +125,11 @@ impl Epochs {
         })
     }
 
+    /// Whether others vote in `epoch` than in the one before.
+    pub(crate) fn begins_with_change(&self, epoch: u64) -> bool {
+        epoch > 0 && self.read(|known| known.committees.contains_key(&epoch))
+    }
+
     /// Height of the last block of `epoch`.
     pub(crate) const fn last(&self, epoch: u64) -> u64 {
         epoch

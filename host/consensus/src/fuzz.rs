@@ -9,6 +9,7 @@ use types::FabricId;
 
 use crate::block::Block;
 use crate::entry_proof::EntryProof;
+use crate::handovers::Handover;
 use crate::proof::engine_first_block;
 use crate::tips;
 
@@ -45,4 +46,11 @@ pub fn entry_proof(fabric: &FabricId, bytes: &[u8]) {
             assert!(verdict.is_err(), "nobody signed that block");
         }
     }
+}
+
+/// The end of an epoch, decoded and encoded again; none if the bytes are none.
+#[must_use]
+pub fn handover(bytes: &[u8]) -> Option<Vec<u8>> {
+    let handover = Handover::decode(Copying(bytes)).ok()?;
+    Some(handover.encode().to_vec())
 }

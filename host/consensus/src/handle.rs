@@ -84,7 +84,7 @@ impl Shared {
     }
 
     /// Takes what the state says of the next epoch: its entry about the committee.
-    pub(crate) fn learn_next(&self, entry: Option<&[u8]>) {
+    pub(crate) fn learn_next(&self, entry: Option<&[u8]>, height: u64) {
         // A newer release wrote what this one cannot read: it will name the validators itself.
         let record = entry.and_then(|bytes| CommitteeRecord::decode(bytes).ok());
         let next: Option<BTreeSet<_>> = record
@@ -92,6 +92,7 @@ impl Shared {
             .map(|next| next.into_iter().collect());
         let mut office = self.office.borrow().clone();
         office.next = next.filter(|next| *next != office.validators);
+        office.opens_above = office.opens_above.filter(|base| height <= *base);
         self.install(office);
     }
 }
@@ -105,6 +106,16 @@ pub(crate) struct Office {
     pub(crate) votes: bool,
     /// Who votes in the next epoch, if they are others: until it begins, blocks are made at once.
     pub(crate) next: Option<BTreeSet<NodeId>>,
+    /// The block that the epoch builds on, as long as it is the last one and other validators took
+    /// over with it: the next block puts them in office for the ledger, too.
+    pub(crate) opens_above: Option<u64>,
+}
+
+impl Office {
+    /// Whether blocks are made without waiting for transactions.
+    pub(crate) const fn hurries(&self) -> bool {
+        self.next.is_some() || self.opens_above.is_some()
+    }
 }
 
 /// What a node does in its fabric.

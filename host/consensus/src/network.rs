@@ -33,9 +33,9 @@ use crate::state::{Databases, Db, Family, Operation};
 
 /// What the engine asks of a network beside agreement.
 pub(crate) struct Network {
-    pub(crate) delivery: Delivery,
-    pub(crate) peers: PeerSet,
-    pub(crate) blocker: Blamer,
+    delivery: Delivery,
+    peers: PeerSet,
+    blocker: Blamer,
 }
 
 /// One channel's two ends.
@@ -65,6 +65,11 @@ impl Network {
             peers: PeerSet::new(shared.clone()),
             blocker: Blamer(wires.clone()),
         }
+    }
+
+    /// Each part goes to another actor.
+    pub(crate) fn parts(self) -> (Delivery, PeerSet, Blamer) {
+        (self.delivery, self.peers, self.blocker)
     }
 }
 

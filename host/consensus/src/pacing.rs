@@ -17,7 +17,7 @@ use ledger::SignedTransaction;
 use crate::block::{Block, Context};
 use crate::engine::Pace;
 use crate::execution::Executions;
-use crate::handle::Shared;
+use crate::handle::{Office, Shared};
 
 /// How far ahead of the local clock a block's time may be before this node waits for it to come.
 const CLOCK_TOLERANCE_MS: u64 = 500;
@@ -116,14 +116,11 @@ impl<A> Paced<A> {
         }
     }
 
-    /// Returns once other validators are to take over: the epoch is filled up for them.
+    /// Returns once other validators are to take over: the epoch is filled up for them, and the
+    /// next one opened.
     async fn validators_change(&self) {
         let mut office = self.unsettled.shared.office.subscribe();
-        if office
-            .wait_for(|office| office.next.is_some())
-            .await
-            .is_err()
-        {
+        if office.wait_for(Office::hurries).await.is_err() {
             pending().await
         }
     }

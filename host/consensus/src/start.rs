@@ -128,6 +128,7 @@ fn shared(config: &Config, committee: &Committee, links: &Links) -> Arc<Shared> 
         validators: committee.validators.clone(),
         votes: committee.votes,
         next: None,
+        opens_above: None,
     });
     Arc::new(shared)
 }

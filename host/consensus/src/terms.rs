@@ -25,15 +25,32 @@ const CERTIFICATE_LOOK: Duration = Duration::from_millis(50);
 
 /// Goes from epoch to epoch for one run of the engine.
 pub(crate) struct Terms<'a, E: EngineRuntime> {
-    pub(crate) context: &'a E,
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) parts: &'a Parts,
-    pub(crate) base: &'a Foundation<E>,
-    pub(crate) ballots: Ballots,
-    pub(crate) blocker: Blamer,
+    context: &'a E,
+    shared: Arc<Shared>,
+    parts: &'a Parts,
+    base: &'a Foundation<E>,
+    ballots: Ballots,
+    blocker: Blamer,
 }
 
-impl<E: EngineRuntime> Terms<'_, E> {
+impl<'a, E: EngineRuntime> Terms<'a, E> {
+    pub(crate) fn new(
+        context: &'a E,
+        shared: &Arc<Shared>,
+        parts: &'a Parts,
+        base: &'a Foundation<E>,
+        blocker: Blamer,
+    ) -> Self {
+        Self {
+            context,
+            shared: shared.clone(),
+            parts,
+            base,
+            ballots: Ballots::over(shared, &parts.epochs),
+            blocker,
+        }
+    }
+
     /// Runs until an engine ends by itself, and says why.
     pub(crate) async fn run(self, mut handovers: Handovers<E>) -> String {
         loop {
@@ -188,6 +205,7 @@ pub(crate) fn take_office(shared: &Shared, epochs: &Epochs) {
         validators,
         votes: committee.votes,
         next,
+        opens_above: epochs.begins_with_change(epoch).then(|| epochs.base(epoch)),
     });
     shared.rounds.send_modify(|rounds| rounds.ended(epoch, 0));
 }

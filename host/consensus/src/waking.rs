@@ -100,7 +100,7 @@ impl WakingClock {
         let nothing = HashSet::new();
         loop {
             let begun = tip.borrow_and_update().height > 0;
-            let works = shared.pool.depth().transactions > 0 || office.borrow().next.is_some();
+            let works = shared.pool.depth().transactions > 0 || office.borrow().hurries();
             let left = heartbeat.saturating_sub(self.since(last_block));
             let runs = !begun || works || left.is_zero();
             self.run(runs);

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use consensus::{EntryProof, Handover};
-use ledger::{AnyRecord, Genesis, Operation, SignedTransaction, StateKey, Transaction, View};
+use ledger::{
+    AnyRecord, CommitteeRecord, Genesis, Operation, SignedTransaction, StateKey, Transaction, View,
+};
 use trust::SecretKey;
 use types::{Digest, FabricId, Name, NodeId, Principal, PublicKey, Route};
 
@@ -29,6 +31,7 @@ pub(super) const TARGETS: &[Target] = &[
         covers: &[
             "ledger::decode",
             "AnyRecord::decode",
+            "CommitteeRecord::decode",
             "StateKey::from_bytes",
             "View::new",
         ],
@@ -64,6 +67,12 @@ pub(super) const TARGETS: &[Target] = &[
         covers: &["StateKey::from_str"],
         run: key_text,
         seeds: || texts(&["deployment/web", "route/*/\\x00\\\\", "\\x", "é/\\n"]),
+    },
+    Target {
+        name: "consensus_handover",
+        covers: &["Handover::read_cfg"],
+        run: handover,
+        seeds: || vec![vec![2, 7, 8, 1, 9], vec![0, 0]],
     },
     Target {
         name: "consensus_tip",
@@ -166,6 +175,8 @@ fn state(bytes: &[u8]) {
         StateKey::invites(),
         StateKey::candidates(),
         StateKey::census(),
+        StateKey::committee(),
+        StateKey::conviction(&id),
         StateKey::deployment(&name),
         StateKey::placement(&name, &name, 1),
         StateKey::route(&route),
@@ -179,12 +190,16 @@ fn state(bytes: &[u8]) {
         },
     };
     let _ = (key.workload(), key.is_about_standing());
-    let _ = AnyRecord::decode(&key, value);
+    let _ = (
+        AnyRecord::decode(&key, value),
+        CommitteeRecord::decode(value),
+    );
     let view = View::new(1, 2, BTreeMap::from([(key, value.to_vec())]));
     let (node, principal): (NodeId, Principal) = (id, id);
     // Errors are fine, panics are not.
     let _ = (view.fabric(), view.principal(&principal), view.principals());
     let _ = (view.member(&node), view.members(), view.is_approved(&node));
+    let _ = (view.committee(), view.convictions());
     let _ = (view.certificate(&digest), view.invite(&id), view.invites());
     let _ = (
         view.deployment(&name),
@@ -195,7 +210,7 @@ fn state(bytes: &[u8]) {
 }
 
 fn states() -> Vec<Vec<u8>> {
-    let values = (0..14).map(|choice| [&[choice, 1], &[1; 40][..]].concat());
+    let values = (0..16).map(|choice| [&[choice, 1], &[1; 40][..]].concat());
     let hostile = b"\xffplacement/shop/api/00001";
     values.chain([hostile.to_vec()]).collect()
 }
@@ -205,6 +220,12 @@ fn block(bytes: &[u8]) {
         assert_eq!(again, bytes, "a block has two encodings");
     }
     let _ = consensus::read_block(genesis(), bytes);
+}
+
+fn handover(bytes: &[u8]) {
+    if let Some(again) = consensus::fuzz::handover(bytes) {
+        assert_eq!(again, bytes, "a handover has two encodings");
+    }
 }
 
 /// Bytes as certificate of a real block, and as proof of an entry.
