@@ -3,7 +3,7 @@
 use crate::harness::nexus;
 
 /// Every command; a family is one, too.
-const COMMANDS: [&[&str]; 63] = [
+const COMMANDS: [&[&str]; 68] = [
     &[],
     &["up"],
     &["new"],
@@ -36,6 +36,11 @@ const COMMANDS: [&[&str]; 63] = [
     &["fabric", "approve"],
     &["fabric", "evict"],
     &["fabric", "leave"],
+    &["validator"],
+    &["validator", "list"],
+    &["validator", "add"],
+    &["validator", "remove"],
+    &["validator", "resign"],
     &["role"],
     &["role", "list"],
     &["role", "grant"],

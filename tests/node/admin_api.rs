@@ -25,6 +25,9 @@ pub(crate) fn ask(fabric: &Fabric, method: &str, path: &str, body: &str) -> (u16
     (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
 }
 
+/// Answers for as long as it is listened to; `ledger.rs` does.
+pub(crate) const ENDLESS: &str = "/v1/ledger/watch";
+
 #[test]
 fn every_documented_operation_is_served_and_nothing_else() {
     let fabric = Fabric::start();
@@ -38,6 +41,9 @@ fn every_documented_operation_is_served_and_nothing_else() {
             .replace("{name}", "nobody")
             .replace("{id}", &"0".repeat(64))
             .replace("{digest}", &format!("blake3:{}", "0".repeat(64)));
+        if path == ENDLESS {
+            continue;
+        }
         for (method, operation) in item.as_object().unwrap() {
             let (status, text) = ask(&fabric, &method.to_uppercase(), &concrete, "{}");
             assert!(

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::admin_api::ENDLESS;
 use crate::admin_api::ask;
 use crate::harness::Fabric;
 
@@ -55,7 +56,7 @@ fn answers(fabric: &Fabric) -> Vec<(String, String)> {
     let paths = document["paths"].as_object().unwrap();
     let readable = paths
         .iter()
-        .filter(|(_, item)| item.get("get").is_some())
+        .filter(|(path, item)| item.get("get").is_some() && *path != ENDLESS)
         .map(|(path, _)| path.replace("{name}", "app"));
     let answer = |path: String| {
         let (status, text) = ask(fabric, "GET", &path, "");

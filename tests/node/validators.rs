@@ -55,8 +55,21 @@ fn nodes_that_joined_get_a_vote_and_give_it_back() {
         "{}",
         refused.err
     );
+    // Alone the founder decides; as soon as the first has a vote, it must agree.
     for other in &others {
         founder.nexus(&["validator", "add", &id(other)]).ok();
+    }
+    for node in [&others[0], &others[1]] {
+        for other in &others {
+            let vote = node.nexus(&["validator", "add", &id(other)]);
+            assert!(
+                vote.code == 0
+                    || vote.err.contains("is a validator")
+                    || vote.err.contains("is not a validator"),
+                "{}",
+                vote.err
+            );
+        }
     }
     let everyone: Vec<_> = std::iter::once(&founder).chain(&others).collect();
     for node in &everyone {

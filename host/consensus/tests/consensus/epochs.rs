@@ -141,7 +141,7 @@ async fn validators_change_while_work_goes_on() {
         0
     });
     for key in 2..=4 {
-        voters.vote(&members, &[1], add(key)).await;
+        voters.vote(&members, &[1, 2, 3], add(key)).await;
     }
     until_validators(&mut members, 4).await;
     assert_eq!(members[3].node.ledger.status().role, Role::Validator);

@@ -147,7 +147,7 @@ fn due<V: StateView>(
         return Ok(None);
     };
     let height = block.height;
-    let life = expires_at.checked_sub(height).unwrap_or_default();
+    let life = expires_at.saturating_sub(height);
     if !(1..=RECORD_LIFE_BLOCKS_MAX).contains(&life) {
         return Err(Refusal::RecordLife { expires_at, height }.into());
     }
