@@ -109,7 +109,10 @@ fn verify(body: http::Body) -> http::Response {
     };
     let (workload, key, height) = (&proven.workload, &proven.key, proven.height);
     match &proven.entry {
-        Some(entry) => format!("proven after block {height}, by {workload}: {}\n", since(key, entry)),
+        Some(entry) => format!(
+            "proven after block {height}, by {workload}: {}\n",
+            since(key, entry)
+        ),
         None => format!("proven after block {height}: {workload} has no record of {key}\n"),
     }
     .answer()

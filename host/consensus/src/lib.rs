@@ -6,9 +6,9 @@
 //! never sees an engine type.
 //!
 //! # Roles
-//! A node that the genesis names as a validator votes. Any other follows: the same delivery and
+//! A node that is in office in the epoch under way votes. Any other follows: the same delivery and
 //! state without agreement. It takes final blocks from its peers, checks each certificate against
-//! the validators of the genesis, executes, compares the state root (a final block with another
+//! the validators of its epoch, executes, compares the state root (a final block with another
 //! root stops the ledger), and serves what it has to others, so a newcomer may know followers only.
 //!
 //! # Links
@@ -52,8 +52,9 @@
 //! | path | holds |
 //! |---|---|
 //! | `lock` | nothing; locked while a process uses the directory |
-//! | `identity` | format, fabric, role and key, whether it has voted |
-//! | `engine/votes-epoch-0` | a validator's vote journal: never delete it and keep the key |
+//! | `identity` | format, fabric and key, in which epoch it voted last |
+//! | `engine/votes-epoch-*` | a validator's votes in an epoch: never delete them and keep the key |
+//! | `engine/handovers` | the ends of epochs in which validators changed, and the last epoch that is over |
 //! | `engine/blocks-*`, `engine/certificates-*` | final blocks, pruned beyond 65,536 |
 //! | `engine/delivery-*` | candidate blocks, how far blocks are applied |
 //! | `engine/state-*` | the operation log, its Merkle nodes, what was pruned |
@@ -69,12 +70,23 @@
 //!
 //! # Several validators
 //! Each sends the transactions that it got from callers and followers to all others, so whoever
-//! leads is woken. Who votes stands in the genesis: there is one epoch.
+//! leads is woken.
+//!
+//! # Epochs
+//! The genesis names who votes first and how many blocks an epoch has. Each epoch has an engine and
+//! a journal of votes of its own; messages of agreement carry their epoch in eight bytes in front.
+//! The last block of an epoch carries no transactions and names who votes next, if that changed in
+//! the state. While a change is decided and not in force, blocks are made without waiting. The last
+//! block with its certificate is a [`Handover`], kept for good: [`Committees`] goes from the genesis
+//! along them. Who hears of a later epoch than its own asks for the end of its own first.
+//!
+//! # Evidence
+//! Votes that come in and the signatures in certificates are compared; two that exclude each other
+//! are [`Ledger::evidence`].
 //!
 //! # What is still to come
-//! Changes of validators (an engine per epoch, each with its own partition of votes); evidence of
-//! contradictory votes as an operation of the ledger; a source of state for nodes that join long
-//! after the first block (the engine's own serves only operations of one size).
+//! A source of state for nodes that join long after the first block (the engine's own serves only
+//! operations of one size).
 
 mod application;
 mod ballots;

@@ -313,7 +313,7 @@ fn one_block_frees_so_many_records_and_the_next_the_rest() {
     let at = fabric.height + 1_000;
     let many = RECORDS_DUE_PER_BLOCK_MAX + 1;
     for number in 0..many {
-        if fabric.height % RECORD_WINDOW_BLOCKS == 0 {
+        if fabric.height.is_multiple_of(RECORD_WINDOW_BLOCKS) {
             fabric.block(&[]);
         }
         let wish = put_until(&format!("k{number}"), at);
@@ -335,7 +335,7 @@ fn one_block_frees_so_many_records_and_the_next_the_rest() {
 fn a_node_changes_so_many_records_in_a_window_and_refused_ones_do_not_count() {
     let mut fabric = founded(1);
     fabric.deploy(granted("notary", 1, 8));
-    while fabric.height % RECORD_WINDOW_BLOCKS != 0 {
+    while !fabric.height.is_multiple_of(RECORD_WINDOW_BLOCKS) {
         fabric.block(&[]);
     }
     let host = fabric.host("notary");

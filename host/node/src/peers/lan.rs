@@ -46,7 +46,11 @@ pub(crate) async fn members_on_lan(fabric: FabricId) -> Result<Vec<SocketAddr>, 
     let lan = Lan::start()?;
     let sightings = lan.browse()?;
     let mut hints = Hints::default();
-    let is_found = |hints: &Hints| hints.iter().any(|hint| hint.fabric == fabric);
+    // A name may be heard before its addresses are.
+    let is_found = |hints: &Hints| {
+        let mut of_fabric = hints.iter().filter(|hint| hint.fabric == fabric);
+        of_fabric.any(|hint| !hint.addresses.is_empty())
+    };
     collect(&sightings, &mut hints, MEMBER_TIME, is_found).await;
     collect(&sightings, &mut hints, MORE_TIME, |_| false).await;
     let members = hints.iter().filter(|hint| hint.fabric == fabric);
