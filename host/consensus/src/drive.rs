@@ -27,7 +27,7 @@ use crate::feed::Feed;
 use crate::handle::{Shared, Tip};
 use crate::handovers::Handovers;
 use crate::links::Channel;
-use crate::network::Network;
+use crate::network::network;
 use crate::observer::Observer;
 use crate::pacing::Unsettled;
 use crate::start::Job;
@@ -159,7 +159,7 @@ impl Job {
             ..
         } = self;
         take_office(shared, &epochs);
-        let (delivery, peers, blocker) = Network::over(shared).parts();
+        let (delivery, peers, blocker) = network(shared);
         let mut base = tokio::select! {
             biased;
             base = lay_foundation(&context, &parts, delivery, &peers, &blocker) => base,

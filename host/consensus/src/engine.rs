@@ -236,7 +236,7 @@ pub(crate) fn agree<E: EngineRuntime>(
     let deferred = Deferred::new(child("deferred"), paced, marshal, parts.epochs.epocher());
     let reporter: Reporters<_, _> = (parts.observer.clone(), deferred.clone()).into();
     let config = simplex::Config {
-        scheme: term.committee.scheme.clone(),
+        scheme: term.committee.scheme.as_ref().clone(),
         elector: RoundRobin::<Blake3>::default(),
         blocker,
         automaton: deferred.clone(),

@@ -25,7 +25,7 @@ fn vote_namespace(fabric: &FabricId) -> Vec<u8> {
 #[derive(Debug)]
 pub(crate) struct Committee {
     pub(crate) validators: BTreeSet<NodeId>,
-    pub(crate) scheme: Scheme,
+    pub(crate) scheme: Arc<Scheme>,
     /// Whether this node is one of them and votes.
     pub(crate) votes: bool,
 }
@@ -91,7 +91,7 @@ impl Epochs {
         Committee {
             validators,
             votes: signing.is_some(),
-            scheme: signing.unwrap_or_else(|| Scheme::verifier(&self.namespace, keys)),
+            scheme: Arc::new(signing.unwrap_or_else(|| Scheme::verifier(&self.namespace, keys))),
         }
     }
 
@@ -172,7 +172,7 @@ impl Provider for Epochs {
     fn scoped(&self, epoch: Epoch) -> Option<Scoped<Scheme>> {
         (epoch.get() <= self.latest()).then(|| {
             let committee = self.committee(epoch.get());
-            let scheme = Arc::new(committee.scheme.clone());
+            let scheme = committee.scheme.clone();
             if committee.votes {
                 Scoped::scheme(scheme)
             } else {

@@ -31,13 +31,6 @@ use crate::handle::Shared;
 use crate::links::{Channel, Wires};
 use crate::state::{Databases, Db, Family, Operation};
 
-/// What the engine asks of a network beside agreement.
-pub(crate) struct Network {
-    delivery: Delivery,
-    peers: PeerSet,
-    blocker: Blamer,
-}
-
 /// One channel's two ends.
 pub(crate) type Ends = (LinkSender, LinkReceiver);
 
@@ -47,30 +40,21 @@ pub(crate) struct Delivery {
     pub(crate) backfill: Ends,
 }
 
-impl Network {
-    /// The network of this node, with the validators in office first.
-    pub(crate) fn over(shared: &Arc<Shared>) -> Self {
-        let wires = &shared.wires;
-        let ends = |channel| {
-            (
-                LinkSender::new(wires, channel),
-                LinkReceiver::new(wires, channel),
-            )
-        };
-        Self {
-            delivery: Delivery {
-                broadcast: ends(Channel::Broadcast),
-                backfill: ends(Channel::Backfill),
-            },
-            peers: PeerSet::new(shared.clone()),
-            blocker: Blamer(wires.clone()),
-        }
-    }
-
-    /// Each part goes to another actor.
-    pub(crate) fn parts(self) -> (Delivery, PeerSet, Blamer) {
-        (self.delivery, self.peers, self.blocker)
-    }
+/// What the engine asks of a network beside agreement: each part goes to another actor.
+pub(crate) fn network(shared: &Arc<Shared>) -> (Delivery, PeerSet, Blamer) {
+    let wires = &shared.wires;
+    let ends = |channel| {
+        (
+            LinkSender::new(wires, channel),
+            LinkReceiver::new(wires, channel),
+        )
+    };
+    let delivery = Delivery {
+        broadcast: ends(Channel::Broadcast),
+        backfill: ends(Channel::Backfill),
+    };
+    let peers = PeerSet::new(shared.clone());
+    (delivery, peers, Blamer(wires.clone()))
 }
 
 /// Sends on one channel to whoever is connected; what does not fit is dropped.

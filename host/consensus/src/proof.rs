@@ -139,7 +139,7 @@ pub(crate) fn verify_by(
 ) -> Result<BlockHeader, VerifyFinalizedError> {
     let (height, epoch) = (header.height, epochs.containing(header.height));
     let committee = epochs.committee(epoch);
-    let scheme = &committee.scheme;
+    let scheme = committee.scheme.as_ref();
     let mut bytes = Bytes::copy_from_slice(certificate);
     let config = scheme.certificate_codec_config();
     let proof = Finalization::<Scheme, Digest>::read_cfg(&mut bytes, &config).map_err(|error| {

@@ -346,7 +346,7 @@ impl Tips {
     /// Whether the validators of its epoch signed a certificate.
     fn signed(&self, certificate: &Certificate, entropy: &mut impl CryptoRng) -> bool {
         let committee = self.epochs.committee(certificate.epoch().get());
-        certificate.verify(entropy, &committee.scheme, &Sequential)
+        certificate.verify(entropy, committee.scheme.as_ref(), &Sequential)
     }
 
     /// Asks those who are in a later epoch for the end of this one.

@@ -3,7 +3,7 @@
 //! signs, and a test beside the engine compares.
 
 use serde::{Deserialize, Serialize};
-use types::{Digest, FabricId, PublicKey, Signature};
+use types::{Digest, FabricId, PublicKey, Signature, VerifyError};
 
 use crate::record::Record;
 
@@ -30,6 +30,21 @@ pub struct Contradiction {
     pub first: SignedVote,
     /// The other.
     pub second: SignedVote,
+}
+
+impl Contradiction {
+    /// Whether the accused signed both votes, in this fabric and round. Whether they exclude each
+    /// other is [`Vote::contradicts`].
+    ///
+    /// # Errors
+    /// [`VerifyError`] if it did not sign one of them.
+    pub fn verify_signatures(&self, fabric: &FabricId) -> Result<(), VerifyError> {
+        for SignedVote { vote, signature } in [&self.first, &self.second] {
+            let bytes = vote.signing_bytes(fabric, self.epoch, self.view);
+            self.validator.verify(&bytes, signature)?;
+        }
+        Ok(())
+    }
 }
 
 /// A vote as it was signed.

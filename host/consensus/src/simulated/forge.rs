@@ -30,7 +30,8 @@ impl Forger {
     #[must_use]
     pub fn contradict(&self, bytes: &[u8], salt: u64) -> Option<Vec<u8>> {
         let (epoch, vote) = vote_in(bytes)?;
-        let scheme = &self.epochs.committee(epoch).scheme;
+        let committee = self.epochs.committee(epoch);
+        let scheme = committee.scheme.as_ref();
         let vote = match vote {
             Vote::Notarize(vote) => {
                 Vote::Notarize(Notarize::sign(scheme, other(&vote.proposal, salt))?)
@@ -47,7 +48,8 @@ impl Forger {
     #[must_use]
     pub fn give_up(&self, bytes: &[u8]) -> Option<Vec<u8>> {
         let (epoch, vote) = vote_in(bytes)?;
-        let scheme = &self.epochs.committee(epoch).scheme;
+        let committee = self.epochs.committee(epoch);
+        let scheme = committee.scheme.as_ref();
         let round = match &vote {
             Vote::Notarize(vote) => vote.proposal.round,
             Vote::Finalize(vote) => vote.proposal.round,

@@ -2,7 +2,7 @@
 
 use types::FabricId;
 
-use crate::evidence::{Contradiction, ConvictionRecord, Evidence, SignedVote};
+use crate::evidence::{ConvictionRecord, Evidence};
 use crate::execute::{BlockContext, Stop};
 use crate::key::StateKey;
 use crate::outcome::Refusal;
@@ -17,26 +17,21 @@ pub(super) fn apply<V: StateView>(
     evidence: &Evidence,
 ) -> Result<(), Stop> {
     let Evidence::Contradiction(contradiction) = evidence;
-    let Contradiction {
-        validator,
-        epoch,
-        view,
-        first,
-        second,
-    } = contradiction;
+    let validator = &contradiction.validator;
     let key = StateKey::conviction(validator);
     if let Some(ConvictionRecord { at, .. }) = draft.read(&key)? {
         let node = *validator;
         return Err(Refusal::Convicted { node, at }.into());
     }
-    if !first.vote.contradicts(&second.vote) {
+    if !contradiction
+        .first
+        .vote
+        .contradicts(&contradiction.second.vote)
+    {
         return Err(Refusal::NoContradiction.into());
     }
-    for SignedVote { vote, signature } in [first, second] {
-        let bytes = vote.signing_bytes(fabric, *epoch, *view);
-        let authentic = validator.verify(&bytes, signature);
-        authentic.map_err(|_| Refusal::VoteSignature(*validator))?;
-    }
+    let authentic = contradiction.verify_signatures(fabric);
+    authentic.map_err(|_| Refusal::VoteSignature(*validator))?;
     validators::convict(draft, validator)?;
     let record = ConvictionRecord {
         at: block.height,

@@ -70,6 +70,11 @@ impl Fabric {
         let validators = vec![nodes[0]];
         let genesis =
             Genesis::new(1_000, [7; 16], validators, nodes, vec![public(&operator)]).unwrap();
+        Self::of(genesis, operator)
+    }
+
+    /// The fabric of a genesis, after its first block.
+    fn of(genesis: Genesis, operator: SigningKey) -> Self {
         let mut fabric = Self {
             genesis,
             operator,

@@ -24,16 +24,8 @@ pub(crate) fn founded(validators: u8) -> Fabric {
     let keys = |count| (1..=count).map(|seed| public(&secret(seed))).collect();
     let operators = vec![public(&operator)];
     let genesis = Genesis::new(1_000, [7; 16], keys(validators), keys(MEMBERS), operators);
-    let mut fabric = Fabric {
-        genesis: genesis.unwrap().with_epoch_blocks(EPOCH_BLOCKS).unwrap(),
-        operator,
-        nonce: 0,
-        height: 0,
-        clock_ms: 1_000,
-        state: BTreeMap::new(),
-    };
-    fabric.block(&[]);
-    fabric
+    let genesis = genesis.unwrap().with_epoch_blocks(EPOCH_BLOCKS);
+    Fabric::of(genesis.unwrap(), operator)
 }
 
 fn add(seed: u8) -> ValidatorOperation {
