@@ -220,6 +220,7 @@ impl Operator {
             data_dir: dir.to_owned(),
             secret_key: SecretKey::from([1; 32]),
             genesis: self.genesis.clone(),
+            rules: ledger::KnownRules::RELEASED,
             heartbeat: heartbeat.map_or(Config::HEARTBEAT, Duration::from_secs),
             links: None,
         })

@@ -173,6 +173,7 @@ impl Operator {
             data_dir: dir.to_owned(),
             secret_key,
             genesis: self.genesis.clone(),
+            rules: ledger::KnownRules::RELEASED,
             heartbeat: Config::HEARTBEAT,
             links,
         })

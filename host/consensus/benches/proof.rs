@@ -127,6 +127,7 @@ impl Operator {
                 data_dir: dir.join(seed.to_string()),
                 secret_key,
                 genesis: self.genesis.clone(),
+                rules: ledger::KnownRules::RELEASED,
                 heartbeat: Config::HEARTBEAT,
                 links: Some(ends),
             });

@@ -17,7 +17,7 @@ use ledger::{BlockContext, CommitteeRecord, Genesis, SignedTransaction, StateKey
 
 use crate::block::{Block, Context, Digest};
 use crate::config::engine_key;
-use crate::execution::{Executed, Executions, ReadState, run};
+use crate::execution::{ExecuteError, Executed, Executions, ReadState, run};
 use crate::feed::Feed;
 use crate::handle::FinalizedBlock;
 use crate::pacing::{Unsettled, now_ms};
@@ -169,8 +169,11 @@ impl<E: Runtime> Application<E> for LedgerApplication {
             height,
             time_ms: block.time_ms,
         };
-        match run(&self.genesis, &context, &transactions, &Applied(readers)).await {
+        let rules = &self.unsettled.shared.rules;
+        let (genesis, known) = (&self.genesis, rules.known);
+        match run(genesis, known, &context, &transactions, &Applied(readers)).await {
             Ok(executed) => Arc::new(executed),
+            Err(ExecuteError::Rules(unknown)) => rules.stop(unknown).await,
             Err(error) => panic!("the final block at height {height} cannot be executed: {error}"),
         }
     }
@@ -187,6 +190,11 @@ impl<E: Runtime> Application<E> for LedgerApplication {
             let height = block.height.get();
             self.unsettled.shared.learn_next(entry.as_deref(), height);
         }
+        let height = block.height.get();
+        let shared = self.unsettled.shared.clone();
+        if let Some(entry) = changes.get(&StateKey::rules()) {
+            shared.rules.learn(entry.as_deref());
+        }
         self.feed
             .publish(FinalizedBlock {
                 height: block.height.get(),
@@ -197,6 +205,8 @@ impl<E: Runtime> Application<E> for LedgerApplication {
                 transactions: outcomes,
             })
             .await;
+        // An error is told to whoever waits for this node to be too old.
+        let _ = shared.rules.after(height);
     }
 }
 
@@ -243,7 +253,7 @@ impl LedgerApplication {
     /// Executes on `batch` and seals it with the head that it leads to.
     ///
     /// A state that cannot be read or sealed says nothing about the block, so it must not become
-    /// a vote: the engine stops instead.
+    /// a vote: the engine stops instead. So it does if this program is too old for the block.
     async fn execute<E: Runtime>(
         &self,
         head: Head,
@@ -254,8 +264,11 @@ impl LedgerApplication {
             height: head.height,
             time_ms: head.time_ms,
         };
-        let executed = match run(&self.genesis, &context, transactions, &Pending(&batch)).await {
+        let rules = &self.unsettled.shared.rules;
+        let (genesis, known) = (&self.genesis, rules.known);
+        let executed = match run(genesis, known, &context, transactions, &Pending(&batch)).await {
             Ok(executed) => executed,
+            Err(ExecuteError::Rules(unknown)) => return rules.stop(unknown).await,
             Err(error) => panic!(
                 "the block at height {} cannot be executed: {error}",
                 head.height

@@ -19,6 +19,8 @@ pub struct Config {
     pub secret_key: SecretKey,
     /// What the fabric began with.
     pub genesis: ledger::Genesis,
+    /// The rules that this program executes; [`ledger::KnownRules::RELEASED`] but in tests.
+    pub rules: ledger::KnownRules,
     /// Longest silence between blocks; [`Config::HEARTBEAT`] unless there is a reason.
     pub heartbeat: Duration,
     /// The way to other nodes, of [`crate::links`]. A fabric's only validator works without; a

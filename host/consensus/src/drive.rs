@@ -180,6 +180,9 @@ impl Job {
                 return End::Stuck;
             }
             let snapshot = snapshot(&base, feed, shared, config.genesis.time_ms()).await;
+            if let Err(unknown) = shared.rules.after(snapshot.height) {
+                return End::Closed(Closed::Outdated(unknown));
+            }
             // A caller that went away has dropped the handle too, which stops the engine.
             let _ = tell.take().map(|tell| tell.send(Ok(snapshot)));
             End::failed(remember_votes(shared, &epochs, dir).await.to_string())
@@ -190,6 +193,7 @@ impl Job {
         tokio::select! {
             biased;
             _ = stopped => End::Closed(Closed::Stopped),
+            unknown = shared.rules.outdated(&context) => End::Closed(Closed::Outdated(unknown)),
             end = first_end(&context, actors) => end,
             () = timed => End::Closed(Closed::Stopped),
             reason = terms => End::failed(reason),
@@ -355,6 +359,8 @@ async fn snapshot<E: EngineRuntime>(
         let snapshot = read_all(&*databases.read().await, genesis_ms).await?;
         let committee = snapshot.entries.get(&StateKey::committee());
         shared.learn_next(committee.map(Vec::as_slice), snapshot.height);
+        let rules = snapshot.entries.get(&StateKey::rules());
+        shared.rules.learn(rules.map(Vec::as_slice));
         let Snapshot {
             height,
             time_ms,

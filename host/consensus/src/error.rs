@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use ledger::DecodeTransactionError;
+use ledger::{DecodeTransactionError, UnknownRules};
 use types::{FabricId, PublicKey};
 
 use crate::pool::{POOL_BYTES_MAX, POOL_TRANSACTIONS_MAX};
@@ -113,6 +113,9 @@ pub enum StartError {
         /// How many the genesis names.
         validators: usize,
     },
+    /// This program is too old for the fabric's next block.
+    #[error(transparent)]
+    Outdated(UnknownRules),
     /// The engine could not take up its files.
     #[error(
         "the ledger in {path} did not start: {reason}; if a file is damaged, restore the whole \
@@ -133,6 +136,10 @@ pub enum Closed {
     /// It was asked to stop.
     #[error("the ledger was stopped")]
     Stopped,
+    /// This program is too old for the fabric's next block. Everything before is executed and on
+    /// disk, for a newer one to go on from.
+    #[error(transparent)]
+    Outdated(UnknownRules),
     /// It could not go on; everything acknowledged is on disk.
     #[error("the ledger stopped because of a failure: {reason}")]
     Failed {

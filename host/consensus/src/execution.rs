@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ledger::{BlockContext, Genesis, NotLoaded, SignedTransaction, StateKey, StateView};
-use ledger::{TransactionOutcome, execute};
+use ledger::{
+    BlockContext, Genesis, KnownRules, NotLoaded, SignedTransaction, StateKey, StateView,
+};
+use ledger::{TransactionOutcome, UnknownRules, execute};
 
 use crate::block::Digest;
 use crate::state::DbError;
@@ -34,6 +36,8 @@ pub(crate) trait ReadState: Sync {
 pub(crate) enum ExecuteError {
     #[error("the state cannot be read: {0}")]
     Storage(#[from] DbError),
+    #[error(transparent)]
+    Rules(#[from] UnknownRules),
     #[error("the block reads more than {BLOCK_READS_MAX} entries")]
     Reads,
 }
@@ -42,18 +46,19 @@ pub(crate) enum ExecuteError {
 /// for and starting again, so that the rules stay synchronous and see exactly one state.
 pub(crate) async fn run(
     genesis: &Genesis,
+    known: KnownRules,
     block: &BlockContext,
     transactions: &[SignedTransaction],
     state: &impl ReadState,
 ) -> Result<Executed, ExecuteError> {
     let mut loaded = Loaded::default();
     if transactions.len() > 1 {
-        prefetch(genesis, block, transactions, state, &mut loaded).await?;
+        prefetch(genesis, known, block, transactions, state, &mut loaded).await?;
     }
     let execution = loop {
-        match execute(genesis, &loaded, block, transactions) {
+        match execute(genesis, known, &loaded, block, transactions) {
             Ok(execution) => break execution,
-            Err(NotLoaded { key }) => loaded.fetch(key, state).await?,
+            Err(error) => loaded.fetch(missing(error)?, state).await?,
         }
     };
     let ids = transactions.iter().map(SignedTransaction::id);
@@ -68,6 +73,7 @@ pub(crate) async fn run(
 /// would start again once for every entry that it reads.
 async fn prefetch(
     genesis: &Genesis,
+    known: KnownRules,
     block: &BlockContext,
     transactions: &[SignedTransaction],
     state: &impl ReadState,
@@ -80,14 +86,28 @@ async fn prefetch(
                 written: &written,
                 loaded,
             };
-            match execute(genesis, &view, block, std::slice::from_ref(transaction)) {
+            match execute(
+                genesis,
+                known,
+                &view,
+                block,
+                std::slice::from_ref(transaction),
+            ) {
                 Ok(execution) => break execution,
-                Err(NotLoaded { key }) => loaded.fetch(key, state).await?,
+                Err(error) => loaded.fetch(missing(error)?, state).await?,
             }
         };
         written.extend(execution.changes);
     }
     Ok(())
+}
+
+/// The entry to load, if that is all that an execution lacks.
+fn missing(error: ledger::ExecuteError) -> Result<StateKey, UnknownRules> {
+    match error {
+        ledger::ExecuteError::NotLoaded(NotLoaded { key }) => Ok(key),
+        ledger::ExecuteError::UnknownRules(unknown) => Err(unknown),
+    }
 }
 
 /// The entries fetched so far; an absent one is remembered as absent.

@@ -20,6 +20,7 @@ use crate::proof::{FinalizedProof, StateProof};
 use crate::query::Query;
 use crate::quorum::Quorum;
 use crate::tips::Heard;
+use crate::upgrade::Rules;
 
 /// A running ledger. Clones share it; when the last one is dropped it stops by itself.
 #[derive(Clone)]
@@ -49,6 +50,7 @@ pub(crate) struct Shared {
     pub(crate) pool: Pool,
     pub(crate) tip: watch::Sender<Tip>,
     pub(crate) rounds: watch::Sender<Rounds>,
+    pub(crate) rules: Rules,
     pub(crate) closed: watch::Sender<Option<Closed>>,
 }
 
@@ -441,6 +443,9 @@ impl Ledger {
         }
         match reason {
             Closed::Stopped => Ok(()),
+            Closed::Outdated(unknown) => Err(ShutdownError::Failed {
+                reason: unknown.to_string(),
+            }),
             Closed::Failed { reason } => Err(ShutdownError::Failed { reason }),
         }
     }

@@ -128,6 +128,7 @@ mod state;
 mod terms;
 mod time;
 mod tips;
+mod upgrade;
 mod waking;
 
 pub use blame::{Blame, PEER_BLOCKED_FOR};

@@ -18,6 +18,7 @@ use crate::pool::Pool;
 use crate::query::{QUERIES_MAX, Query};
 use crate::state::Snapshot;
 use crate::tips::Heard;
+use crate::upgrade::Rules;
 
 /// Starts this node's ledger and waits until everything that was final here is applied again. A
 /// follower does not wait for its peers: what it misses comes over the stream.
@@ -56,6 +57,7 @@ pub async fn start(
         Err(_) => {
             let _ = ledger.shutdown().await;
             let reason = match ledger.closed().await {
+                Closed::Outdated(unknown) => return Err(StartError::Outdated(unknown)),
                 Closed::Failed { reason } => reason,
                 Closed::Stopped => "it was stopped".to_owned(),
             };
@@ -120,6 +122,7 @@ fn shared(config: &Config, committee: &Committee, links: &Links) -> Arc<Shared> 
         pool: Pool::new(links.wires.time.clone()),
         tip: watch::Sender::new(Tip::default()),
         rounds: watch::Sender::new(Rounds::default()),
+        rules: Rules::new(config.rules),
         closed: watch::Sender::new(None),
     };
     // Until the files tell of later epochs.
@@ -203,7 +206,7 @@ impl Job {
                         None => reason,
                     },
                 },
-                stopped @ Closed::Stopped => stopped,
+                other @ (Closed::Stopped | Closed::Outdated(_)) => other,
             },
             Err(error) => {
                 let reason = Closed::Failed {

@@ -16,6 +16,7 @@ use crate::record::{
     DecodeRecordError, DeploymentRecord, FabricRecord, NodeRecord, PlacementRecord,
     PrincipalRecord, RouteRecord, decode,
 };
+use crate::upgrade::RulesRecord;
 use crate::validator::CommitteeRecord;
 
 /// The record of any entry.
@@ -42,6 +43,7 @@ pub enum AnyRecord {
     RecordTotals(RecordTotalsRecord),
     RecordsDue(RecordsDueRecord),
     RecordRate(RecordRateRecord),
+    Rules(RulesRecord),
 }
 
 impl AnyRecord {
@@ -71,6 +73,7 @@ impl AnyRecord {
             b"record-totals" => Self::RecordTotals(decode(key, value)?),
             b"records-due" => Self::RecordsDue(decode(key, value)?),
             b"record-rate" => Self::RecordRate(decode(key, value)?),
+            b"rules" => Self::Rules(decode(key, value)?),
             _ => return Ok(None),
         }))
     }
@@ -178,6 +181,7 @@ mod tests {
             StateKey::record_totals(),
             StateKey::records_due(7),
             StateKey::record_rate(&id),
+            StateKey::rules(),
         ];
         for key in keys {
             let newer = AnyRecord::decode(&key, &[0xff]);

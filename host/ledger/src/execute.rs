@@ -10,6 +10,7 @@ use crate::record::FabricRecord;
 use crate::rules;
 use crate::state::{Draft, NotLoaded, StateView};
 use crate::transaction::{Operation, SignedTransaction};
+use crate::upgrade::{KnownRules, UnknownRules};
 
 /// Most transactions of one block: bounds the signatures to check.
 pub const BLOCK_TRANSACTIONS_MAX: usize = 1_024;
@@ -34,19 +35,33 @@ pub struct Execution {
     pub outcomes: Vec<TransactionOutcome>,
 }
 
+/// Why a block was not executed; never a verdict about the block.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ExecuteError {
+    /// The view must load an entry first.
+    #[error(transparent)]
+    NotLoaded(#[from] NotLoaded),
+    /// This program is too old for the block, and for all after it.
+    #[error(transparent)]
+    UnknownRules(#[from] UnknownRules),
+}
+
 /// Executes `transactions` on `view`. The first block of a fabric also writes the genesis entries,
-/// the first of an epoch puts the validators in office that were decided on, and each frees the
+/// the first of an epoch puts the validators in office that were decided on, the first under new
+/// rules puts these in force, and each frees the
 /// records of guests that are due in it.
 ///
 /// # Errors
-/// [`NotLoaded`] if the view must load an entry first; then call again. Nothing else fails: a
-/// transaction that breaks a rule is recorded as refused and cannot poison its block.
+/// [`NotLoaded`] if the view must load an entry first; then call again. [`UnknownRules`] if the
+/// rules in force at this height are none of `known`. Nothing else fails: a transaction that
+/// breaks a rule is recorded as refused and cannot poison its block.
 pub fn execute(
     genesis: &Genesis,
+    known: KnownRules,
     view: &impl StateView,
     block: &BlockContext,
     transactions: &[SignedTransaction],
-) -> Result<Execution, NotLoaded> {
+) -> Result<Execution, ExecuteError> {
     let mut first_facts = BTreeMap::new();
     if block.height == 1 {
         first_facts.extend(genesis.entries());
@@ -56,6 +71,9 @@ pub fn execute(
         first_facts: &first_facts,
     };
     let mut draft = Draft::new(&begun);
+    // Before anything that rules decide.
+    let rules = rules::begin_block(&mut draft, block.height)?;
+    known.check(&rules, block.height)?;
     if genesis.begins_epoch(block.height) {
         rules::begin_epoch(&mut draft)?;
     }
@@ -63,7 +81,7 @@ pub fn execute(
     draft.commit();
     let mut outcomes = Vec::with_capacity(transactions.len());
     for transaction in transactions {
-        outcomes.push(apply(&mut draft, block, transaction)?);
+        outcomes.push(apply(&mut draft, block, rules.version, transaction)?);
     }
     let mut changes: BTreeMap<_, _> = first_facts
         .iter()
@@ -109,6 +127,7 @@ impl From<Refusal> for Stop {
 fn apply<V: StateView>(
     draft: &mut Draft<'_, V>,
     block: &BlockContext,
+    version: u32,
     signed: &SignedTransaction,
 ) -> Result<TransactionOutcome, NotLoaded> {
     match admit(draft, block, signed) {
@@ -120,7 +139,7 @@ fn apply<V: StateView>(
         }
     }
     // The nonce is spent from here on, whether or not the operation succeeds.
-    match rules::apply(draft, block, signed.transaction()) {
+    match rules::apply(draft, block, version, signed.transaction()) {
         Ok(()) => {
             draft.commit();
             Ok(TransactionOutcome::Applied)

@@ -119,6 +119,12 @@ impl StateKey {
         Self::text("committee".to_owned())
     }
 
+    /// Which rules are in force, and votes about them: [`crate::RulesRecord`].
+    #[must_use]
+    pub fn rules() -> Self {
+        Self::text("rules".to_owned())
+    }
+
     /// What a validator was convicted of: [`crate::ConvictionRecord`].
     #[must_use]
     pub fn conviction(validator: &PublicKey) -> Self {

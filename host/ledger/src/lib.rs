@@ -14,13 +14,16 @@ mod rules;
 mod schedule;
 mod state;
 mod transaction;
+mod upgrade;
 mod validator;
 mod view;
 mod words;
 
 pub use entry::{AnyRecord, ParseStateKeyError};
 pub use evidence::{Contradiction, ConvictionRecord, Evidence, SignedVote, VOTE_DOMAIN, Vote};
-pub use execute::{BLOCK_BYTES_MAX, BLOCK_TRANSACTIONS_MAX, BlockContext, Execution, execute};
+pub use execute::{
+    BLOCK_BYTES_MAX, BLOCK_TRANSACTIONS_MAX, BlockContext, ExecuteError, Execution, execute,
+};
 pub use genesis::{DecodeGenesisError, Genesis, GenesisError, quorum};
 pub use guest::{
     GuestRecord, GuestRecordsRecord, RECORD_CHANGES_PER_WINDOW_MAX, RECORD_DUE_SEARCH_BLOCKS,
@@ -44,6 +47,9 @@ pub use record::{
 pub use state::{NotLoaded, StateView, VALUE_BYTES_MAX};
 pub use transaction::{
     DecodeTransactionError, Operation, SignedTransaction, TRANSACTION_BYTES_MAX, Transaction,
+};
+pub use upgrade::{
+    KnownRules, RULES_LEAD_BLOCKS_MIN, RulesChange, RulesOperation, RulesRecord, UnknownRules,
 };
 pub use validator::{CommitteeRecord, PROPOSED_CHANGES_MAX, ValidatorChange, ValidatorOperation};
 pub use view::{Placement, View};

@@ -7,6 +7,7 @@ use crate::guest::{
     RECORD_CHANGES_PER_WINDOW_MAX, RECORD_LIFE_BLOCKS_MAX, RECORD_WINDOW_BLOCKS, RecordKey,
 };
 use crate::record::Role;
+use crate::upgrade::RULES_LEAD_BLOCKS_MIN;
 
 /// The fate of a transaction that is in a final block.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -311,6 +312,35 @@ pub enum Refusal {
         /// Height of the first block of the next window.
         until: u64,
     },
+    /// Versions of the rules rise by one.
+    #[error("the next rules are {expected}, not {version}")]
+    RulesVersion {
+        /// The wish.
+        version: u32,
+        /// What can follow.
+        expected: u32,
+    },
+    /// Nodes must hear of new rules before these are in force.
+    #[error(
+        "rules change {RULES_LEAD_BLOCKS_MIN} blocks ahead or more: at height {least}, not {height}"
+    )]
+    RulesHeight {
+        /// The wish.
+        height: u64,
+        /// The lowest that this block allows.
+        least: u64,
+    },
+    /// There is nothing left to vote on.
+    #[error("rules {version} from height {height} on are decided already")]
+    RulesDecided {
+        /// The version.
+        version: u32,
+        /// The first block under it.
+        height: u64,
+    },
+    /// Neither a decision nor a vote to take back.
+    #[error("no change of the rules is decided, and this validator has no vote to take back")]
+    NoRulesDecided,
 }
 
 impl Refusal {
@@ -368,6 +398,10 @@ impl Refusal {
             Self::RecordsFull { .. } => "records-full",
             Self::RecordLife { .. } => "record-life",
             Self::RecordRate { .. } => "record-rate",
+            Self::RulesVersion { .. } => "rules-version",
+            Self::RulesHeight { .. } => "rules-height",
+            Self::RulesDecided { .. } => "rules-decided",
+            Self::NoRulesDecided => "no-rules-decided",
         }
     }
 }

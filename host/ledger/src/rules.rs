@@ -6,22 +6,32 @@ mod evidence;
 mod membership;
 mod records;
 mod roles;
+#[cfg(feature = "unreleased-rules")]
+mod unreleased;
+mod upgrades;
 mod validators;
 
 pub(crate) use records::expire;
 pub(crate) use roles::role_of;
+pub(crate) use upgrades::begin_block;
 pub(crate) use validators::begin_epoch;
 
 use crate::execute::{BlockContext, Stop};
 use crate::state::{Draft, StateView};
 use crate::transaction::{Operation, Transaction};
 
+/// Applies one transaction by the rules of `version`. All released rules are of one version yet.
 pub(crate) fn apply<V: StateView>(
     draft: &mut Draft<'_, V>,
     block: &BlockContext,
+    version: u32,
     transaction: &Transaction,
 ) -> Result<(), Stop> {
     roles::check(draft, transaction)?;
+    #[cfg(feature = "unreleased-rules")]
+    unreleased::check(version, &transaction.operation)?;
+    #[cfg(not(feature = "unreleased-rules"))]
+    let _ = version;
     match &transaction.operation {
         Operation::Deploy { spec, replaces } => {
             deployments::deploy(draft, block, transaction.principal, spec, *replaces)
@@ -50,6 +60,9 @@ pub(crate) fn apply<V: StateView>(
         }
         Operation::Record(operation) => {
             records::apply(draft, block, transaction.principal, operation)
+        }
+        Operation::Rules(operation) => {
+            upgrades::apply(draft, block, transaction.principal, *operation)
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::evidence::Evidence;
 use crate::guest::RecordOperation;
 use crate::member::{CertificateOperation, MembershipOperation, RoleOperation};
+use crate::upgrade::RulesOperation;
 use crate::validator::ValidatorOperation;
 use serde::{Deserialize, Serialize};
 use types::{Digest, FabricId, Name, Principal, Signature, VerifyError, WorkloadSpec};
@@ -75,6 +76,8 @@ pub enum Operation {
     Evidence(Evidence),
     /// What guests write down.
     Record(RecordOperation),
+    /// Which rules are in force, from when on.
+    Rules(RulesOperation),
 }
 
 /// One operation with what makes it valid once, here, for a while.

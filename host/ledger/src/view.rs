@@ -14,6 +14,7 @@ use crate::record::{
     self, DecodeRecordError, DeploymentRecord, FabricRecord, PlacementRecord, PrincipalRecord,
     Record, RouteRecord,
 };
+use crate::upgrade::RulesRecord;
 use crate::validator::CommitteeRecord;
 
 /// One placed replica with its address in the deployment.
@@ -180,6 +181,14 @@ impl View {
     /// [`DecodeRecordError`] if a newer release wrote it.
     pub fn committee(&self) -> Result<CommitteeRecord, DecodeRecordError> {
         Ok(self.read(&StateKey::committee())?.unwrap_or_default())
+    }
+
+    /// The rules in force, those decided on, and votes about them.
+    ///
+    /// # Errors
+    /// [`DecodeRecordError`] if a newer release wrote it.
+    pub fn rules(&self) -> Result<RulesRecord, DecodeRecordError> {
+        Ok(self.read(&StateKey::rules())?.unwrap_or_default())
     }
 
     /// The validators that were convicted, with the proof.

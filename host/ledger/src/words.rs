@@ -6,6 +6,7 @@ use crate::evidence::Evidence;
 use crate::guest::{RecordChange, RecordOperation};
 use crate::member::{Admission, CertificateOperation, MembershipOperation, RoleOperation};
 use crate::transaction::Operation;
+use crate::upgrade::{RulesChange, RulesOperation};
 use crate::validator::{ValidatorChange, ValidatorOperation};
 
 impl fmt::Display for Operation {
@@ -38,6 +39,7 @@ impl fmt::Display for Operation {
             Self::Validator(operation) => operation.fmt(f),
             Self::Evidence(evidence) => evidence.fmt(f),
             Self::Record(operation) => operation.fmt(f),
+            Self::Rules(operation) => operation.fmt(f),
         }
     }
 }
@@ -114,6 +116,17 @@ impl fmt::Display for RecordOperation {
         let (workload, component) = (&self.workload, &self.component);
         let key = self.change.key();
         write!(f, "{verb} record {key} for {workload}/{component}")
+    }
+}
+
+impl fmt::Display for RulesOperation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Vote(RulesChange { version, height }) => {
+                write!(f, "vote for rules {version} from height {height} on")
+            }
+            Self::Cancel => f.write_str("vote against a change of the rules"),
+        }
     }
 }
 

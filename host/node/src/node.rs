@@ -101,6 +101,7 @@ impl Node {
             data_dir: data_dir.consensus(),
             secret_key: consensus::SecretKey::from_seed(&identity.node.expose_seed()),
             genesis: identity.genesis.clone(),
+            rules: ledger::KnownRules::RELEASED,
             heartbeat: consensus::Config::HEARTBEAT,
             links: opened.is_some().then_some(links),
         };

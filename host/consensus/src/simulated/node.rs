@@ -88,6 +88,7 @@ impl<E: EngineRuntime> World<E> {
             data_dir: PathBuf::new(),
             secret_key,
             genesis,
+            rules: ledger::KnownRules::RELEASED,
             heartbeat,
             links: Some(links),
         })?;

@@ -9,7 +9,7 @@ use ed25519_dalek::{Signer as _, SigningKey};
 use hypermesh_consensus::{
     Config, Finality, FinalizedBlock, Ledger, SecretKey, Snapshot, StartError, start,
 };
-use ledger::{Genesis, Operation, StateKey, Transaction, View};
+use ledger::{Genesis, KnownRules, Operation, StateKey, Transaction, View};
 use tokio::sync::mpsc;
 use types::{ComponentKind, ComponentSpec, Digest, Name, PublicKey, Signature, WorkloadSpec};
 
@@ -85,6 +85,7 @@ pub(crate) fn config(dir: &Path) -> Config {
         data_dir: dir.to_owned(),
         secret_key: SecretKey::from(VALIDATOR),
         genesis: genesis(0),
+        rules: KnownRules::RELEASED,
         heartbeat: Config::HEARTBEAT,
         links: None,
     }

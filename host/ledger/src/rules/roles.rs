@@ -37,7 +37,8 @@ pub(super) fn check<V: StateView>(
         | Operation::Certificate(_)
         | Operation::Validator(_)
         | Operation::Evidence(_)
-        | Operation::Record(_) => return Ok(()),
+        | Operation::Record(_)
+        | Operation::Rules(_) => return Ok(()),
         Operation::Role(_) => Role::Admin,
         _ => Role::Deployer,
     };

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ed25519_dalek::{Signer as _, SigningKey};
 use hypermesh_ledger::{
-    BlockContext, DecodeTransactionError, DesiredState, Execution, Genesis, Operation, Refusal,
-    SignedTransaction, StateKey, Transaction, TransactionOutcome, View, execute,
+    BlockContext, DecodeTransactionError, DesiredState, Execution, Genesis, KnownRules, Operation,
+    Refusal, SignedTransaction, StateKey, Transaction, TransactionOutcome, View, execute,
 };
 use proptest::prelude::*;
 use types::{
@@ -20,6 +20,7 @@ mod lifecycle;
 mod membership;
 mod records;
 mod roles;
+mod upgrades;
 mod validators;
 
 const NODES: u8 = 3;
@@ -27,6 +28,8 @@ const NODES: u8 = 3;
 /// A fabric of three nodes with one operator, advanced block by block.
 struct Fabric {
     genesis: Genesis,
+    /// What the executing program knows.
+    known: KnownRules,
     operator: SigningKey,
     nonce: u64,
     height: u64,
@@ -77,6 +80,7 @@ impl Fabric {
     fn of(genesis: Genesis, operator: SigningKey) -> Self {
         let mut fabric = Self {
             genesis,
+            known: KnownRules::RELEASED,
             operator,
             nonce: 0,
             height: 0,
@@ -109,7 +113,14 @@ impl Fabric {
             height: self.height,
             time_ms: self.clock_ms + self.height,
         };
-        let done = execute(&self.genesis, &self.state, &context, transactions).unwrap();
+        let done = execute(
+            &self.genesis,
+            self.known,
+            &self.state,
+            &context,
+            transactions,
+        )
+        .unwrap();
         for (key, value) in done.changes.clone() {
             match value {
                 Some(value) => self.state.insert(key, value),

@@ -88,7 +88,14 @@ impl World {
             height: self.height,
             time_ms: self.height,
         };
-        let done = ledger::execute(&self.genesis, &self.state, &context, transactions).unwrap();
+        let done = ledger::execute(
+            &self.genesis,
+            ledger::KnownRules::RELEASED,
+            &self.state,
+            &context,
+            transactions,
+        )
+        .unwrap();
         let changed = done.changes.keys().filter_map(StateKey::workload);
         let changed: BTreeSet<Name> = changed.collect();
         for (key, value) in done.changes {
