@@ -40,6 +40,8 @@ const COMMANDS: [&[&str]; 68] = [
     &["validator", "list"],
     &["validator", "add"],
     &["validator", "remove"],
+    &["validator", "upgrade"],
+    &["validator", "cancel-upgrade"],
     &["validator", "resign"],
     &["role"],
     &["role", "list"],

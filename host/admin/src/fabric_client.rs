@@ -141,6 +141,28 @@ impl Client {
             .await
     }
 
+    /// Lets the node, a validator, vote for new rules from a height on.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if it has no vote, or the rules cannot follow those in force.
+    pub async fn vote_rules(
+        &self,
+        version: u32,
+        height: u64,
+    ) -> Result<TransactionReport, ClientError> {
+        let path = format!("/v1/rules/vote/{version}/{height}");
+        self.call(Method::POST, &path, "", Bytes::new()).await
+    }
+
+    /// Lets the node, a validator, vote against the decided change of the rules.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if it has no vote, or there is nothing to vote against.
+    pub async fn cancel_rules(&self) -> Result<TransactionReport, ClientError> {
+        self.call(Method::POST, "/v1/rules/cancel", "", Bytes::new())
+            .await
+    }
+
     /// Lets the node leave the fabric.
     ///
     /// # Errors

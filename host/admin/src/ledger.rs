@@ -31,6 +31,8 @@ pub struct LedgerStatus {
     /// Nodes with a vote in the next one, if they are others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_validators: Option<u64>,
+    /// The rules in force, and those that follow.
+    pub rules: RulesStatus,
     /// Transactions that wait for a block.
     pub waiting_transactions: u64,
     /// Their bytes.
@@ -52,6 +54,44 @@ pub struct LedgerStatus {
     pub view: u64,
     /// Rounds since the start that ended without a block.
     pub nullified: u64,
+}
+
+/// Which rules a fabric runs, and which the answering program knows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RulesStatus {
+    /// The version in force.
+    pub version: u32,
+    /// Height of the first block under it; 0 for the first rules.
+    pub since: u64,
+    /// What was decided to follow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<NextRules>,
+    /// The oldest version that the answering program executes.
+    pub known_oldest: u32,
+    /// The newest one.
+    pub known_newest: u32,
+    /// Standing votes about the next rules, in the order of keys.
+    pub votes: Vec<RulesVote>,
+}
+
+/// Rules that come into force at a height.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NextRules {
+    /// The version.
+    pub version: u32,
+    /// The first block under it.
+    pub height: u64,
+}
+
+/// What one validator voted for last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RulesVote {
+    /// The validator.
+    #[schema(value_type = String)]
+    pub validator: NodeId,
+    /// Its wish; none if it votes against what is decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wish: Option<NextRules>,
 }
 
 /// Which blocks.

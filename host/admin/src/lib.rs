@@ -25,7 +25,8 @@ pub use fabric::{
 };
 pub use ledger::{
     BlockContents, BlockList, BlockSummary, BlocksQuery, EntryChange, EntryQuery, EntryStatus,
-    FinalTransaction, KeyList, KeysQuery, LedgerStatus, WatchQuery, WatchedBlock,
+    FinalTransaction, KeyList, KeysQuery, LedgerStatus, NextRules, RulesStatus, RulesVote,
+    WatchQuery, WatchedBlock,
 };
 pub use request::{
     ArtifactQuery, ArtifactUse, CapQuery, InvokeRequest, ListQuery, LogQuery, PublishQuery,

@@ -12,6 +12,7 @@ mod logs;
 mod membership;
 mod messages;
 mod refusal;
+mod rules;
 mod secrets;
 mod stoq;
 mod validators;
@@ -78,6 +79,8 @@ fn router() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(validators::add))
         .routes(routes!(validators::remove))
         .routes(routes!(validators::resign))
+        .routes(routes!(rules::vote))
+        .routes(routes!(rules::cancel))
         .routes(routes!(stoq::stoq))
         .routes(routes!(stoq::cap))
         .routes(routes!(stoq::rotate))
@@ -145,6 +148,6 @@ mod tests {
                 assert!(text.is_some(), "{path} says not what it does");
             }
         }
-        assert_eq!(operations, 39);
+        assert_eq!(operations, 41);
     }
 }

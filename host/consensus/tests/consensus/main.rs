@@ -12,3 +12,4 @@ mod proofs;
 mod refusal;
 mod restart;
 mod support;
+mod upgrades;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use hypermesh_consensus::{
     Blame, Carrier, DeliverError, Inbound, Links, Outgoing, Snapshot, StartError, links,
 };
-use ledger::Genesis;
+use ledger::{Genesis, KnownRules};
 use tokio::sync::watch;
 use types::NodeId;
 
@@ -227,9 +227,21 @@ impl Member {
         dir: Arc<tempfile::TempDir>,
         genesis: Genesis,
     ) -> Result<Self, StartError> {
+        Self::start_knowing(memory, key, dir, genesis, KnownRules::RELEASED).await
+    }
+
+    /// The same on a program that executes these rules.
+    pub(crate) async fn start_knowing(
+        memory: &Memory,
+        key: u8,
+        dir: Arc<tempfile::TempDir>,
+        genesis: Genesis,
+        rules: KnownRules,
+    ) -> Result<Self, StartError> {
         let mut config = config_of(key, dir.path());
         config.links = Some(memory.join(key));
         config.genesis = genesis.clone();
+        config.rules = rules;
         let node = Node::start(config).await?;
         Ok(Self {
             node,

@@ -122,6 +122,32 @@ Example, on more than two thirds of the validators:
         #[arg(value_name = "NODE")]
         id: NodeId,
     },
+    /// Let this node, a validator, vote for new rules of the ledger from a height on
+    #[command(after_help = "\
+Example, on more than two thirds of the validators, with a height that all have time to prepare for:
+  nexus ledger status
+  nexus validator upgrade 2 --at 120000
+
+From that height on a node that does not know the rules stops, says so, and keeps its data: install
+a nexus that knows them everywhere first. Vote again to change the height.")]
+    Upgrade {
+        /// The version of the rules: one more than that in force
+        #[arg(value_name = "RULES")]
+        version: u32,
+        /// The first block under them, 32 blocks ahead or more
+        #[arg(long, value_name = "HEIGHT")]
+        at: u64,
+        /// Vote also for rules that the asked node does not know, and that it will stop for
+        #[arg(long)]
+        unknown: bool,
+    },
+    /// Let this node, a validator, vote against the decided change of the rules
+    #[command(after_help = "\
+Example, on more than two thirds of the validators, before the change is in force:
+  nexus validator cancel-upgrade
+
+If none is decided, it takes this node's own vote for one back.")]
+    CancelUpgrade,
     /// Let this node give its vote back; it needs nobody's consent
     #[command(after_help = "Example:\n  nexus validator resign")]
     Resign,

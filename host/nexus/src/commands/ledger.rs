@@ -1,8 +1,8 @@
 //! `nexus ledger`: how it stands, its blocks, its transactions, its entries.
 
 use admin::{
-    Acceptance, BlockContents, BlocksQuery, EntryStatus, FinalTransaction, LedgerStatus,
-    WatchQuery, WatchedBlock,
+    Acceptance, BlockContents, BlocksQuery, EntryStatus, FinalTransaction, LedgerStatus, NextRules,
+    RulesStatus, WatchQuery, WatchedBlock,
 };
 use types::Digest;
 
@@ -52,6 +52,7 @@ fn render_status(status: &LedgerStatus) -> String {
         .map(|next| format!(", {next} from the next epoch on"));
     let next = next.unwrap_or_default();
     fields.add("Validators", format!("{}{next}", status.validators));
+    fields.add("Rules", render_rules(&status.rules));
     let (waiting, bytes) = (status.waiting_transactions, status.waiting_bytes);
     fields.add(
         "Waiting",
@@ -70,6 +71,33 @@ fn render_status(status: &LedgerStatus) -> String {
     };
     fields.add("Pace", pace);
     fields.render(0)
+}
+
+fn render_rules(rules: &RulesStatus) -> String {
+    let mut text = format!("{} since height {}", rules.version, rules.since);
+    if let Some(next) = rules.next {
+        let (version, height) = (next.version, next.height);
+        text.push_str(&format!(", {version} from height {height} on"));
+        if version > rules.known_newest {
+            text.push_str(": this node will stop there, install a newer nexus");
+        }
+    }
+    for vote in &rules.votes {
+        let voter = vote.validator.short();
+        text.push_str(&match vote.wish {
+            Some(NextRules { version, height }) => {
+                format!("; {voter} votes for {version} from height {height} on")
+            }
+            None => format!("; {voter} votes against the change"),
+        });
+    }
+    let (oldest, newest) = (rules.known_oldest, rules.known_newest);
+    let known = match oldest == newest {
+        true => newest.to_string(),
+        false => format!("{oldest} to {newest}"),
+    };
+    text.push_str(&format!(" (this node knows {known})"));
+    text
 }
 
 async fn blocks(session: &Session, from: Option<u64>, limit: u64) -> Outcome {

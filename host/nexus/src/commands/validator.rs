@@ -3,7 +3,7 @@
 use admin::{TransactionReport, ValidatorList};
 
 use crate::cli::ValidatorCommand;
-use crate::exit::Outcome;
+use crate::exit::{Exit, Failure, Outcome};
 use crate::session::Session;
 use crate::table::Table;
 
@@ -19,6 +19,23 @@ pub(crate) async fn run(session: &Session, command: ValidatorCommand) -> Outcome
             client.remove_validator(&id).await,
             format!("this node voted that {} loses its vote", id.short()),
         ),
+        ValidatorCommand::Upgrade {
+            version,
+            at,
+            unknown,
+        } => {
+            if !unknown {
+                knows(session, version).await?;
+            }
+            (
+                client.vote_rules(version, at).await,
+                format!("this node voted for rules {version} from height {at} on"),
+            )
+        }
+        ValidatorCommand::CancelUpgrade => (
+            client.cancel_rules().await,
+            "this node voted against a change of the rules".to_owned(),
+        ),
         ValidatorCommand::Resign => (
             client.resign().await,
             "this node gives its vote back with the next epoch".to_owned(),
@@ -26,6 +43,23 @@ pub(crate) async fn run(session: &Session, command: ValidatorCommand) -> Outcome
     };
     let report: TransactionReport = report.map_err(|error| session.failure(error))?;
     session.show(&report, || format!("{done}, height {}", report.height))
+}
+
+/// Refuses to vote for rules that would stop the asked node.
+async fn knows(session: &Session, version: u32) -> Outcome {
+    let status = session.client().ledger().await;
+    let newest = status
+        .map_err(|error| session.failure(error))?
+        .rules
+        .known_newest;
+    if version <= newest {
+        return Ok(());
+    }
+    let message = format!(
+        "this node knows rules up to {newest} and would stop when rules {version} are in force: \
+         install a newer nexus first, or vote with --unknown"
+    );
+    Err(Failure::new(Exit::Refused, message))
 }
 
 async fn list(session: &Session) -> Outcome {

@@ -18,6 +18,7 @@ use ledger::{AnyRecord, StateKey};
 use types::Digest;
 
 use crate::api::refusal::{Path, Query, Refused};
+use crate::api::rules;
 use crate::shared::Shared;
 
 /// Most keys in one answer: a few hundred KiB.
@@ -25,10 +26,13 @@ const KEYS_MAX: usize = 10_000;
 
 /// How the ledger of this node stands.
 #[utoipa::path(get, path = "/v1/ledger", responses((status = 200, body = LedgerStatus)))]
-pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Json<LedgerStatus> {
+pub(super) async fn status(
+    State(shared): State<Arc<Shared>>,
+) -> Result<Json<LedgerStatus>, Refused> {
+    let rules = rules::status(&shared.state().view).map_err(Refused::internal)?;
     let status = shared.ledger.status();
     let number = |count: usize| count as u64;
-    Json(LedgerStatus {
+    Ok(Json(LedgerStatus {
         fabric: shared.fabric,
         node: shared.node,
         role: status.role.to_string(),
@@ -38,6 +42,7 @@ pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Json<LedgerStat
         epoch: status.epoch,
         validators: number(status.validators),
         next_validators: status.next_validators.map(number),
+        rules,
         waiting_transactions: number(status.pool.transactions),
         waiting_bytes: number(status.pool.bytes),
         peers: number(status.peers),
@@ -47,7 +52,7 @@ pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Json<LedgerStat
         lagging: status.lagging,
         view: status.view,
         nullified: status.nullified,
-    })
+    }))
 }
 
 /// A final block, with its certificate of finality.
