@@ -55,4 +55,5 @@ mod store_durability;
 mod store_examples;
 mod store_quota;
 mod twins;
+mod upgrades;
 mod validators;

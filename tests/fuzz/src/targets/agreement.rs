@@ -5,7 +5,8 @@ use std::sync::OnceLock;
 
 use consensus::{EntryProof, Handover};
 use ledger::{
-    AnyRecord, CommitteeRecord, Genesis, Operation, SignedTransaction, StateKey, Transaction, View,
+    AnyRecord, CommitteeRecord, Genesis, Operation, RulesRecord, SignedTransaction, StateKey,
+    Transaction, View,
 };
 use trust::SecretKey;
 use types::{Digest, FabricId, Name, NodeId, Principal, PublicKey, Route};
@@ -32,6 +33,7 @@ pub(super) const TARGETS: &[Target] = &[
             "ledger::decode",
             "AnyRecord::decode",
             "CommitteeRecord::decode",
+            "RulesRecord::decode",
             "StateKey::from_bytes",
             "View::new",
         ],
@@ -180,6 +182,7 @@ fn state(bytes: &[u8]) {
         StateKey::deployment(&name),
         StateKey::placement(&name, &name, 1),
         StateKey::route(&route),
+        StateKey::rules(),
     ];
     let (key, value) = match keys.get(usize::from(choice)) {
         Some(key) => (key.clone(), value),
@@ -193,13 +196,14 @@ fn state(bytes: &[u8]) {
     let _ = (
         AnyRecord::decode(&key, value),
         CommitteeRecord::decode(value),
+        RulesRecord::decode(value),
     );
     let view = View::new(1, 2, BTreeMap::from([(key, value.to_vec())]));
     let (node, principal): (NodeId, Principal) = (id, id);
     // Errors are fine, panics are not.
     let _ = (view.fabric(), view.principal(&principal), view.principals());
     let _ = (view.member(&node), view.members(), view.is_approved(&node));
-    let _ = (view.committee(), view.convictions());
+    let _ = (view.committee(), view.convictions(), view.rules());
     let _ = (view.certificate(&digest), view.invite(&id), view.invites());
     let _ = (
         view.deployment(&name),
