@@ -19,7 +19,8 @@ fn ledger(four: &Four, index: usize) -> Value {
         .json()
 }
 
-/// Every file of a node's final blocks, their certificates and its votes, with its bytes.
+/// Every file of a node's final blocks, their certificates and its votes, with its bytes. What the
+/// stores note about themselves is written anew by every start.
 fn files(root: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut folders = vec![root.to_owned()];
@@ -33,7 +34,7 @@ fn files(root: &Path) -> BTreeMap<String, Vec<u8>> {
             let name = path.to_str().unwrap().to_owned();
             if ["blocks-", "certificates-", "votes-"]
                 .iter()
-                .any(|kind| name.contains(kind))
+                .any(|kind| name.contains(kind) && !name.contains("-metadata"))
             {
                 found.insert(name, fs::read(&path).unwrap());
             }
@@ -91,6 +92,11 @@ fn nodes_stop_before_rules_that_they_do_not_know_and_keep_what_they_have() {
         // It speaks into a log that begins anew.
         run(&mut four.up(index)).failed(1);
         assert!(node.log().contains(&sentence), "{}", node.log());
-        assert!(kept == files(&node.data()), "files of {index} changed");
+        let mut now = files(&node.data());
+        assert!(now.keys().eq(kept.keys()), "files of {index} came or went");
+        // Until it has read the state it may vote to end a round, which adds to its votes.
+        now.retain(|name, bytes| !name.contains("votes-") && kept[name] != *bytes);
+        let changed: Vec<_> = now.keys().collect();
+        assert!(changed.is_empty(), "{index}: {changed:?}");
     }
 }
