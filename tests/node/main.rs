@@ -54,6 +54,7 @@ mod stateful;
 mod store_durability;
 mod store_examples;
 mod store_quota;
+mod sync;
 mod twins;
 mod upgrades;
 mod validators;

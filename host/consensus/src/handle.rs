@@ -260,7 +260,7 @@ pub struct Status {
     /// A peer has a final block that this node has not executed yet.
     pub catching_up: bool,
     /// Every peer that announced a block keeps blocks from this height on only, and this node
-    /// still needs lower ones: it cannot catch up from these peers.
+    /// still needs lower ones: it has to take over their state.
     pub lagging: Option<u64>,
     /// Latest round of voting that this node saw end.
     pub view: u64,

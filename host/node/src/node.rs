@@ -103,7 +103,9 @@ impl Node {
             genesis: identity.genesis.clone(),
             rules: ledger::KnownRules::RELEASED,
             heartbeat: consensus::Config::HEARTBEAT,
-            sync_beyond_blocks: consensus::Config::SYNC_BEYOND_BLOCKS,
+            sync_beyond_blocks: config
+                .sync_beyond_blocks
+                .unwrap_or(consensus::Config::SYNC_BEYOND_BLOCKS),
             links: opened.is_some().then_some(links),
         };
         let (ledger, snapshot, blocks) = consensus::start(consensus).await?;
