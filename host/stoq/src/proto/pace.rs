@@ -46,15 +46,18 @@ impl Bucket {
         (bytes_per_second / 20).max(1_500)
     }
 
-    /// How much of `wanted` bytes may go `now`.
+    /// How much of `wanted` bytes may go `now`: all, or a millisecond's worth at least. A stream that
+    /// was given what the last microsecond earned would ask again at once, for ever, and keep its
+    /// thread from everything else.
     #[must_use]
     pub fn take(&mut self, wanted: usize, now: Duration) -> Grant {
         self.fill(now);
-        let level = usize::try_from(self.level_bytes).unwrap_or(usize::MAX);
-        let granted = wanted.min(level);
-        if granted == 0 && wanted > 0 {
+        let of = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        let level = of(self.level_bytes);
+        if level < wanted.min(of(self.worth_bytes())) {
             return self.pause();
         }
+        let granted = wanted.min(level);
         self.level_bytes -= u64::try_from(granted)
             .unwrap_or(u64::MAX)
             .min(self.level_bytes);
@@ -93,10 +96,15 @@ impl Bucket {
         self.level_bytes = self.level_bytes.saturating_add(bytes - paid).min(burst);
     }
 
-    /// A millisecond's worth at least, so that a stream does not wake for every byte.
+    /// What a millisecond earns, a byte at least.
+    fn worth_bytes(&self) -> u64 {
+        (self.bytes_per_second / 1_000).max(1)
+    }
+
+    /// Until that is earned.
     fn pause(&self) -> Grant {
-        let worth = (self.bytes_per_second / 1_000).max(1);
-        let nanos = u128::from(worth) * 1_000_000_000 / u128::from(self.bytes_per_second);
+        let nanos =
+            u128::from(self.worth_bytes()) * 1_000_000_000 / u128::from(self.bytes_per_second);
         Grant::After(Duration::from_nanos(
             u64::try_from(nanos).unwrap_or(u64::MAX),
         ))
@@ -127,6 +135,16 @@ mod tests {
             assert!((rate..=most).contains(&sent), "{rate}: {sent}");
         }
     }
+    #[test]
+    fn a_stream_that_asks_all_the_time_is_given_a_few_large_parts() {
+        const RATE: u64 = 12_500_000;
+        let mut bucket = Bucket::new(RATE, Duration::ZERO);
+        let asked = (0..1_000_000).map(Duration::from_micros);
+        let granted = asked.filter(|now| matches!(bucket.take(1 << 20, *now), Grant::Bytes(_)));
+        let granted = granted.count();
+        assert!((500..=1_001).contains(&granted), "{granted}");
+    }
+
     #[test]
     fn what_is_urgent_never_waits_for_bulk_and_counts() {
         const RATE: u64 = 1_000_000;
