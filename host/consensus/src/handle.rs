@@ -19,6 +19,7 @@ use crate::pool::{Pool, PoolDepth};
 use crate::proof::{FinalizedProof, StateProof};
 use crate::query::Query;
 use crate::quorum::Quorum;
+use crate::state::Snapshot;
 use crate::tips::Heard;
 use crate::upgrade::Rules;
 
@@ -209,6 +210,16 @@ pub struct FinalizedBlock {
     pub changes: Vec<(StateKey, Option<Vec<u8>>)>,
     /// Its transactions in order, each with what it did.
     pub transactions: Vec<(types::Digest, TransactionOutcome)>,
+}
+
+/// What the stream carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finalized {
+    /// The next block.
+    Block(FinalizedBlock),
+    /// A state at or above the last height, in place of the one before: this node was too far
+    /// behind and took it over from its peers, proven. The blocks up to it were not executed here.
+    State(Snapshot),
 }
 
 /// The highest final block that was announced.

@@ -120,11 +120,13 @@ mod query;
 mod queue;
 mod quorum;
 mod relay;
+mod runs;
 mod settled;
 #[doc(hidden)]
 pub mod simulated;
 mod start;
 mod state;
+mod sync;
 mod terms;
 mod time;
 mod tips;
@@ -140,11 +142,11 @@ pub use entry_proof::{
 };
 pub use error::{Closed, QueryError, ShutdownError, StartError, SubmitError};
 pub use feed::FINALIZED_BLOCKS_QUEUE_MAX;
-pub use handle::{Finality, FinalizedBlock, HeardTip, Ledger, Role, Status};
+pub use handle::{Finality, Finalized, FinalizedBlock, HeardTip, Ledger, Role, Status};
 pub use handovers::Handover;
 pub use links::{
     BLOCK_MESSAGE_BYTES_MAX, Carrier, Channel, DeliverError, Inbound, Links, Outbound, Outgoing,
-    SMALL_MESSAGE_BYTES_MAX, links,
+    SMALL_MESSAGE_BYTES_MAX, STATE_MESSAGE_BYTES_MAX, links,
 };
 pub use pool::{
     POOL_BYTES_MAX, POOL_PEER_BYTES_MAX, POOL_PEER_TRANSACTIONS_MAX, POOL_TRANSACTIONS_MAX,
