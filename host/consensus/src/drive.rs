@@ -130,7 +130,15 @@ impl Job {
         take_office(shared, &epochs);
         let (delivery, peers, blocker) = network(shared);
         let (state_peers, _) = exchange.state_peers();
-        let base = lay_foundation(&context, &parts, files, delivery, &peers, &blocker, state_peers);
+        let base = lay_foundation(
+            &context,
+            &parts,
+            files,
+            delivery,
+            &peers,
+            &blocker,
+            state_peers,
+        );
         let mut base = tokio::select! {
             biased;
             base = base => base,
@@ -219,7 +227,12 @@ impl Job {
         end
     }
 
-    pub(crate) fn parts<E: EngineRuntime>(&self, pace: Pace, epochs: &Epochs, now: SystemTime) -> Parts {
+    pub(crate) fn parts<E: EngineRuntime>(
+        &self,
+        pace: Pace,
+        epochs: &Epochs,
+        now: SystemTime,
+    ) -> Parts {
         let Self { config, shared, .. } = self;
         let genesis_block = Block::genesis::<_, Databases<E>>(&config.genesis, self.leader.clone());
         let executions = Executions::default();

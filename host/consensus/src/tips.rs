@@ -239,7 +239,9 @@ impl Tips {
         let retained = u64::try_from(RETAINED_BLOCKS).unwrap_or(u64::MAX);
         Some(Announcement {
             height,
-            kept_from: self.kept_from.max(Some(height.saturating_sub(retained) + 1))?,
+            kept_from: self
+                .kept_from
+                .max(Some(height.saturating_sub(retained) + 1))?,
             certificate,
         })
     }

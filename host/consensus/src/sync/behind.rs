@@ -87,11 +87,15 @@ impl Behind<'_> {
         let proved = self.shared.heard.borrow().heights();
         // A peer stands at the end of the epoch before the one that its last block is in.
         let base = |height| self.epochs.base(self.epochs.containing(height));
-        let proved = proved.into_iter().map(|(peer, height)| (peer, base(height)));
+        let proved = proved
+            .into_iter()
+            .map(|(peer, height)| (peer, base(height)));
         let above = spoke.chain(proved).filter(|(peer, height)| {
             self.is_too_far(*height) && !asked.contains_key(peer) && self.shared.wires.reaches(peer)
         });
-        above.max_by_key(|(_, height)| *height).map(|(peer, _)| peer)
+        above
+            .max_by_key(|(_, height)| *height)
+            .map(|(peer, _)| peer)
     }
 
     /// Asks one peer for everything between this node's last epoch and its own.

@@ -64,7 +64,15 @@ impl Job {
             floor: Some(standing.floor.clone()),
         };
         let (state_peers, accepted) = exchange.state_peers();
-        let base = lay_foundation(&context, &parts, files, delivery, &peers, &blocker, state_peers);
+        let base = lay_foundation(
+            &context,
+            &parts,
+            files,
+            delivery,
+            &peers,
+            &blocker,
+            state_peers,
+        );
         let mut base = tokio::select! {
             biased;
             base = base => base,
@@ -105,7 +113,9 @@ impl Job {
 async fn arrived<E: EngineRuntime>(base: &Foundation<E>) -> Result<(), String> {
     let databases = base.stateful.subscribe_databases().await;
     let databases = databases.read().await;
-    let head = read_head(&*databases).await.map_err(|error| error.to_string())?;
+    let head = read_head(&*databases)
+        .await
+        .map_err(|error| error.to_string())?;
     let head = head.ok_or("the state names no block")?;
     let height = Height::new(head.height);
     let block = base.marshal.get_block(Identifier::Height(height)).await;
@@ -113,7 +123,9 @@ async fn arrived<E: EngineRuntime>(base: &Foundation<E>) -> Result<(), String> {
     if databases.root() == block.inner().state_root {
         Ok(())
     } else {
-        Err(format!("the state at height {height} has another root than its block"))
+        Err(format!(
+            "the state at height {height} has another root than its block"
+        ))
     }
 }
 

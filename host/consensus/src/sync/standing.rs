@@ -117,7 +117,9 @@ impl Climb {
             .committees
             .verify(&handover.block, &handover.certificate)?;
         let height = header.height;
-        let above = self.last.is_none_or(|last| last < self.genesis.epoch(height));
+        let above = self
+            .last
+            .is_none_or(|last| last < self.genesis.epoch(height));
         if self.genesis.ends_epoch(height) && above {
             Ok(header)
         } else {

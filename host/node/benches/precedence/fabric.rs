@@ -271,10 +271,8 @@ impl Node {
         let met = Arc::clone(&carriage);
         tokio::spawn(async move {
             while let Ok(event) = events.recv().await {
-                match event {
-                    SessionEvent::Up(session) => met.add(&session, false),
-                    SessionEvent::Down { peer, reason } => println!("lost {peer}: {reason}"),
-                    SessionEvent::Refused { .. } => {}
+                if let SessionEvent::Up(session) = event {
+                    met.add(&session, false);
                 }
             }
         });
