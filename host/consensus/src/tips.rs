@@ -316,8 +316,9 @@ impl Tips {
             kept_from,
             certificate,
         } = announcement;
-        if height < self.shared.tip.borrow().height && known.is_some_and(|it| height <= it.height) {
-            // It says nothing newer than before: one that makes progress needs no telling.
+        if height < self.shared.tip.borrow().height && known.is_none_or(|it| height <= it.height) {
+            // It says nothing newer than before: one that makes progress needs no telling. One that
+            // says so for the first time may not have been able to check what it was told.
             self.behind.add(peer);
         }
         let (epoch, view) = (certificate.epoch().get(), certificate.view().get());

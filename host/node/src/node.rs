@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::{Duration, Instant};
 
-use consensus::{Carrier, FinalizedBlock, Snapshot};
+use consensus::{Carrier, Finalized, Snapshot};
 use ledger::{CertificateFact, Membership, View};
 use monitor::Metrics;
 use orchestrator::Reconciler;
@@ -125,6 +125,7 @@ impl Node {
             genesis: identity.genesis.clone(),
             rules: ledger::KnownRules::RELEASED,
             heartbeat: consensus::Config::HEARTBEAT,
+            sync_beyond_blocks: consensus::Config::SYNC_BEYOND_BLOCKS,
             links: opened.is_some().then_some(links),
         };
         let (ledger, snapshot, blocks) = consensus::start(consensus).await?;
@@ -211,7 +212,7 @@ impl Node {
         shared: Arc<Shared>,
         data_dir: DataDir,
         listeners: Listeners,
-        blocks: mpsc::Receiver<FinalizedBlock>,
+        blocks: mpsc::Receiver<Finalized>,
         stop_peers: CancellationToken,
     ) -> Result<Self, StartNodeError> {
         let admin_socket = data_dir.admin_socket();

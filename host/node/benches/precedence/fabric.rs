@@ -289,6 +289,7 @@ impl Node {
             genesis: genesis.clone(),
             rules: KnownRules::RELEASED,
             heartbeat: consensus::Config::HEARTBEAT,
+            sync_beyond_blocks: consensus::Config::SYNC_BEYOND_BLOCKS,
             links: Some(links),
         };
         let (ledger, _, mut blocks) = consensus::start(config).await.unwrap();
