@@ -29,6 +29,7 @@ mod data_directory;
 mod determinism;
 mod discovery;
 mod durability;
+mod equivocator;
 mod examples;
 mod foreign;
 mod four;
