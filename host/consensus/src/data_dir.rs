@@ -120,12 +120,17 @@ impl DataDir {
         let Some((_, Some(voted))) = self.read()? else {
             return Ok(());
         };
-        let votes = self.engine().join(votes_partition(voted));
-        let any = |dir| fs::read_dir(dir).is_ok_and(|mut files| files.next().is_some());
-        if voted > epoch || voted == epoch && !any(&votes) {
-            return Err(StartError::VotesMissing { path: votes });
+        if voted > epoch || voted == epoch && !self.has_votes(voted) {
+            let path = self.engine().join(votes_partition(voted));
+            return Err(StartError::VotesMissing { path });
         }
         Ok(())
+    }
+
+    /// Whether a journal of votes in `epoch` is here.
+    pub(crate) fn has_votes(&self, epoch: u64) -> bool {
+        let votes = fs::read_dir(self.engine().join(votes_partition(epoch)));
+        votes.is_ok_and(|mut files| files.next().is_some())
     }
 
     /// Removes the files of other generations than this one: of states that were replaced, or that

@@ -2,6 +2,7 @@
 //! is brought to an end. Never knows whose directory it is, nor what blocks contain.
 
 use std::any::Any;
+use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
 use std::sync::Arc;
@@ -33,7 +34,7 @@ use crate::pacing::Unsettled;
 use crate::runs::{End, Mood, Next, Runs};
 use crate::start::Job;
 use crate::state::{Databases, Snapshot, read_all, read_head};
-use crate::sync::Behind;
+use crate::sync::{Behind, Standing};
 use crate::terms::{Terms, take_office};
 use crate::waking::WakingClock;
 
@@ -104,18 +105,11 @@ impl Job {
         mood: Mood,
     ) -> End {
         let pace = mood.pace;
-        let (epochs, handovers) = match self.known(&context, dir).await {
-            Ok(known) => known,
+        let (epochs, handovers, files) = match self.own(&context, dir).await {
+            Ok(own) => own,
             Err(end) => return end,
         };
-        let files = match handovers.generation() {
-            Ok(generation) => Files::of(generation),
-            Err(reason) => return End::failed(reason),
-        };
-        if let Some(dir) = dir {
-            dir.keep_generation(files.generation);
-        }
-        let parts = self.parts::<E>(pace, &epochs, context.current());
+        let parts = self.parts::<E>(files, pace, &epochs, context.current());
         let observer = parts.observer.clone();
         let exchange = Exchange::new(&self.shared, &epochs);
         let Self {
@@ -128,20 +122,10 @@ impl Job {
             ..
         } = self;
         take_office(shared, &epochs);
-        let (delivery, peers, blocker) = network(shared);
-        let (state_peers, _) = exchange.state_peers();
-        let base = lay_foundation(
-            &context,
-            &parts,
-            files,
-            delivery,
-            &peers,
-            &blocker,
-            state_peers,
-        );
+        let (delivery, peers, blocker) = network(shared, exchange.state_peers());
         let mut base = tokio::select! {
             biased;
-            base = base => base,
+            base = lay_foundation(&context, &parts, delivery, &peers, &blocker) => base,
             _ = &mut *stopped => return End::stopped(),
         };
         let actors = std::mem::take(&mut base.actors);
@@ -166,18 +150,8 @@ impl Job {
             }
             // A caller that went away has dropped the handle too, which stops the engine.
             let _ = tell.take().map(|tell| tell.send(Ok(snapshot)));
-            let behind = Behind {
-                shared,
-                epochs: &epochs,
-                asking: &asking,
-                genesis: &config.genesis,
-                beyond_blocks: config.sync_beyond_blocks,
-            };
-            tokio::select! {
-                biased;
-                error = remember_votes(shared, &epochs, dir) => End::failed(error.to_string()),
-                standing = behind.watch(mood.rest) => End::Behind(Box::new(standing)),
-            }
+            let behind = Behind::of(shared, &epochs, &asking, config).watch(mood.rest);
+            goes_on(remember_votes(shared, &epochs, dir), behind).await
         };
         // Neither of the two ends well by itself.
         let (serve, exchange) = (pin!(serve), pin!(exchange));
@@ -195,6 +169,20 @@ impl Job {
                 Err(panic) => raise(&context, panic).await,
             },
         }
+    }
+
+    /// What the files say of the epochs so far, and which of them count.
+    async fn own<E: EngineRuntime>(
+        &mut self,
+        context: &E,
+        dir: Option<&DataDir>,
+    ) -> Result<(Epochs, Handovers<E>, Files), End> {
+        let (epochs, handovers) = self.known(context, dir).await?;
+        let generation = handovers.generation().map_err(End::failed)?;
+        if let Some(dir) = dir {
+            dir.keep_generation(generation);
+        }
+        Ok((epochs, handovers, Files::of(generation)))
     }
 
     /// What the files say of the epochs so far.
@@ -229,6 +217,7 @@ impl Job {
 
     pub(crate) fn parts<E: EngineRuntime>(
         &self,
+        files: Files,
         pace: Pace,
         epochs: &Epochs,
         now: SystemTime,
@@ -241,6 +230,7 @@ impl Job {
             executions: executions.clone(),
         };
         Parts {
+            files,
             epochs: epochs.clone(),
             me: self.me.clone(),
             application: LedgerApplication {
@@ -255,6 +245,18 @@ impl Job {
             pace,
             waking: WakingClock::new(now, shared.wires.time.clone()),
         }
+    }
+}
+
+/// Waits until votes cannot be noted any more, or this node turns out to be too far behind.
+async fn goes_on(
+    noting: impl Future<Output = Result<Infallible, StartError>>,
+    behind: impl Future<Output = Standing>,
+) -> End {
+    tokio::select! {
+        biased;
+        Err(error) = noting => End::failed(error.to_string()),
+        standing = behind => End::Behind(Box::new(standing)),
     }
 }
 
@@ -308,7 +310,11 @@ async fn resume_votes(
 }
 
 /// Notes beside the engine in which epoch this node has votes; ends only with an error.
-async fn remember_votes(shared: &Shared, epochs: &Epochs, dir: Option<&DataDir>) -> StartError {
+async fn remember_votes(
+    shared: &Shared,
+    epochs: &Epochs,
+    dir: Option<&DataDir>,
+) -> Result<Infallible, StartError> {
     let Some(dir) = dir else {
         return std::future::pending().await;
     };
@@ -318,14 +324,20 @@ async fn remember_votes(shared: &Shared, epochs: &Epochs, dir: Option<&DataDir>)
             let office = office.borrow_and_update();
             (office.epoch, office.votes)
         };
-        // Both senders are in `shared`. The first block of the epoch says that votes are on disk.
+        // Both senders are in `shared`. With a block of the epoch a vote is on disk, if this node
+        // cast one: it may have got the block from its peers.
+        let noted = async {
+            loop {
+                let _ = tip.wait_for(|tip| tip.height > epochs.base(epoch)).await;
+                if dir.has_votes(epoch) {
+                    return dir.mark_voted(epoch);
+                }
+                let _ = tip.changed().await;
+            }
+        };
         tokio::select! {
             biased;
-            _ = tip.wait_for(|tip| tip.height > epochs.base(epoch)), if votes => {
-                if let Err(error) = dir.mark_voted(epoch) {
-                    return error;
-                }
-            }
+            noted = noted, if votes => noted?,
             _ = office.wait_for(|office| office.epoch != epoch) => continue,
         }
         let _ = office.wait_for(|office| office.epoch != epoch).await;

@@ -43,7 +43,6 @@ use crate::network::{Delivery, PeerSet};
 use crate::observer::Observer;
 use crate::pacing::Paced;
 use crate::state::db_config;
-use crate::sync::StatePeers;
 use crate::waking::{Waking, WakingClock};
 
 /// Size of a page on disk. Part of the disk format: files of another page size do not open.
@@ -110,6 +109,7 @@ const PRUNE: PruneConfig = PruneConfig {
 
 /// What differs between nodes and fabrics.
 pub(crate) struct Parts {
+    pub(crate) files: Files,
     pub(crate) epochs: Epochs,
     pub(crate) me: PublicKey,
     pub(crate) application: LedgerApplication,
@@ -166,7 +166,7 @@ pub(crate) struct Foundation<E: Runtime> {
     page_cache: CacheRef,
     /// The block before the first.
     pub(crate) genesis: Digested<Block>,
-    /// The lowest block that was here at the start of the run; none where no block was.
+    /// The lowest block of a state that was taken over.
     pub(crate) kept_from: Option<u64>,
 }
 
@@ -178,12 +178,11 @@ impl<E: Spawner + commonware_storage::Context + CryptoRng> EngineRuntime for E {
 pub(crate) async fn lay_foundation<E: EngineRuntime>(
     context: &E,
     parts: &Parts,
-    files: Files,
     network: Delivery,
     peers: &PeerSet,
     blocker: &Blamer,
-    state_peers: StatePeers,
 ) -> Foundation<E> {
+    let files = &parts.files;
     let page_cache = CacheRef::new(page_size(PAGE_BYTES), NZUsize!(PAGE_CACHE_PAGES));
     let block = parts.application.genesis_block.clone();
     let digest = block.digest();
@@ -198,8 +197,9 @@ pub(crate) async fn lay_foundation<E: EngineRuntime>(
         network.backfill,
     );
 
-    let (certificates, blocks) = archives(context, &files, &page_cache).await;
-    let kept_from = blocks.first_index();
+    let (certificates, blocks) = archives(context, files, &page_cache).await;
+    // Before the first state that was taken over, blocks are complete from the first one on.
+    let kept_from = blocks.first_index().filter(|_| files.generation > 0);
     let mut plan = SyncPlan::init(context.child("plan"), files.name("state-")).await;
     if let Some(floor) = &files.floor {
         plan = plan.set_floor(floor.clone()).await;
@@ -210,7 +210,7 @@ pub(crate) async fn lay_foundation<E: EngineRuntime>(
             context.child("marshal"),
             certificates,
             blocks,
-            marshal_config(parts, &files, start, &page_cache),
+            marshal_config(parts, start, &page_cache),
         )
         .await;
 
@@ -223,7 +223,7 @@ pub(crate) async fn lay_foundation<E: EngineRuntime>(
             marshal: (marshal_mailbox.clone(), floor),
             mailbox_size: NZUsize!(MAILBOX_MESSAGES),
             plan,
-            resolvers: state_peers,
+            resolvers: network.state,
             sync_config: SYNC,
             prune_config: Some(PRUNE),
             strategy: Sequential,
@@ -391,7 +391,6 @@ type MarshalConfig = marshal::Config<Epochs, FixedEpocher, Sequential, Block, Di
 
 fn marshal_config(
     parts: &Parts,
-    files: &Files,
     start: Start<Scheme, Digest, Digested<Block>>,
     page_cache: &CacheRef,
 ) -> MarshalConfig {
@@ -399,7 +398,7 @@ fn marshal_config(
         provider: parts.epochs.clone(),
         epocher: parts.epochs.epocher(),
         start,
-        partition_prefix: files.name("delivery"),
+        partition_prefix: parts.files.name("delivery"),
         mailbox_size: NZUsize!(MAILBOX_MESSAGES),
         view_retention: ViewDelta::new(RETAINED_VIEWS),
         prunable_items_per_section: NZU64!(CANDIDATE_SECTION_VIEWS),

@@ -37,9 +37,14 @@ impl Exchange {
         }
     }
 
-    /// Where the engine fetches state, and how many parts it took from there.
-    pub(crate) fn state_peers(&self) -> (StatePeers, Arc<AtomicU64>) {
-        (self.state_peers.clone(), self.fetching.accepted.clone())
+    /// Where the engine fetches state.
+    pub(crate) fn state_peers(&self) -> StatePeers {
+        self.state_peers.clone()
+    }
+
+    /// How many parts of it held.
+    pub(crate) fn accepted(&self) -> Arc<AtomicU64> {
+        self.fetching.accepted.clone()
     }
 
     /// Runs for ever. `open` says whether there is a state to tell of.

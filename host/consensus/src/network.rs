@@ -25,18 +25,20 @@ use crate::blame::Blamer;
 use crate::config::{engine_key, public_key_bytes};
 use crate::handle::Shared;
 use crate::links::{Channel, Wires};
+use crate::sync::StatePeers;
 
 /// One channel's two ends.
 pub(crate) type Ends = (LinkSender, LinkReceiver);
 
-/// Channels of blocks.
+/// Channels of blocks and state.
 pub(crate) struct Delivery {
     pub(crate) broadcast: Ends,
     pub(crate) backfill: Ends,
+    pub(crate) state: StatePeers,
 }
 
 /// What the engine asks of a network beside agreement: each part goes to another actor.
-pub(crate) fn network(shared: &Arc<Shared>) -> (Delivery, PeerSet, Blamer) {
+pub(crate) fn network(shared: &Arc<Shared>, state: StatePeers) -> (Delivery, PeerSet, Blamer) {
     let wires = &shared.wires;
     let ends = |channel| {
         (
@@ -47,6 +49,7 @@ pub(crate) fn network(shared: &Arc<Shared>) -> (Delivery, PeerSet, Blamer) {
     let delivery = Delivery {
         broadcast: ends(Channel::Broadcast),
         backfill: ends(Channel::Backfill),
+        state,
     };
     let peers = PeerSet::new(shared.clone());
     (delivery, peers, Blamer(wires.clone()))

@@ -164,7 +164,7 @@ pub(crate) struct Tips {
     pub(crate) epochs: Epochs,
     pub(crate) marshal: Marshal,
     pub(crate) behind: Behind,
-    /// The lowest block that was here at the start of the run.
+    /// The lowest block of a state that was taken over.
     pub(crate) kept_from: Option<u64>,
 }
 

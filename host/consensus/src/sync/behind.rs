@@ -12,6 +12,7 @@ use super::asking::Asking;
 use super::messages::{Answer, Page, Question};
 use super::standing::{Climb, Standing, StandingError};
 use crate::blame::Blame;
+use crate::config::Config;
 use crate::epochs::Epochs;
 use crate::handle::Shared;
 use crate::links::Channel;
@@ -23,17 +24,32 @@ const ASKED_AGAIN: Duration = Duration::from_secs(20);
 
 /// Watches for one run of the engine.
 pub(crate) struct Behind<'a> {
-    pub(crate) shared: &'a Arc<Shared>,
-    pub(crate) epochs: &'a Epochs,
-    pub(crate) asking: &'a Asking,
-    pub(crate) genesis: &'a Genesis,
+    shared: &'a Arc<Shared>,
+    epochs: &'a Epochs,
+    asking: &'a Asking,
+    genesis: &'a Genesis,
     /// How far behind is too far.
-    pub(crate) beyond_blocks: u64,
+    beyond_blocks: u64,
 }
 
-impl Behind<'_> {
+impl<'a> Behind<'a> {
+    pub(crate) const fn of(
+        shared: &'a Arc<Shared>,
+        epochs: &'a Epochs,
+        asking: &'a Asking,
+        config: &'a Config,
+    ) -> Self {
+        Self {
+            shared,
+            epochs,
+            asking,
+            genesis: &config.genesis,
+            beyond_blocks: config.sync_beyond_blocks,
+        }
+    }
+
     /// Returns once a peer has proven that this node is too far behind, not before `rest` is over.
-    pub(crate) async fn watch(&self, rest: Duration) -> Standing {
+    pub(crate) async fn watch(self, rest: Duration) -> Standing {
         let time = &self.shared.wires.time;
         time.sleep(rest).await;
         let mut asked = BTreeMap::new();

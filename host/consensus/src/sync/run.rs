@@ -49,8 +49,13 @@ impl Job {
         standing.tell(&epochs);
         // Blocks that are applied on the way belong to no state that anybody has seen.
         self.feed.interrupt().await;
-        let parts = self.parts::<E>(Pace::Usual, &epochs, context.current());
+        let files = Files {
+            generation,
+            floor: Some(standing.floor.clone()),
+        };
+        let parts = self.parts::<E>(files, Pace::Usual, &epochs, context.current());
         let exchange = Exchange::new(&self.shared, &epochs);
+        let accepted = exchange.accepted();
         let Self {
             shared,
             stopped,
@@ -58,24 +63,10 @@ impl Job {
             ..
         } = self;
         take_office(shared, &epochs);
-        let (delivery, peers, blocker) = network(shared);
-        let files = Files {
-            generation,
-            floor: Some(standing.floor.clone()),
-        };
-        let (state_peers, accepted) = exchange.state_peers();
-        let base = lay_foundation(
-            &context,
-            &parts,
-            files,
-            delivery,
-            &peers,
-            &blocker,
-            state_peers,
-        );
+        let (delivery, peers, blocker) = network(shared, exchange.state_peers());
         let mut base = tokio::select! {
             biased;
-            base = base => base,
+            base = lay_foundation(&context, &parts, delivery, &peers, &blocker) => base,
             _ = &mut *stopped => return End::stopped(),
         };
         let actors = std::mem::take(&mut base.actors);
@@ -98,9 +89,8 @@ impl Job {
             return End::NotTakenOver;
         }
         let through = epochs.latest().saturating_sub(1);
-        match handovers.adopt(generation, through, &ended).await {
-            Ok(_) => {}
-            Err(reason) => return End::failed(reason),
+        if let Err(reason) = handovers.adopt(generation, through, &ended).await {
+            return End::failed(reason);
         }
         // That epoch is over. A node that never voted in it has no such files.
         let _ = context.remove(&votes_partition(before), None).await;
