@@ -26,6 +26,7 @@ pub(crate) struct Fleet {
     world: SimWorld,
     nodes: Vec<Mutex<Node>>,
     pulled: AtomicU64,
+    taken_over: AtomicU64,
 }
 
 struct Node {
@@ -80,12 +81,18 @@ impl Fleet {
             world,
             nodes,
             pulled: AtomicU64::new(0),
+            taken_over: AtomicU64::new(0),
         }
     }
 
     /// All machines: those of nodes that run twice count twice.
     pub(crate) fn machines(&self) -> usize {
         self.nodes.len()
+    }
+
+    /// Times that a node's stream went on from a state of its peers.
+    pub(crate) fn taken_over(&self) -> u64 {
+        self.taken_over.load(Ordering::Relaxed)
     }
 
     /// Losses of power until now.
@@ -287,12 +294,15 @@ impl Fleet {
         while let Some(item) = stream.recv().await {
             match &item {
                 Finalized::Block(block) => self.show(&Event::Block { node, block }),
-                Finalized::State(state) => self.show(&Event::TookOver {
-                    node,
-                    height: state.height,
-                    time_ms: state.time_ms,
-                    state_root: state.state_root,
-                }),
+                Finalized::State(state) => {
+                    self.taken_over.fetch_add(1, Ordering::Relaxed);
+                    self.show(&Event::TookOver {
+                        node,
+                        height: state.height,
+                        time_ms: state.time_ms,
+                        state_root: state.state_root,
+                    });
+                }
             }
         }
     }

@@ -41,12 +41,14 @@ fn main() -> ExitCode {
     let started = Instant::now();
     let total = run_all(&wanted);
     println!(
-        "{} runs, {}.{} simulated hours, {} blocks, {} crashes, {} failures, in {} s",
+        "{} runs, {}.{} simulated hours, {} blocks, {} crashes, {} states taken over, {} failures, \
+         in {} s",
         total.runs,
         total.simulated_ms / 3_600_000,
         total.simulated_ms / 360_000 % 10,
         total.blocks,
         total.crashes,
+        total.taken_over,
         total.failures.len(),
         started.elapsed().as_secs()
     );
@@ -115,6 +117,7 @@ struct Total {
     simulated_ms: u64,
     blocks: u64,
     crashes: u64,
+    taken_over: u64,
     failures: Vec<u64>,
 }
 
@@ -125,6 +128,7 @@ impl Total {
         self.simulated_ms += summary.simulated_ms;
         self.blocks += summary.height;
         self.crashes += summary.crashes;
+        self.taken_over += summary.taken_over;
     }
 
     fn fail(&mut self, failure: &Failure) {

@@ -18,6 +18,8 @@ pub struct Summary {
     pub height: u64,
     /// Times that a node lost its power.
     pub crashes: u64,
+    /// Times that a node took over the state of its peers.
+    pub taken_over: u64,
     /// Rounds that ended without a block, on the first honest node since its start.
     pub nullified: u64,
     /// What went over each channel.
@@ -30,11 +32,13 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "seed {}: {} s, {} blocks, {} crashes, {} rounds without a block, audit {}",
+            "seed {}: {} s, {} blocks, {} crashes, {} states taken over, {} rounds without a block, \
+             audit {}",
             self.seed,
             self.simulated_ms / 1000,
             self.height,
             self.crashes,
+            self.taken_over,
             self.nullified,
             self.audit
         )

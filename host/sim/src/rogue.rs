@@ -129,7 +129,12 @@ impl Rogue {
 
     /// Changes a byte of every other answer, or answers with what it said before.
     fn lie(&mut self, message: Outgoing) -> Vec<Leaving> {
-        let about_blocks = [Channel::Backfill, Channel::Tip, Channel::Resolver];
+        let about_blocks = [
+            Channel::Backfill,
+            Channel::Tip,
+            Channel::Resolver,
+            Channel::State,
+        ];
         if !about_blocks.contains(&message.channel) || self.dice.comes_true(500) {
             return vec![sent(message)];
         }

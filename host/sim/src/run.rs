@@ -77,6 +77,7 @@ fn summary(world: &SimWorld, fleet: &Fleet, simulated_ms: u64) -> Summary {
         simulated_ms,
         height: status.as_ref().map_or(0, |status| status.height),
         crashes: fleet.pulled(),
+        taken_over: fleet.taken_over(),
         nullified: status.as_ref().map_or(0, |status| status.nullified),
         traffic: fleet.net.traffic(),
         audit: world.audit(),

@@ -54,6 +54,44 @@ fn fabrics_survive_byzantine_nodes() {
     }
 }
 
+/// Nodes that were away for long take over the state of the others, one of which lies, and lose
+/// their power once more meanwhile.
+#[test]
+fn fabrics_survive_states_from_liars() {
+    let away = |node, at_ms, for_ms| Plan {
+        at_ms,
+        for_ms,
+        trouble: Trouble::Crash { node },
+    };
+    let mut taken_over = 0;
+    for seed in 1..=3 {
+        let scenario = Scenario {
+            rogues: vec![(0, Vice::LieInSync)],
+            followers: 1,
+            troubles: vec![
+                away(3, 1_000, 9_000),
+                away(4, 12_000, 10_000),
+                away(4, 22_000 + 250 * seed, 300),
+            ],
+            // So slow that nobody executes what it missed before it asks for the state.
+            weather: Weather {
+                delay_ms: 150,
+                ..Weather::FAIR
+            },
+            epoch_blocks: 4,
+            sync_beyond_blocks: 4,
+            gap_ms: 500,
+            seconds: 26,
+            ..Scenario::calm(seed, 4)
+        };
+        match simulate(&scenario) {
+            Ok(summary) => taken_over += summary.taken_over,
+            Err(failure) => panic!("{failure}"),
+        }
+    }
+    assert!(taken_over > 0, "nobody took over a state");
+}
+
 #[test]
 fn the_same_seed_gives_the_same_run() {
     let audit = || {
