@@ -50,20 +50,23 @@ fn common() -> TransportConfig {
 }
 
 /// What concerns all connections.
-pub(crate) fn endpoint(reset_secret: Option<&[u8; 32]>) -> EndpointConfig {
+pub(crate) fn endpoint(reset_secret: Option<&[u8; 32]>, id_key: u64) -> EndpointConfig {
     let mut config = EndpointConfig::default();
     if let Some(secret) = reset_secret {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
-        // Connection ids are recognised by a tag, which hides nothing: any part of the secret that
-        // the resets do not give away will do.
-        let tag = hmac::sign(&key, b"stoq/1 connection ids");
-        let (tag, _) = tag.as_ref().split_first_chunk().unwrap_or((&[0; 8], &[]));
-        let tag = u64::from_le_bytes(*tag);
-        config
-            .reset_key(Arc::new(key))
-            .cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(tag)));
+        config.reset_key(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, secret)));
     }
+    config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(id_key)));
     // It fails only below 1,200.
     let _ = config.max_udp_payload_size(PACKET_BYTES_MAX);
     config
+}
+
+/// What connection ids are made with, so that this endpoint recognises them after a restart.
+pub(crate) fn id_key(reset_secret: &[u8; 32]) -> u64 {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, reset_secret);
+    // Connection ids are recognised by a tag, which hides nothing: any part of the secret that
+    // the resets do not give away will do.
+    let tag = hmac::sign(&key, b"stoq/1 connection ids");
+    let (tag, _) = tag.as_ref().split_first_chunk().unwrap_or((&[0; 8], &[]));
+    u64::from_le_bytes(*tag)
 }

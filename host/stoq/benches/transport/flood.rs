@@ -1,6 +1,6 @@
 //! What a peer that floods or stalls does to the requests of another peer of the same node.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use hypermesh_stoq::{
     CertificateDer, Config, Credentials, Endpoint, InboundStream, Occasion, OpenOptions, Peer,
-    PeerAuthority, PeerRefusal, Service, ServiceSet, Session, Target,
+    PeerAuthority, PeerRefusal, Service, ServiceSet, Session, Target, bounds,
 };
 use quinn::crypto::rustls::QuicClientConfig;
 
@@ -30,6 +30,8 @@ const STREAMS: usize = 128;
 const STALLED: usize = 64;
 /// Handshakes that are begun and never ended, again and again.
 const HALVES: usize = 2_000;
+/// Addresses that [`Beside::Forged`] sends from.
+const SOURCES: u8 = 250;
 /// Packets or datagrams between two looks at the clock.
 const BURST: usize = 16;
 /// Pause after each burst of first packets: two thousand handshakes a second are begun so. A flood
@@ -46,16 +48,24 @@ enum Beside {
     Streams,
     Datagrams,
     Stalling,
+    /// The packets of `Handshakes`, to a socket whose reader throws them away: what sending and
+    /// receiving them costs on the same cores, whatever the victim makes of them.
+    Elsewhere,
+    /// First packets of handshakes from one address.
     Handshakes,
+    /// The same from as many addresses as there are packets in flight, as if they were forged.
+    Forged,
 }
 
-const ALL: [Beside; 6] = [
+const ALL: [Beside; 8] = [
     Beside::Nobody,
     Beside::Spinning,
     Beside::Streams,
     Beside::Datagrams,
     Beside::Stalling,
+    Beside::Elsewhere,
     Beside::Handshakes,
+    Beside::Forged,
 ];
 
 /// Tells the flooder from the honest peer.
@@ -89,6 +99,10 @@ pub(crate) fn table() {
                 key: key.clone_key(),
             };
             let run = run(*beside, victim, credentials);
+            if matches!(beside, Beside::Handshakes | Beside::Forged) {
+                // What was begun is over before the next is measured.
+                std::thread::sleep(bounds::HANDSHAKE_TIME);
+            }
             // The first warms up.
             if round > 0 {
                 times.extend(run);
@@ -96,16 +110,26 @@ pub(crate) fn table() {
         }
     }
     println!(
-        "{:<44} {:>8} {:>8} {:>8} {:>8}",
-        "64 bytes there and back, us", "p50", "p99", "x p50", "x p99"
+        "{:<44} {:>8} {:>8} {:>8} {:>8} {:>8}",
+        "64 bytes there and back, us", "p50", "p99", "x p50", "x p99", "x p99 elsewhere"
     );
-    let [alone, ..] = all.each_ref();
-    let alone = Summary::of(alone.1.clone());
+    let summary = |wanted: Beside| {
+        let mut those = all.iter().filter(|(beside, _)| *beside == wanted);
+        Summary::of(those.next().unwrap().1.clone())
+    };
+    let (alone, elsewhere) = (summary(Beside::Nobody), summary(Beside::Elsewhere));
     for (beside, times) in all {
         let name = format!("stoq::flood/beside={beside:?}").to_lowercase();
         let found = Summary::of(times);
         let factors = (found.p50_us / alone.p50_us, found.p99_us / alone.p99_us);
-        println!("{name:<44} {found} {:>8.2} {:>8.2}", factors.0, factors.1);
+        let control = match beside {
+            Beside::Handshakes | Beside::Forged => found.p99_us / elsewhere.p99_us,
+            _ => 1.0,
+        };
+        println!(
+            "{name:<44} {found} {:>8.2} {:>8.2} {control:>8.2}",
+            factors.0, factors.1
+        );
     }
 }
 
@@ -191,21 +215,8 @@ async fn flood(
             }
             return;
         }
-        Beside::Handshakes => {
-            let packets = first_packets(shown, victim);
-            let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-            ready.send(()).unwrap();
-            for some in packets.chunks(BURST).cycle() {
-                for packet in some {
-                    // What the system drops is lost as on any way.
-                    let _ = socket.send_to(packet, victim);
-                }
-                if over() {
-                    return;
-                }
-                std::thread::sleep(BURST_PAUSE);
-            }
-            return;
+        Beside::Elsewhere | Beside::Handshakes | Beside::Forged => {
+            return begin(beside, victim, shown, ready, stop);
         }
         Beside::Streams | Beside::Datagrams | Beside::Stalling => {}
     }
@@ -237,6 +248,55 @@ async fn flood(
         }
     }
     endpoint.close("over").await;
+}
+
+/// First packets of handshakes, burst after burst.
+fn begin(
+    beside: Beside,
+    victim: SocketAddr,
+    shown: Credentials,
+    ready: &Sender<()>,
+    stop: &Arc<AtomicBool>,
+) {
+    let packets = first_packets(shown, victim);
+    let target = if beside == Beside::Elsewhere {
+        throwing_away(stop)
+    } else {
+        victim
+    };
+    let sources = if beside == Beside::Forged { SOURCES } else { 1 };
+    // All of 127.0.0.0/8 is this machine.
+    let sockets =
+        (1..=sources).map(|number| UdpSocket::bind((Ipv4Addr::new(127, 0, 1, number), 0)).unwrap());
+    let sockets: Vec<UdpSocket> = sockets.collect();
+    let mut sources = sockets.iter().cycle();
+    ready.send(()).unwrap();
+    for some in packets.chunks(BURST).cycle() {
+        for (packet, socket) in some.iter().zip(&mut sources) {
+            // What the system drops is lost as on any way.
+            let _ = socket.send_to(packet, target);
+        }
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+        std::thread::sleep(BURST_PAUSE);
+    }
+}
+
+/// Where packets are taken one by one, as an endpoint would, and nothing is made of them.
+fn throwing_away(stop: &Arc<AtomicBool>) -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    socket.set_read_timeout(Some(FLOWING)).unwrap();
+    let stop = Arc::clone(stop);
+    std::thread::spawn(move || {
+        let mut packet = [0; 2_048];
+        while !stop.load(Ordering::Relaxed) {
+            // Silence is no reason to end.
+            let _ = socket.recv(&mut packet);
+        }
+    });
+    address
 }
 
 /// As many requests at once as a peer may have, one after another in each place.
