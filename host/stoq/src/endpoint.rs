@@ -132,10 +132,8 @@ impl Endpoint {
         relayed_client.transport_config(transport::relayed());
         let circuits = Arc::<Circuits>::default();
         let secret = config.reset_secret.as_ref();
-        let id_key = secret.map_or_else(
-            || u64::from_le_bytes(tls::random(&provider)),
-            transport::id_key,
-        );
+        let by_chance = || u64::from_le_bytes(tls::random(&provider));
+        let id_key = secret.map_or_else(by_chance, transport::id_key);
         let gate = Arc::new(Gate::new(id_key));
         let underlay = match config.socket {
             Some(socket) => Underlay::over(socket, &circuits, &gate),
