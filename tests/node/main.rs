@@ -30,6 +30,7 @@ mod determinism;
 mod discovery;
 mod durability;
 mod examples;
+mod flooded;
 mod foreign;
 mod four;
 mod guest_records;
