@@ -1,6 +1,7 @@
 //! What a peer that floods or stalls does to the requests of another peer of the same node.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -90,17 +91,50 @@ struct Found {
     all: Summary,
     /// The p99 of each run, the median of them.
     p99_us: f64,
+    /// What the victim's thread used of a core before the honest peer asked, the median.
+    used: f64,
+}
+
+/// What one run found.
+struct Run {
+    times: Vec<Duration>,
+    used: f64,
+}
+
+/// The thread that all of the victim runs on.
+#[derive(Clone)]
+struct Victim {
+    address: SocketAddr,
+    /// What the system counts of it.
+    schedstat: PathBuf,
+}
+
+impl Victim {
+    /// Time on a core since it began. Unlike the time on the clock it does not grow when others
+    /// use the machine.
+    fn used(&self) -> Duration {
+        let text = std::fs::read_to_string(&self.schedstat).unwrap();
+        let nanos = text.split_whitespace().next().unwrap();
+        Duration::from_nanos(nanos.parse().unwrap())
+    }
+
+    /// The share of a core that it uses for a while.
+    fn share(&self) -> f64 {
+        let (begun, before) = (Instant::now(), self.used());
+        std::thread::sleep(FLOWING);
+        (self.used() - before).as_secs_f64() / begun.elapsed().as_secs_f64()
+    }
 }
 
 impl Found {
-    fn of(runs: &[Vec<Duration>]) -> Self {
-        let mut tails: Vec<f64> = runs
-            .iter()
-            .map(|run| Summary::of(run.clone()).p99_us)
-            .collect();
+    fn of(runs: &[Run]) -> Self {
+        let tails = runs.iter().map(|run| Summary::of(run.times.clone()).p99_us);
+        let mut used: Vec<f64> = runs.iter().map(|run| run.used).collect();
+        let all: Vec<&[Duration]> = runs.iter().map(|run| &*run.times).collect();
         Self {
-            all: Summary::of(runs.concat()),
-            p99_us: median(&mut tails),
+            all: Summary::of(all.concat()),
+            p99_us: median(&mut tails.collect::<Vec<f64>>()),
+            used: median(&mut used),
         }
     }
 }
@@ -119,7 +153,7 @@ pub(crate) fn table() {
                 chain: chain.clone(),
                 key: key.clone_key(),
             };
-            let run = run(*beside, victim, credentials);
+            let run = run(*beside, &victim, credentials);
             if matches!(beside, Beside::Handshakes | Beside::Forged) {
                 // What was begun is over before the next is measured.
                 std::thread::sleep(bounds::HANDSHAKE_TIME);
@@ -135,33 +169,40 @@ pub(crate) fn table() {
     let (_, alone) = of(Beside::Nobody);
     let (_, elsewhere) = of(Beside::Elsewhere);
     println!("64 bytes there and back, us; p99 of all requests, and the median of the runs' p99;");
-    println!("factors beside nobody, and beside the same packets to a socket of nobody's");
+    println!("factors beside nobody, and beside the same packets to a socket of nobody's;");
+    println!("what the victim used of one core while only the other peer spoke");
     println!(
-        "{:<36} {:>8} {:>8} {:>8} {:>8} {:>8} {:>10}",
-        "", "p50", "p99", "x alone", "median", "x alone", "x elsewhere"
+        "{:<36} {:>8} {:>8} {:>8} {:>8} {:>8} {:>12} {:>8}",
+        "", "p50", "p99", "x alone", "median", "x alone", "x elsewhere", "core, %"
     );
     for (beside, found) in &all {
         let name = format!("stoq::flood/beside={beside:?}").to_lowercase();
         println!(
-            "{name:<36} {} {:>8.2} {:>8.1} {:>8.2} {:>10.2}",
+            "{name:<36} {} {:>8.2} {:>8.1} {:>8.2} {:>12.2} {:>8.2}",
             found.all,
             found.all.p99_us / alone.all.p99_us,
             found.p99_us,
             found.p99_us / alone.p99_us,
             found.p99_us / elsewhere.p99_us,
+            found.used * 100.0,
         );
     }
 }
 
 /// Answers, pours bulk into whoever asks for it, and takes datagrams.
-async fn victim(flooder: CertificateDer<'static>, sender: Sender<SocketAddr>) {
+async fn victim(flooder: CertificateDer<'static>, sender: Sender<Victim>) {
     let authority = Arc::new(Told { flooder });
     let mut config = config(1, credentials(), authority);
     let mut asked = config.streams(Service::Invoke, 1..=1);
     let mut bulk = config.streams(Service::Artifact, 1..=1);
     let mut datagrams = config.datagrams(Service::Gossip);
     let endpoint = Endpoint::bind(config).unwrap();
-    sender.send(endpoint.local_address().unwrap()).unwrap();
+    let thread = std::fs::read_link("/proc/thread-self").unwrap();
+    let victim = Victim {
+        address: endpoint.local_address().unwrap(),
+        schedstat: Path::new("/proc").join(thread).join("schedstat"),
+    };
+    sender.send(victim).unwrap();
     loop {
         tokio::select! {
             Some(stream) = asked.recv() => { tokio::spawn(answer(stream)); }
@@ -182,7 +223,8 @@ fn config(number: u8, shown: Credentials, authority: Arc<dyn PeerAuthority>) -> 
 }
 
 /// The times of an honest peer's requests while something else goes on.
-fn run(beside: Beside, victim: SocketAddr, flooder: Credentials) -> Vec<Duration> {
+fn run(beside: Beside, to: &Victim, flooder: Credentials) -> Run {
+    let victim = to.address;
     let stop = Arc::new(AtomicBool::new(false));
     let honest = runtime();
     let (endpoint, session) = honest.block_on(dial(2, credentials(), victim));
@@ -193,6 +235,7 @@ fn run(beside: Beside, victim: SocketAddr, flooder: Credentials) -> Vec<Duration
     });
     readied.recv().unwrap();
     std::thread::sleep(FLOWING);
+    let used = to.share();
     let times = honest.block_on(async {
         let times = ask(&session, REQUESTS).await;
         endpoint.close("measured").await;
@@ -200,7 +243,7 @@ fn run(beside: Beside, victim: SocketAddr, flooder: Credentials) -> Vec<Duration
     });
     stop.store(true, Ordering::Relaxed);
     flood.join().unwrap();
-    times
+    Run { times, used }
 }
 
 /// A session with the victim; a crowded one may refuse at first.
