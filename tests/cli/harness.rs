@@ -149,7 +149,14 @@ impl Fabric {
     /// A node whose data is in `folder`, ready to answer.
     #[track_caller]
     pub(crate) fn start_in(folder: TempDir, arguments: &[&str]) -> Self {
-        let process = Running::new(&mut up(folder.path(), arguments));
+        let mut up = up(folder.path(), arguments);
+        Self::run_in(folder, &mut up)
+    }
+
+    /// A node that `command` starts, whose data and log are in `folder`, ready to answer.
+    #[track_caller]
+    pub(crate) fn run_in(folder: TempDir, command: &mut Command) -> Self {
+        let process = Running::new(command);
         let mut fabric = Self { process, folder };
         eventually("the node is ready", || {
             assert!(

@@ -2,13 +2,11 @@
 //! what was acknowledged stays, nobody forks, and who waits is told for whom.
 
 use std::fs::File;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::durability::next;
-use crate::four::{Four, grant, status, tip};
-use crate::harness::{Running, binary, eventually};
+use crate::four::{Four, grant, status, tip, under_load};
+use crate::harness::{Running, eventually};
 
 const KILLS: usize = 8;
 /// The next kill comes this long after the last victim is back, at most.
@@ -23,28 +21,9 @@ fn validators_killed_at_random_under_load_lose_nothing_and_never_fork() {
     );
     println!("HYPERMESH_SEED={seed} chooses these victims and instants again");
     let mut four = Four::start();
-    let acknowledged = Mutex::new(Vec::new());
-    let done = AtomicBool::new(false);
     let folders: Vec<_> = four.nodes.iter().map(|node| node.data()).collect();
-    std::thread::scope(|scope| {
-        // Four operators, each with a node of its own, one of which may be away.
-        for (operator, data) in folders.iter().enumerate() {
-            let (acknowledged, done) = (&acknowledged, &done);
-            scope.spawn(move || {
-                for number in 0_u32.. {
-                    if done.load(Ordering::Relaxed) {
-                        break;
-                    }
-                    let key = format!("{operator:02x}{number:08x}{}", "ab".repeat(27));
-                    if grant(binary().arg("--data").arg(data), &key) {
-                        acknowledged.lock().unwrap().push(key);
-                    }
-                    // A machine with few cores is to run the validators, not command lines.
-                    std::thread::sleep(Duration::from_millis(50));
-                }
-            });
-        }
-        let _stop = StopAtEnd(&done);
+    // Four operators, each with a node of its own, one of which may be away.
+    let acknowledged = under_load(&folders, || {
         for _ in 0..KILLS {
             std::thread::sleep(Duration::from_millis(next(&mut seed) % KILL_WITHIN_MS));
             let victim = usize::try_from(next(&mut seed) % 4).unwrap();
@@ -52,22 +31,11 @@ fn validators_killed_at_random_under_load_lose_nothing_and_never_fork() {
             four.restart(victim);
         }
     });
-    let acknowledged = acknowledged.into_inner().unwrap();
     let height = four.agree(&acknowledged);
     println!(
         "{} transactions in {height} blocks, {KILLS} kills",
         acknowledged.len()
     );
-    assert!(!acknowledged.is_empty());
-}
-
-/// Ends the load also where the test fails, which would wait for it for ever.
-struct StopAtEnd<'a>(&'a AtomicBool);
-
-impl Drop for StopAtEnd<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 #[test]

@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -66,18 +68,27 @@ impl Four {
     }
 
     pub(crate) fn start_in(folders: Vec<TempDir>) -> Self {
+        Self::start_as(folders, |_, folder, address, founding| {
+            up(folder, &["--stoq", address, "--founding", founding])
+        })
+    }
+
+    /// Four nodes, of which each is what `program` makes of its place, its folder, its address and
+    /// the file of the founding.
+    pub(crate) fn start_as(
+        folders: Vec<TempDir>,
+        program: impl Fn(usize, &Path, &str, &str) -> Command,
+    ) -> Self {
         let addresses = addresses();
         let written = found(&folders, &addresses);
         // All at once: none is ready before three of them are up.
         let nodes = std::thread::scope(|scope| {
-            let starts = folders
-                .into_iter()
-                .zip(&addresses)
-                .map(|(folder, address)| {
-                    let written = written.to_str().unwrap();
-                    let words = ["--stoq", address, "--founding", written];
-                    scope.spawn(move || Fabric::start_in(folder, &words))
-                });
+            let places = folders.into_iter().zip(&addresses).enumerate();
+            let starts = places.map(|(index, (folder, address))| {
+                let written = written.to_str().unwrap();
+                let mut command = program(index, folder.path(), address, written);
+                scope.spawn(move || Fabric::run_in(folder, &mut command))
+            });
             let starts: Vec<_> = starts.collect();
             starts
                 .into_iter()
@@ -183,4 +194,44 @@ fn block(node: &Fabric, height: u64) -> String {
 /// Hands a fact to a node; whether it became final.
 pub(crate) fn grant(node: &mut Command, key: &str) -> bool {
     run(node.args(["role", "grant", "viewer", key])).code == 0
+}
+
+/// Has the operator of each node hand in facts for as long as `meanwhile` takes, and returns those
+/// that became final. Nodes may be away at times.
+#[track_caller]
+pub(crate) fn under_load(nodes: &[PathBuf], meanwhile: impl FnOnce()) -> Vec<String> {
+    let acknowledged = Mutex::new(Vec::new());
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for (operator, data) in nodes.iter().enumerate() {
+            let (acknowledged, done) = (&acknowledged, &done);
+            scope.spawn(move || {
+                for number in 0_u32.. {
+                    if done.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    let key = format!("{operator:02x}{number:08x}{}", "ab".repeat(27));
+                    if grant(binary().arg("--data").arg(data), &key) {
+                        acknowledged.lock().unwrap().push(key);
+                    }
+                    // A machine with few cores is to run the validators, not command lines.
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+            });
+        }
+        let _stop = StopAtEnd(&done);
+        meanwhile();
+    });
+    let acknowledged = acknowledged.into_inner().unwrap();
+    assert!(!acknowledged.is_empty());
+    acknowledged
+}
+
+/// Ends the load also where the test fails, which would wait for it for ever.
+struct StopAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }

@@ -98,6 +98,9 @@ const IMPURE: &[&str] = &[
     "commonware-*",
 ];
 
+/// Features for tests only: what they build must never be part of a program that somebody installs.
+const FOR_TESTS: &[&str] = &["equivocator", "unreleased-rules"];
+
 /// Compares the packages of `cargo metadata` with the table.
 pub(crate) fn offences(metadata: &Value) -> Vec<Offence> {
     let packages = metadata.get("packages").and_then(Value::as_array);
@@ -133,6 +136,15 @@ fn edge_problem(row: &Row, dependency: &Value) -> Option<String> {
     let to = text(dependency, "name");
     let kind = text(dependency, "kind");
     let kind = if kind.is_empty() { "normal" } else { kind };
+    let features = dependency.get("features").and_then(Value::as_array);
+    let mut features = features.into_iter().flatten().filter_map(Value::as_str);
+    if kind != "dev"
+        && let Some(feature) = features.find(|feature| FOR_TESTS.contains(feature))
+    {
+        return Some(format!(
+            "`{from}` may not ask `{to}` for `{feature}` ({kind} dependency): only tests may"
+        ));
+    }
     let is_ours = dependency.get("path").is_some_and(Value::is_string);
     if is_ours {
         let to = short(to);
@@ -251,6 +263,23 @@ mod tests {
         }
         assert!(problems("hypermesh-types", &[theirs("tokio", Some("dev"))]).is_empty());
         assert!(problems("hypermesh-types", &[theirs("serde", None)]).is_empty());
+    }
+
+    #[test]
+    fn what_is_for_tests_is_asked_for_by_tests_only() {
+        let asking = |kind: Option<&str>| {
+            json!({
+                "name": "hypermesh-node",
+                "path": "somewhere",
+                "kind": kind,
+                "features": ["equivocator"],
+            })
+        };
+        assert!(problems("nexus", &[asking(Some("dev"))]).is_empty());
+        for kind in [None, Some("build")] {
+            let found = problems("nexus", &[asking(kind)]);
+            assert!(found[0].contains("only tests may"), "{found:?}");
+        }
     }
 
     #[test]

@@ -222,6 +222,7 @@ impl Operator {
             genesis: self.genesis.clone(),
             rules: ledger::KnownRules::RELEASED,
             heartbeat: heartbeat.map_or(Config::HEARTBEAT, Duration::from_secs),
+            sync_beyond_blocks: Config::SYNC_BEYOND_BLOCKS,
             links: None,
         })
     }

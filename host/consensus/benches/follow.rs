@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ed25519_dalek::{Signer as _, SigningKey};
 use hypermesh_consensus::{
-    Carrier, Config, FinalizedBlock, Inbound, Ledger, Links, SecretKey, links, start,
+    Carrier, Config, Finalized, Inbound, Ledger, Links, SecretKey, links, start,
 };
 use ledger::{Genesis, Operation, Transaction};
 use tokio::sync::{mpsc, watch};
@@ -55,7 +55,12 @@ async fn measure(dir: &Path, blocks: u64, output: &mut impl Write) -> Result<(),
     let (follower, _, mut stream) = start(signer.config(&dir.join("f"), FOLLOWER, &cable)?).await?;
     let began = Instant::now();
     cable.connect();
-    while stream.recv().await.ok_or("the follower ended")?.height < height {}
+    loop {
+        match stream.recv().await.ok_or("the follower ended")? {
+            Finalized::Block(block) if block.height < height => {}
+            _ => break,
+        }
+    }
     report(output, "follower::catch_up", height, began.elapsed())?;
     drain(stream);
 
@@ -88,7 +93,7 @@ async fn submit(ledger: &Ledger, signer: &Operator, first: u64) -> Result<Vec<Du
     Ok(times)
 }
 
-fn drain(mut stream: mpsc::Receiver<FinalizedBlock>) {
+fn drain(mut stream: mpsc::Receiver<Finalized>) {
     tokio::spawn(async move { while stream.recv().await.is_some() {} });
 }
 
@@ -175,6 +180,7 @@ impl Operator {
             genesis: self.genesis.clone(),
             rules: ledger::KnownRules::RELEASED,
             heartbeat: Config::HEARTBEAT,
+            sync_beyond_blocks: Config::SYNC_BEYOND_BLOCKS,
             links,
         })
     }

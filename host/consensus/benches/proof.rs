@@ -129,6 +129,7 @@ impl Operator {
                 genesis: self.genesis.clone(),
                 rules: ledger::KnownRules::RELEASED,
                 heartbeat: Config::HEARTBEAT,
+                sync_beyond_blocks: Config::SYNC_BEYOND_BLOCKS,
                 links: Some(ends),
             });
         }

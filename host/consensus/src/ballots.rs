@@ -61,6 +61,12 @@ impl Ahead {
         peers.keys().copied().collect()
     }
 
+    /// What each spoke of last.
+    pub(crate) fn all(&self) -> Vec<(NodeId, u64)> {
+        let peers = self.lock();
+        peers.iter().map(|(peer, epoch)| (*peer, *epoch)).collect()
+    }
+
     /// Forgets those who are not present.
     pub(crate) fn retain(&self, present: &BTreeSet<NodeId>) {
         self.lock().retain(|peer, _| present.contains(peer));

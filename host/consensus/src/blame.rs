@@ -44,6 +44,12 @@ pub enum Blame {
     /// It answered a question with a block or a certificate that is not valid.
     #[error("it sent a block or a certificate that is not valid")]
     InvalidAnswer,
+    /// It showed ends of epochs that do not hold.
+    #[error("it showed an end of an epoch that does not hold: {0}")]
+    FalseStanding(String),
+    /// It sent a part of the state that does not belong to the state it was asked for.
+    #[error("it sent a part of the state that is not valid")]
+    FalseState,
     /// It passed on a transaction that no node may pass on.
     #[error("it passed on a transaction that is not valid: {0}")]
     InvalidTransaction(DecodeTransactionError),

@@ -23,6 +23,9 @@ pub struct Config {
     pub rules: ledger::KnownRules,
     /// Longest silence between blocks; [`Config::HEARTBEAT`] unless there is a reason.
     pub heartbeat: Duration,
+    /// Blocks that this node may be behind its peers before it takes their state over instead of
+    /// executing what it missed; [`Config::SYNC_BEYOND_BLOCKS`] unless there is a reason.
+    pub sync_beyond_blocks: u64,
     /// The way to other nodes, of [`crate::links`]. A fabric's only validator works without; a
     /// node that follows needs one.
     pub links: Option<Links>,
@@ -34,6 +37,8 @@ impl Config {
     /// One empty block writes about 97 kB (whole pages of two dozen files), and an idle node may
     /// write 10 kB a minute: one block in a quarter of an hour is 6.5 kB a minute.
     pub const HEARTBEAT: Duration = Duration::from_secs(15 * 60);
+    /// Default of [`Config::sync_beyond_blocks`]: what is executed in some ten seconds.
+    pub const SYNC_BEYOND_BLOCKS: u64 = 4096;
 }
 
 /// An ed25519 signing key that `Debug` never prints and that is wiped when dropped.

@@ -26,12 +26,36 @@ const TITLE: &str = "hypermesh consensus data";
 /// No identity is longer; more bytes than this are not read.
 const IDENTITY_BYTES_MAX: u64 = 1024;
 
+/// How partitions of a state that was taken over from peers begin.
+const TAKEN_OVER: &str = "taken-over-";
+/// How those of the state that a node began with do.
+const FIRST_GENERATION: [&str; 4] = ["blocks-", "certificates-", "delivery-", "state-"];
+
 /// Written to see whether the disk takes anything: as much as the engine writes at once.
 const PROBE_BYTES: usize = 64 << 10;
 
 /// The engine's partition of votes in `epoch`.
 pub(crate) fn votes_partition(epoch: u64) -> String {
     format!("votes-epoch-{epoch}")
+}
+
+/// The partition `name` of the files of a generation.
+pub(crate) fn generation_partition(generation: u64, name: &str) -> String {
+    match generation {
+        0 => name.to_owned(),
+        later => format!("{TAKEN_OVER}{later}-{name}"),
+    }
+}
+
+/// The generation that a partition is of; none if it is of all.
+fn generation_of(partition: &str) -> Option<u64> {
+    match partition.strip_prefix(TAKEN_OVER) {
+        Some(rest) => rest.split('-').next()?.parse().ok(),
+        None => {
+            let mut first = FIRST_GENERATION.iter();
+            first.any(|name| partition.starts_with(name)).then_some(0)
+        }
+    }
 }
 
 /// A data directory that this process holds.
@@ -96,12 +120,34 @@ impl DataDir {
         let Some((_, Some(voted))) = self.read()? else {
             return Ok(());
         };
-        let votes = self.engine().join(votes_partition(voted));
-        let any = |dir| fs::read_dir(dir).is_ok_and(|mut files| files.next().is_some());
-        if voted > epoch || voted == epoch && !any(&votes) {
-            return Err(StartError::VotesMissing { path: votes });
+        if voted > epoch || voted == epoch && !self.has_votes(voted) {
+            let path = self.engine().join(votes_partition(voted));
+            return Err(StartError::VotesMissing { path });
         }
         Ok(())
+    }
+
+    /// Whether a journal of votes in `epoch` is here.
+    pub(crate) fn has_votes(&self, epoch: u64) -> bool {
+        let votes = fs::read_dir(self.engine().join(votes_partition(epoch)));
+        votes.is_ok_and(|mut files| files.next().is_some())
+    }
+
+    /// Removes the files of other generations than this one: of states that were replaced, or that
+    /// were never whole. What cannot be removed stays until the next start.
+    pub(crate) fn keep_generation(&self, generation: u64) {
+        let Ok(partitions) = fs::read_dir(self.engine()) else {
+            return;
+        };
+        for partition in partitions.flatten() {
+            let name = partition.file_name();
+            let of = name.to_str().and_then(generation_of);
+            if of.is_some_and(|of| of != generation)
+                && let Err(error) = fs::remove_dir_all(partition.path())
+            {
+                tracing::warn!(path = %partition.path().display(), "an old state stays: {error}");
+            }
+        }
     }
 
     /// What the disk says to a write, where it refuses one: what the engine says of its end names

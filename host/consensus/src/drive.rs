@@ -2,6 +2,7 @@
 //! is brought to an end. Never knows whose directory it is, nor what blocks contain.
 
 use std::any::Any;
+use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
 use std::sync::Arc;
@@ -12,13 +13,13 @@ use commonware_consensus::types::Height;
 use commonware_runtime::{Clock, Handle, Runner as _, tokio as engine_runtime};
 use futures::FutureExt as _;
 use futures::future::{Either, select, select_all};
-use ledger::StateKey;
+use ledger::{Genesis, StateKey};
 
 use crate::application::LedgerApplication;
 use crate::ballots::of_epoch;
 use crate::block::Block;
 use crate::data_dir::DataDir;
-use crate::engine::{EngineRuntime, Foundation, Pace, Parts, lay_foundation};
+use crate::engine::{EngineRuntime, Files, Foundation, Pace, Parts, lay_foundation};
 use crate::epochs::Epochs;
 use crate::error::{Closed, StartError};
 use crate::exchange::Exchange;
@@ -30,8 +31,10 @@ use crate::links::Channel;
 use crate::network::network;
 use crate::observer::Observer;
 use crate::pacing::Unsettled;
+use crate::runs::{End, Mood, Next, Runs};
 use crate::start::Job;
 use crate::state::{Databases, Snapshot, read_all, read_head};
+use crate::sync::{Behind, Standing};
 use crate::terms::{Terms, take_office};
 use crate::waking::WakingClock;
 
@@ -41,63 +44,11 @@ const REMINDER_PAUSE: Duration = Duration::from_millis(10);
 const REMINDERS_MAX: u32 = 50;
 /// The same while stuck rounds are being ended, which takes timeouts of a second: ten seconds.
 const UNBLOCKING_REMINDERS_MAX: u32 = 1000;
-/// Times that a start tries to end a stuck round before it leaves that to the usual timeouts.
-const UNBLOCKINGS_MAX: u32 = 3;
 /// When one actor fails, others find their neighbour gone. The runtime raises the first failure
 /// here as soon as it is told of it; the consequences wait this long so as not to hide it.
 pub(crate) const CAUSE_GRACE: Duration = Duration::from_millis(200);
 /// Threads for file operations: the stores of one block flush at the same time.
 const BLOCKING_THREADS_MAX: usize = 16;
-
-/// What the runs until now say about the next.
-pub(crate) struct Runs {
-    pub(crate) pace: Pace,
-    unblockings: u32,
-}
-
-impl Default for Runs {
-    fn default() -> Self {
-        Self {
-            pace: Pace::Usual,
-            unblockings: 0,
-        }
-    }
-}
-
-impl Runs {
-    /// Whether a stuck round is left to the usual timeouts.
-    pub(crate) const fn patient(&self) -> bool {
-        self.unblockings >= UNBLOCKINGS_MAX
-    }
-
-    /// The reason to stop, or none where another run follows.
-    pub(crate) fn after(&mut self, end: End) -> Option<Closed> {
-        self.pace = match (end, self.pace) {
-            (End::Closed(reason), _) => return Some(reason),
-            (End::Stuck, Pace::Usual) => {
-                self.unblockings += 1;
-                Pace::Unblocking
-            }
-            (End::Stuck | End::Unblocked, _) => Pace::Usual,
-        };
-        None
-    }
-}
-
-/// How a run ended.
-pub(crate) enum End {
-    Closed(Closed),
-    /// No round got under way: the last one before the start cannot end by itself.
-    Stuck,
-    /// The stuck round has ended.
-    Unblocked,
-}
-
-impl End {
-    const fn failed(reason: String) -> Self {
-        Self::Closed(Closed::Failed { reason })
-    }
-}
 
 impl Job {
     /// Runs until asked to stop or until something fails.
@@ -112,7 +63,7 @@ impl Job {
             self.shared
                 .rounds
                 .send_modify(|rounds| rounds.voting = false);
-            let end = self.run_once(dir, runs.pace, runs.patient());
+            let end = self.run_once(dir, runs.next());
             if let Some(reason) = runs.after(end) {
                 return reason;
             }
@@ -121,13 +72,13 @@ impl Job {
 
     /// Storage failures end the engine with a panic, by design of its stores: no state can be
     /// trusted after one. It ends here.
-    fn run_once(&mut self, dir: &DataDir, pace: Pace, patient: bool) -> End {
+    fn run_once(&mut self, dir: &DataDir, next: Next) -> End {
         let runtime = engine_runtime::Config::new()
             .with_worker_threads(1)
             .with_max_blocking_threads(BLOCKING_THREADS_MAX)
             .with_storage_directory(dir.engine());
         let runner = engine_runtime::Runner::new(runtime);
-        let run = || runner.start(|context| self.drive(context, Some(dir), pace, patient));
+        let run = || runner.start(|context| self.drive(context, Some(dir), next));
         match catch_unwind(AssertUnwindSafe(run)) {
             Ok(end) => end,
             Err(panic) => End::failed(panic_text(panic.as_ref())),
@@ -139,14 +90,26 @@ impl Job {
         &mut self,
         context: E,
         dir: Option<&DataDir>,
-        pace: Pace,
-        patient: bool,
+        next: Next,
     ) -> End {
-        let (epochs, handovers) = match self.known(&context, dir).await {
-            Ok(known) => known,
+        match next {
+            Next::Agree(mood) => self.take_part(context, dir, mood).await,
+            Next::TakeOver(standing) => self.take_over(context, dir, *standing).await,
+        }
+    }
+
+    async fn take_part<E: EngineRuntime>(
+        &mut self,
+        context: E,
+        dir: Option<&DataDir>,
+        mood: Mood,
+    ) -> End {
+        let pace = mood.pace;
+        let (epochs, handovers, files) = match self.own(&context, dir).await {
+            Ok(own) => own,
             Err(end) => return end,
         };
-        let parts = self.parts::<E>(pace, &epochs, context.current());
+        let parts = self.parts::<E>(files, pace, &epochs, context.current());
         let observer = parts.observer.clone();
         let exchange = Exchange::new(&self.shared, &epochs);
         let Self {
@@ -159,15 +122,16 @@ impl Job {
             ..
         } = self;
         take_office(shared, &epochs);
-        let (delivery, peers, blocker) = network(shared);
+        let (delivery, peers, blocker) = network(shared, exchange.state_peers());
         let mut base = tokio::select! {
             biased;
             base = lay_foundation(&context, &parts, delivery, &peers, &blocker) => base,
-            _ = &mut *stopped => return End::Closed(Closed::Stopped),
+            _ = &mut *stopped => return End::stopped(),
         };
         let actors = std::mem::take(&mut base.actors);
         let terms = Terms::new(&context, shared, &parts, &base, blocker).run(handovers);
-        let exchange = exchange.run(&context, &base, &peers, queries);
+        let asking = exchange.asking.clone();
+        let exchange = exchange.run(&context, &base, &peers, queries, true);
         let timed = parts.waking.follow(shared, config.heartbeat);
         let serve = async {
             // Among several, others bring a round to its end.
@@ -176,37 +140,53 @@ impl Job {
             if pace == Pace::Unblocking {
                 return if resumed { End::Unblocked } else { End::Stuck };
             }
-            if !resumed && !patient {
+            if !resumed && !mood.patient {
                 return End::Stuck;
             }
-            let snapshot = snapshot(&base, feed, shared, config.genesis.time_ms()).await;
+            let shown = tell.is_none();
+            let snapshot = snapshot(&base, feed, shared, &config.genesis, shown).await;
             if let Err(unknown) = shared.rules.after(snapshot.height) {
                 return End::Closed(Closed::Outdated(unknown));
             }
             // A caller that went away has dropped the handle too, which stops the engine.
             let _ = tell.take().map(|tell| tell.send(Ok(snapshot)));
-            End::failed(remember_votes(shared, &epochs, dir).await.to_string())
+            let behind = Behind::of(shared, &epochs, &asking, config).watch(mood.rest);
+            goes_on(remember_votes(shared, &epochs, dir), behind).await
         };
         // Neither of the two ends well by itself.
         let (serve, exchange) = (pin!(serve), pin!(exchange));
         let serve = AssertUnwindSafe(select(serve, exchange)).catch_unwind();
         tokio::select! {
             biased;
-            _ = stopped => End::Closed(Closed::Stopped),
+            _ = stopped => End::stopped(),
             unknown = shared.rules.outdated(&context) => End::Closed(Closed::Outdated(unknown)),
             end = first_end(&context, actors) => end,
-            () = timed => End::Closed(Closed::Stopped),
+            () = timed => End::stopped(),
             reason = terms => End::failed(reason),
             served = serve => match served {
                 Ok(Either::Left((end, _))) => end,
-                Ok(Either::Right(((), _))) => End::Closed(Closed::Stopped),
+                Ok(Either::Right(((), _))) => End::stopped(),
                 Err(panic) => raise(&context, panic).await,
             },
         }
     }
 
+    /// What the files say of the epochs so far, and which of them count.
+    async fn own<E: EngineRuntime>(
+        &mut self,
+        context: &E,
+        dir: Option<&DataDir>,
+    ) -> Result<(Epochs, Handovers<E>, Files), End> {
+        let (epochs, handovers) = self.known(context, dir).await?;
+        let generation = handovers.generation().map_err(End::failed)?;
+        if let Some(dir) = dir {
+            dir.keep_generation(generation);
+        }
+        Ok((epochs, handovers, Files::of(generation)))
+    }
+
     /// What the files say of the epochs so far.
-    async fn known<E: EngineRuntime>(
+    pub(crate) async fn known<E: EngineRuntime>(
         &mut self,
         context: &E,
         dir: Option<&DataDir>,
@@ -235,7 +215,13 @@ impl Job {
         end
     }
 
-    fn parts<E: EngineRuntime>(&self, pace: Pace, epochs: &Epochs, now: SystemTime) -> Parts {
+    pub(crate) fn parts<E: EngineRuntime>(
+        &self,
+        files: Files,
+        pace: Pace,
+        epochs: &Epochs,
+        now: SystemTime,
+    ) -> Parts {
         let Self { config, shared, .. } = self;
         let genesis_block = Block::genesis::<_, Databases<E>>(&config.genesis, self.leader.clone());
         let executions = Executions::default();
@@ -244,6 +230,7 @@ impl Job {
             executions: executions.clone(),
         };
         Parts {
+            files,
             epochs: epochs.clone(),
             me: self.me.clone(),
             application: LedgerApplication {
@@ -261,6 +248,18 @@ impl Job {
     }
 }
 
+/// Waits until votes cannot be noted any more, or this node turns out to be too far behind.
+async fn goes_on(
+    noting: impl Future<Output = Result<Infallible, StartError>>,
+    behind: impl Future<Output = Standing>,
+) -> End {
+    tokio::select! {
+        biased;
+        Err(error) = noting => End::failed(error.to_string()),
+        standing = behind => End::Behind(Box::new(standing)),
+    }
+}
+
 /// Goes on with a panic, unless its cause shows first.
 async fn raise(clock: &impl Clock, panic: Box<dyn Any + Send>) -> End {
     clock.sleep(CAUSE_GRACE).await;
@@ -268,7 +267,7 @@ async fn raise(clock: &impl Clock, panic: Box<dyn Any + Send>) -> End {
 }
 
 /// Waits until one of the actors is gone, and says which and why.
-async fn first_end(clock: &impl Clock, actors: Vec<(&'static str, Handle<()>)>) -> End {
+pub(crate) async fn first_end(clock: &impl Clock, actors: Vec<(&'static str, Handle<()>)>) -> End {
     let names: Vec<_> = actors.iter().map(|(name, _)| *name).collect();
     let (result, index, _) = select_all(actors.into_iter().map(|(_, handle)| handle)).await;
     let actor = names.get(index).copied().unwrap_or("engine");
@@ -311,7 +310,11 @@ async fn resume_votes(
 }
 
 /// Notes beside the engine in which epoch this node has votes; ends only with an error.
-async fn remember_votes(shared: &Shared, epochs: &Epochs, dir: Option<&DataDir>) -> StartError {
+async fn remember_votes(
+    shared: &Shared,
+    epochs: &Epochs,
+    dir: Option<&DataDir>,
+) -> Result<Infallible, StartError> {
     let Some(dir) = dir else {
         return std::future::pending().await;
     };
@@ -321,14 +324,20 @@ async fn remember_votes(shared: &Shared, epochs: &Epochs, dir: Option<&DataDir>)
             let office = office.borrow_and_update();
             (office.epoch, office.votes)
         };
-        // Both senders are in `shared`. The first block of the epoch says that votes are on disk.
+        // Both senders are in `shared`. With a block of the epoch a vote is on disk, if this node
+        // cast one: it may have got the block from its peers.
+        let noted = async {
+            loop {
+                let _ = tip.wait_for(|tip| tip.height > epochs.base(epoch)).await;
+                if dir.has_votes(epoch) {
+                    return dir.mark_voted(epoch);
+                }
+                let _ = tip.changed().await;
+            }
+        };
         tokio::select! {
             biased;
-            _ = tip.wait_for(|tip| tip.height > epochs.base(epoch)), if votes => {
-                if let Err(error) = dir.mark_voted(epoch) {
-                    return error;
-                }
-            }
+            noted = noted, if votes => noted?,
             _ = office.wait_for(|office| office.epoch != epoch) => continue,
         }
         let _ = office.wait_for(|office| office.epoch != epoch).await;
@@ -336,12 +345,14 @@ async fn remember_votes(shared: &Shared, epochs: &Epochs, dir: Option<&DataDir>)
 }
 
 /// Waits until every block that was final on disk is applied, then takes the state and begins the
-/// stream above it. Whatever was acknowledged before a crash is in it.
+/// stream above it. Whatever was acknowledged before a crash is in it. If another state was `shown`
+/// before, the stream carries this one in its place.
 async fn snapshot<E: EngineRuntime>(
     base: &Foundation<E>,
     feed: &Feed,
     shared: &Shared,
-    genesis_ms: u64,
+    genesis: &Genesis,
+    shown: bool,
 ) -> Snapshot {
     let databases = base.stateful.subscribe_databases().await;
     let head = read_head(&*databases.read().await).await;
@@ -356,7 +367,7 @@ async fn snapshot<E: EngineRuntime>(
         let _ = tip.wait_for(|tip| tip.height >= durable).await;
     }
     let take = async {
-        let snapshot = read_all(&*databases.read().await, genesis_ms).await?;
+        let snapshot = read_all(&*databases.read().await, genesis.time_ms()).await?;
         let committee = snapshot.entries.get(&StateKey::committee());
         shared.learn_next(committee.map(Vec::as_slice), snapshot.height);
         let rules = snapshot.entries.get(&StateKey::rules());
@@ -376,7 +387,7 @@ async fn snapshot<E: EngineRuntime>(
             },
         ))
     };
-    match feed.begin(take).await {
+    match feed.begin(take, shown).await {
         Ok(snapshot) => snapshot,
         Err(error) => panic!("{error}"),
     }

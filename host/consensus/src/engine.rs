@@ -28,7 +28,7 @@ use commonware_glue::stateful::{
 use commonware_parallel::Sequential;
 use commonware_runtime::buffer::paged::{CacheRef, page_size};
 use commonware_runtime::{Handle, Spawner};
-use commonware_storage::archive::prunable;
+use commonware_storage::archive::{Archive as _, prunable};
 use commonware_storage::translator::EightCap;
 use commonware_utils::{NZDuration, NZU64, NZUsize};
 use rand_core::CryptoRng;
@@ -37,9 +37,9 @@ use crate::application::{LedgerApplication, Runtime};
 use crate::ballots::Agreement;
 use crate::blame::Blamer;
 use crate::block::{Block, Digest};
-use crate::data_dir::votes_partition;
+use crate::data_dir::{generation_partition, votes_partition};
 use crate::epochs::{Committee, Epochs};
-use crate::network::{Delivery, NoStatePeers, PeerSet};
+use crate::network::{Delivery, PeerSet};
 use crate::observer::Observer;
 use crate::pacing::Paced;
 use crate::state::db_config;
@@ -55,6 +55,9 @@ const MAILBOX_MESSAGES: usize = 1024;
 const ARCHIVE_SECTION_BLOCKS: u64 = 4096;
 /// Blocks kept for peers that catch up and for people who look back; the state needs none of them.
 pub(crate) const RETAINED_BLOCKS: usize = 1 << 16;
+/// Blocks whose state peers can still fetch: more than are made while somebody fetches it. The log
+/// keeps what those blocks replaced.
+const RETAINED_STATES: usize = 4096;
 /// Blocks between two prunings.
 const PRUNE_INTERVAL_BLOCKS: usize = 1024;
 /// Views of votes and candidate blocks kept behind the last final one.
@@ -101,11 +104,12 @@ const SYNC: SyncEngineConfig = SyncEngineConfig {
 const PRUNE: PruneConfig = PruneConfig {
     maintenance_interval: NZUsize!(PRUNE_INTERVAL_BLOCKS),
     retained_marshal_blocks: RETAINED_BLOCKS,
-    retained_qmdb_blocks: 0,
+    retained_qmdb_blocks: RETAINED_STATES,
 };
 
 /// What differs between nodes and fabrics.
 pub(crate) struct Parts {
+    pub(crate) files: Files,
     pub(crate) epochs: Epochs,
     pub(crate) me: PublicKey,
     pub(crate) application: LedgerApplication,
@@ -133,6 +137,26 @@ pub(crate) enum Pace {
     Unblocking,
 }
 
+/// Which files a run works on.
+pub(crate) struct Files {
+    /// Those that this node began with are of generation 0; each state that it takes over from
+    /// peers has another.
+    pub(crate) generation: u64,
+    /// What a state that is taken over begins from.
+    pub(crate) floor: Option<Finalization<Scheme, Digest>>,
+}
+
+impl Files {
+    pub(crate) const fn of(generation: u64) -> Self {
+        let floor = None;
+        Self { generation, floor }
+    }
+
+    fn name(&self, name: &str) -> String {
+        generation_partition(self.generation, name)
+    }
+}
+
 /// The running actors below agreement: what is final already is being delivered.
 pub(crate) struct Foundation<E: Runtime> {
     pub(crate) marshal: MarshalMailbox<Scheme, Standard<Block>>,
@@ -142,6 +166,8 @@ pub(crate) struct Foundation<E: Runtime> {
     page_cache: CacheRef,
     /// The block before the first.
     pub(crate) genesis: Digested<Block>,
+    /// The lowest block of a state that was taken over.
+    pub(crate) kept_from: Option<u64>,
 }
 
 /// What a runtime must offer the engine.
@@ -156,6 +182,7 @@ pub(crate) async fn lay_foundation<E: EngineRuntime>(
     peers: &PeerSet,
     blocker: &Blamer,
 ) -> Foundation<E> {
+    let files = &parts.files;
     let page_cache = CacheRef::new(page_size(PAGE_BYTES), NZUsize!(PAGE_CACHE_PAGES));
     let block = parts.application.genesis_block.clone();
     let digest = block.digest();
@@ -170,8 +197,13 @@ pub(crate) async fn lay_foundation<E: EngineRuntime>(
         network.backfill,
     );
 
-    let (certificates, blocks) = archives(context, &page_cache).await;
-    let plan = SyncPlan::init(context.child("plan"), "state-").await;
+    let (certificates, blocks) = archives(context, files, &page_cache).await;
+    // Before the first state that was taken over, blocks are complete from the first one on.
+    let kept_from = blocks.first_index().filter(|_| files.generation > 0);
+    let mut plan = SyncPlan::init(context.child("plan"), files.name("state-")).await;
+    if let Some(floor) = &files.floor {
+        plan = plan.set_floor(floor.clone()).await;
+    }
     let start = plan.marshal_start(genesis.clone());
     let (marshal, marshal_mailbox, floor) =
         MarshalActor::<_, Standard<Block>, _, _, _, _, _>::init(
@@ -186,12 +218,12 @@ pub(crate) async fn lay_foundation<E: EngineRuntime>(
         context.child("stateful"),
         StatefulConfig {
             application: parts.application.clone(),
-            db_config: db_config(page_cache.clone()),
+            db_config: db_config(|name| files.name(name), page_cache.clone()),
             provider: (),
             marshal: (marshal_mailbox.clone(), floor),
             mailbox_size: NZUsize!(MAILBOX_MESSAGES),
             plan,
-            resolvers: NoStatePeers,
+            resolvers: network.state,
             sync_config: SYNC,
             prune_config: Some(PRUNE),
             strategy: Sequential,
@@ -210,6 +242,7 @@ pub(crate) async fn lay_foundation<E: EngineRuntime>(
         actors,
         page_cache,
         genesis,
+        kept_from,
     }
 }
 
@@ -313,15 +346,16 @@ type Archive<E, V> = prunable::Archive<EightCap, E, Digest, V>;
 /// Opens what is final: the certificates and the blocks, by height.
 async fn archives<E: Runtime>(
     context: &E,
+    files: &Files,
     pages: &CacheRef,
 ) -> (
     Archive<E, Finalization<Scheme, Digest>>,
     Archive<E, Arc<Block>>,
 ) {
     let codec = Scheme::certificate_codec_config_unbounded();
-    let config = archive_config("certificates", pages, codec);
+    let config = archive_config(&files.name("certificates"), pages, codec);
     let certificates = archive(context.child("certificates"), config).await;
-    let config = archive_config("blocks", pages, ());
+    let config = archive_config(&files.name("blocks"), pages, ());
     let blocks = archive(context.child("blocks"), config).await;
     (certificates, blocks)
 }
@@ -364,7 +398,7 @@ fn marshal_config(
         provider: parts.epochs.clone(),
         epocher: parts.epochs.epocher(),
         start,
-        partition_prefix: "delivery".into(),
+        partition_prefix: parts.files.name("delivery"),
         mailbox_size: NZUsize!(MAILBOX_MESSAGES),
         view_retention: ViewDelta::new(RETAINED_VIEWS),
         prunable_items_per_section: NZU64!(CANDIDATE_SECTION_VIEWS),

@@ -173,6 +173,16 @@ pub enum SubmitError {
         /// Height of the last final block.
         height: u64,
     },
+    /// This node took over the state of peers instead of executing the blocks that it missed, and
+    /// one of them may have carried the transaction: look at the state.
+    #[error(
+        "it is not known whether the transaction became final: this node was far behind and went \
+         on from the state at height {height}"
+    )]
+    Skipped {
+        /// The height of that state.
+        height: u64,
+    },
     /// The ledger closed first. If a block carried the transaction, it may be final all the same:
     /// look at the state after the next start.
     #[error("it is not known whether the transaction became final: {reason}")]

@@ -4,6 +4,9 @@ use bytes::Bytes;
 use commonware_codec::{Copying, DecodeExt as _, Encode as _};
 use commonware_cryptography::Hasher as _;
 use commonware_cryptography::blake3::Blake3;
+use commonware_storage::merkle::Location;
+use commonware_storage::qmdb::sync::Request;
+use commonware_utils::NZU64;
 use ledger::Genesis;
 use types::FabricId;
 
@@ -11,6 +14,7 @@ use crate::block::Block;
 use crate::entry_proof::EntryProof;
 use crate::handovers::Handover;
 use crate::proof::engine_first_block;
+use crate::sync::messages::{Answer, Message, Page, decode_part};
 use crate::tips;
 
 /// A block, decoded and encoded again; none if the bytes are no block.
@@ -46,6 +50,30 @@ pub fn entry_proof(fabric: &FabricId, bytes: &[u8]) {
             assert!(verdict.is_err(), "nobody signed that block");
         }
     }
+}
+
+/// What nodes ask and answer about the state, decoded and encoded again with what is in it; none if
+/// the bytes are none.
+#[must_use]
+pub fn state_message(bytes: &[u8]) -> Option<Vec<u8>> {
+    let message = Message::decode(Bytes::copy_from_slice(bytes)).ok()?;
+    let again = match message {
+        Message::Answer(number, Answer::Standing(page)) => {
+            let page = Page::decode(page).ok()?;
+            Message::Answer(number, Answer::Standing(page.encode()))
+        }
+        Message::Answer(number, Answer::Part(part)) => {
+            let request = Request::Operations {
+                size: Location::new(1 << 20),
+                start: Location::new(0),
+                max_ops: NZU64!(256),
+            };
+            let part = decode_part(&request, part).ok()?;
+            Message::Answer(number, Answer::Part(part.encode()))
+        }
+        other => other,
+    };
+    Some(again.encode().to_vec())
 }
 
 /// The end of an epoch, decoded and encoded again; none if the bytes are none.

@@ -19,6 +19,7 @@ use crate::pool::{Pool, PoolDepth};
 use crate::proof::{FinalizedProof, StateProof};
 use crate::query::Query;
 use crate::quorum::Quorum;
+use crate::state::Snapshot;
 use crate::tips::Heard;
 use crate::upgrade::Rules;
 
@@ -211,6 +212,16 @@ pub struct FinalizedBlock {
     pub transactions: Vec<(types::Digest, TransactionOutcome)>,
 }
 
+/// What the stream carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finalized {
+    /// The next block.
+    Block(FinalizedBlock),
+    /// A state at or above the last height, in place of the one before: this node was too far
+    /// behind and took it over from its peers, proven. The blocks up to it were not executed here.
+    State(Snapshot),
+}
+
 /// The highest final block that was announced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeardTip {
@@ -249,7 +260,7 @@ pub struct Status {
     /// A peer has a final block that this node has not executed yet.
     pub catching_up: bool,
     /// Every peer that announced a block keeps blocks from this height on only, and this node
-    /// still needs lower ones: it cannot catch up from these peers.
+    /// still needs lower ones: it has to take over their state.
     pub lagging: Option<u64>,
     /// Latest round of voting that this node saw end.
     pub view: u64,

@@ -2,9 +2,9 @@
 //! names who votes next and is certified by those who voted until then. With them whoever knows the
 //! genesis knows every later committee. Never decides anything.
 
-use bytes::{Buf as _, BufMut, Bytes};
+use bytes::{BufMut, Bytes};
 use commonware_codec::{
-    Buf, EncodeSize, Error as CodecError, FixedSize as _, RangeCfg, Read, ReadExt as _, Write,
+    Buf, Encode as _, EncodeSize, Error as CodecError, RangeCfg, Read, ReadExt as _, Write,
 };
 use commonware_storage::metadata::{Config, Metadata};
 use commonware_utils::sequence::U64;
@@ -16,8 +16,12 @@ use crate::links::BLOCK_MESSAGE_BYTES_MAX;
 
 /// The partition, beside those of the engine.
 const PARTITION: &str = "handovers";
-/// The key under which it says how far it is complete; no epoch has this number.
+/// The key under which it says how far it is complete. No epoch has this number, nor the next two.
 const THROUGH: u64 = u64::MAX;
+/// The key of the generation of files that state and blocks are in.
+const GENERATION: u64 = u64::MAX - 1;
+/// The key of the last generation that was begun.
+const BEGUN: u64 = u64::MAX - 2;
 
 /// One end of an epoch, as it is proven to others.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +30,15 @@ pub struct Handover {
     pub block: Vec<u8>,
     /// Its certificate of finality, by the validators of that epoch.
     pub certificate: Vec<u8>,
+}
+
+impl Handover {
+    /// Tells `epochs` who votes from the epoch after `epoch` on.
+    pub(crate) fn tell(&self, epoch: u64, epochs: &Epochs) -> Result<(), CodecError> {
+        let block = Block::read(&mut Bytes::from(self.block.clone()))?;
+        epochs.hand_over(epoch, &block.committee);
+        Ok(())
+    }
 }
 
 impl Write for Handover {
@@ -73,9 +86,8 @@ impl<E: Runtime> Handovers<E> {
         let store = store.map_err(|error| format!("the list of handovers is damaged: {error}"))?;
         let handovers = Self { store };
         for (epoch, handover) in handovers.all()? {
-            let block = Block::read(&mut Bytes::from(handover.block));
-            let block = block.map_err(|error| damaged(epoch, &error))?;
-            epochs.hand_over(epoch, &block.committee);
+            let told = handover.tell(epoch, epochs);
+            told.map_err(|error| damaged(epoch, &error))?;
         }
         if let Some(through) = handovers.through()? {
             epochs.hand_over(through, &[]);
@@ -89,7 +101,7 @@ impl<E: Runtime> Handovers<E> {
     /// A sentence, if one is damaged.
     pub(crate) fn all(&self) -> Result<Vec<(u64, Handover)>, String> {
         let mut epochs: Vec<u64> = self.store.keys().map(u64::from).collect();
-        epochs.retain(|epoch| *epoch != THROUGH);
+        epochs.retain(|epoch| *epoch < BEGUN);
         epochs.sort_unstable();
         let read = |epoch| {
             let bytes = self.store.get(&U64::new(epoch)).cloned();
@@ -102,14 +114,56 @@ impl<E: Runtime> Handovers<E> {
 
     /// The last epoch that is over.
     fn through(&self) -> Result<Option<u64>, String> {
-        let Some(bytes) = self.store.get(&U64::new(THROUGH)) else {
+        self.number(THROUGH)
+    }
+
+    /// Which files hold state and blocks: 0 until this node took a state over from its peers.
+    ///
+    /// # Errors
+    /// A sentence, if the files are damaged.
+    pub(crate) fn generation(&self) -> Result<u64, String> {
+        Ok(self.number(GENERATION)?.unwrap_or_default())
+    }
+
+    fn number(&self, key: u64) -> Result<Option<u64>, String> {
+        let Some(bytes) = self.store.get(&U64::new(key)) else {
             return Ok(None);
         };
-        let mut bytes = Bytes::from(bytes.clone());
-        if bytes.remaining() != u64::SIZE {
-            return Err("the list of handovers is damaged".to_owned());
+        let bytes: Option<[u8; 8]> = bytes.as_slice().try_into().ok();
+        let bytes = bytes.ok_or("the list of handovers is damaged")?;
+        Ok(Some(u64::from_be_bytes(bytes)))
+    }
+
+    /// A generation that no file is of yet, and of which none will be found after a crash.
+    ///
+    /// # Errors
+    /// A sentence, if it cannot be written.
+    pub(crate) async fn begin_generation(self) -> Result<(Self, u64), String> {
+        let last = self.number(BEGUN)?.unwrap_or_default();
+        let next = last.max(self.generation()?).saturating_add(1);
+        let Self { mut store } = self;
+        store.put(U64::new(BEGUN), next.to_be_bytes().to_vec());
+        Ok((Self::synced(store).await?, next))
+    }
+
+    /// Goes over to the files of `generation`, whose state is in the epoch after `through`, with
+    /// what ended until then. Durably, and all of it at once.
+    ///
+    /// # Errors
+    /// A sentence, if it cannot be written.
+    pub(crate) async fn adopt(
+        self,
+        generation: u64,
+        through: u64,
+        proofs: &[(u64, Handover)],
+    ) -> Result<Self, String> {
+        let Self { mut store } = self;
+        for (epoch, proof) in proofs {
+            store.put(U64::new(*epoch), proof.encode().to_vec());
         }
-        Ok(Some(bytes.get_u64()))
+        store.put(U64::new(THROUGH), through.to_be_bytes().to_vec());
+        store.put(U64::new(GENERATION), generation.to_be_bytes().to_vec());
+        Self::synced(store).await
     }
 
     /// Notes that `epoch` is over, durably; with the proof, if its validators change.
@@ -119,11 +173,13 @@ impl<E: Runtime> Handovers<E> {
     pub(crate) async fn keep(self, epoch: u64, proof: Option<Handover>) -> Result<Self, String> {
         let Self { mut store } = self;
         if let Some(proof) = proof {
-            let mut bytes = Vec::with_capacity(proof.encode_size());
-            proof.write(&mut bytes);
-            store.put(U64::new(epoch), bytes);
+            store.put(U64::new(epoch), proof.encode().to_vec());
         }
         store.put(U64::new(THROUGH), epoch.to_be_bytes().to_vec());
+        Self::synced(store).await
+    }
+
+    async fn synced(store: Metadata<E, U64, Vec<u8>>) -> Result<Self, String> {
         let store = store.sync().await;
         let store = store.map_err(|error| format!("a handover cannot be written: {error}"))?;
         Ok(Self { store })

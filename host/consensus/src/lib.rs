@@ -22,6 +22,7 @@
 //! | broadcast | candidate blocks of validators | 64 MiB waiting, 16 kept of each validator |
 //! | tip | a peer's last final block: height and certificate | 8 MiB waiting, one kept per peer |
 //! | transactions | one signed transaction each | 16 MiB waiting, 512 in the pool per peer |
+//! | state | questions of a node that is far behind, answers | 16 MiB waiting, at most half of the thread's time for others |
 //!
 //! One peer has at most a quarter of a queue. What does not fit is dropped: questions are asked
 //! again after a second, tips are repeated, transactions are sent again with growing pauses until
@@ -32,8 +33,17 @@
 //! [`Carrier::blocked`] says why. A tip carries a certificate, so that a lie about it costs one
 //! check of signatures. Silence, loss and floods block nobody.
 //!
-//! Peers keep the last 65,536 blocks. A node that needs older ones cannot catch up from them and
-//! says so in [`Status::lagging`].
+//! Peers keep the last 65,536 blocks. A node that is [`Config::sync_beyond_blocks`] behind, or needs
+//! blocks that nobody keeps, takes over the state instead.
+//!
+//! # State from peers
+//! Such a node asks for the ends of epochs, proves them from the genesis, and begins from the last
+//! block of the epoch before the one under way. Parts of the log of its state come from any peer,
+//! each with a proof; who sends a false one is blocked. Final blocks move the state on while it is
+//! fetched; peers keep what the last 4,096 of them replaced. It goes to files of its own. Once it is
+//! whole, its root is compared with the block's, and the node changes over, in one write. Until then
+//! it is what it was before, also after a crash. The stream then carries [`Finalized::State`]. Where
+//! no part has come for a minute, the node goes on with what it had and tries again later.
 //!
 //! # Proofs
 //! [`Ledger::finalized`] and [`Ledger::prove`] give bytes that [`verify_finalized`] and
@@ -58,6 +68,7 @@
 //! | `engine/blocks-*`, `engine/certificates-*` | final blocks, pruned beyond 65,536 |
 //! | `engine/delivery-*` | candidate blocks, how far blocks are applied |
 //! | `engine/state-*` | the operation log, its Merkle nodes, what was pruned |
+//! | `engine/taken-over-N-*` | the same four, of a state that was taken over from peers |
 //!
 //! Files grow with what they hold; none is allocated ahead.
 //!
@@ -83,10 +94,6 @@
 //! # Evidence
 //! Votes that come in and the signatures in certificates are compared; two that exclude each other
 //! are [`Ledger::evidence`].
-//!
-//! # What is still to come
-//! A source of state for nodes that join long after the first block (the engine's own serves only
-//! operations of one size).
 
 mod application;
 mod ballots;
@@ -120,11 +127,13 @@ mod query;
 mod queue;
 mod quorum;
 mod relay;
+mod runs;
 mod settled;
 #[doc(hidden)]
 pub mod simulated;
 mod start;
 mod state;
+mod sync;
 mod terms;
 mod time;
 mod tips;
@@ -140,11 +149,11 @@ pub use entry_proof::{
 };
 pub use error::{Closed, QueryError, ShutdownError, StartError, SubmitError};
 pub use feed::FINALIZED_BLOCKS_QUEUE_MAX;
-pub use handle::{Finality, FinalizedBlock, HeardTip, Ledger, Role, Status};
+pub use handle::{Finality, Finalized, FinalizedBlock, HeardTip, Ledger, Role, Status};
 pub use handovers::Handover;
 pub use links::{
     BLOCK_MESSAGE_BYTES_MAX, Carrier, Channel, DeliverError, Inbound, Links, Outbound, Outgoing,
-    SMALL_MESSAGE_BYTES_MAX, links,
+    SMALL_MESSAGE_BYTES_MAX, STATE_MESSAGE_BYTES_MAX, links,
 };
 pub use pool::{
     POOL_BYTES_MAX, POOL_PEER_BYTES_MAX, POOL_PEER_TRANSACTIONS_MAX, POOL_TRANSACTIONS_MAX,

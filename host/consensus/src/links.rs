@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ledger::{BLOCK_BYTES_MAX, TRANSACTION_BYTES_MAX};
+use ledger::{BLOCK_BYTES_MAX, TRANSACTION_BYTES_MAX, VALUE_BYTES_MAX};
 use tokio::sync::watch;
 use types::NodeId;
 
@@ -24,6 +24,8 @@ use crate::time::Time;
 pub const BLOCK_MESSAGE_BYTES_MAX: usize = BLOCK_BYTES_MAX + (32 << 10);
 /// Longest message of votes, certificates and tips: a certificate of a hundred validators fits.
 pub const SMALL_MESSAGE_BYTES_MAX: usize = 16 << 10;
+/// Longest message of state: four of the largest entries, or the ends of some fifty epochs.
+pub const STATE_MESSAGE_BYTES_MAX: usize = 4 * VALUE_BYTES_MAX + (32 << 10);
 
 /// Messages that may wait in one direction of one channel, of all peers together.
 const QUEUE_MESSAGES_MAX: usize = 4096;
@@ -31,7 +33,7 @@ const QUEUE_MESSAGES_MAX: usize = 4096;
 const QUEUE_PEER_MESSAGES_MAX: usize = 512;
 /// Bytes that may wait where blocks go by: what one repair asks for at once, if all are full.
 const BLOCK_QUEUE_BYTES_MAX: usize = 64 << 20;
-/// Bytes that may wait where transactions go by: the pool holds no more.
+/// Bytes that may wait where transactions or parts of the state go by: the pool holds no more.
 const TRANSACTION_QUEUE_BYTES_MAX: usize = 16 << 20;
 /// Bytes that may wait on the other channels.
 const SMALL_QUEUE_BYTES_MAX: usize = 8 << 20;
@@ -64,11 +66,13 @@ pub enum Channel {
     Tip = 5,
     /// A signed transaction on its way to the validators.
     Transactions = 6,
+    /// Questions of a node that is far behind after the state, and the answers.
+    State = 7,
 }
 
 impl Channel {
     /// Every channel, by number.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Votes,
         Self::Certificates,
         Self::Resolver,
@@ -76,6 +80,7 @@ impl Channel {
         Self::Broadcast,
         Self::Tip,
         Self::Transactions,
+        Self::State,
     ];
 
     /// The number on the wire.
@@ -89,6 +94,7 @@ impl Channel {
             Self::Broadcast => 4,
             Self::Tip => 5,
             Self::Transactions => 6,
+            Self::State => 7,
         }
     }
 
@@ -109,6 +115,7 @@ impl Channel {
     pub const fn message_bytes_max(self) -> usize {
         match self {
             Self::Backfill | Self::Broadcast => BLOCK_MESSAGE_BYTES_MAX,
+            Self::State => STATE_MESSAGE_BYTES_MAX,
             Self::Transactions => TRANSACTION_BYTES_MAX,
             Self::Votes | Self::Certificates | Self::Resolver | Self::Tip => {
                 SMALL_MESSAGE_BYTES_MAX
@@ -119,7 +126,7 @@ impl Channel {
     const fn queue_bytes_max(self) -> usize {
         match self {
             Self::Backfill | Self::Broadcast => BLOCK_QUEUE_BYTES_MAX,
-            Self::Transactions => TRANSACTION_QUEUE_BYTES_MAX,
+            Self::Transactions | Self::State => TRANSACTION_QUEUE_BYTES_MAX,
             Self::Votes | Self::Certificates | Self::Resolver | Self::Tip => SMALL_QUEUE_BYTES_MAX,
         }
     }
@@ -339,6 +346,7 @@ impl Wires {
             broadcast,
             tip,
             transactions,
+            state,
         ] = &self.inboxes;
         match channel {
             Channel::Votes => votes,
@@ -348,6 +356,7 @@ impl Wires {
             Channel::Broadcast => broadcast,
             Channel::Tip => tip,
             Channel::Transactions => transactions,
+            Channel::State => state,
         }
     }
 
@@ -425,11 +434,11 @@ mod tests {
             .iter()
             .map(|channel| channel.number())
             .collect();
-        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6]);
+        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7]);
         for channel in Channel::ALL {
             assert_eq!(Channel::from_number(channel.number()), Some(channel));
         }
-        assert_eq!(Channel::from_number(7), None);
+        assert_eq!(Channel::from_number(8), None);
     }
 
     #[tokio::test]

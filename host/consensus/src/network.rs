@@ -11,37 +11,34 @@ use std::time::SystemTime;
 use bytes::{Buf as _, Bytes};
 use commonware_actor::{Feedback, Unreliable};
 use commonware_cryptography::ed25519::PublicKey;
-use commonware_glue::stateful::db::AttachableResolver;
 use commonware_p2p::{
     CheckedSender, LimitedSender, Message, PeerSetSubscription, PeerSetUpdate, Provider, Receiver,
     Recipients, TrackedPeers,
 };
 use commonware_runtime::IoBufs;
-use commonware_storage::qmdb::sync::{Request, Source, source};
 use commonware_utils::NZUsize;
 use commonware_utils::channel::mpsc;
 use commonware_utils::ordered::Set;
 use types::NodeId;
 
-use crate::application::Runtime;
 use crate::blame::Blamer;
-use crate::block::Digest;
 use crate::config::{engine_key, public_key_bytes};
 use crate::handle::Shared;
 use crate::links::{Channel, Wires};
-use crate::state::{Databases, Db, Family, Operation};
+use crate::sync::StatePeers;
 
 /// One channel's two ends.
 pub(crate) type Ends = (LinkSender, LinkReceiver);
 
-/// Channels of blocks.
+/// Channels of blocks and state.
 pub(crate) struct Delivery {
     pub(crate) broadcast: Ends,
     pub(crate) backfill: Ends,
+    pub(crate) state: StatePeers,
 }
 
 /// What the engine asks of a network beside agreement: each part goes to another actor.
-pub(crate) fn network(shared: &Arc<Shared>) -> (Delivery, PeerSet, Blamer) {
+pub(crate) fn network(shared: &Arc<Shared>, state: StatePeers) -> (Delivery, PeerSet, Blamer) {
     let wires = &shared.wires;
     let ends = |channel| {
         (
@@ -52,6 +49,7 @@ pub(crate) fn network(shared: &Arc<Shared>) -> (Delivery, PeerSet, Blamer) {
     let delivery = Delivery {
         broadcast: ends(Channel::Broadcast),
         backfill: ends(Channel::Backfill),
+        state,
     };
     let peers = PeerSet::new(shared.clone());
     (delivery, peers, Blamer(wires.clone()))
@@ -249,30 +247,4 @@ impl Provider for PeerSet {
         sets.subscribers.push(sender);
         receiver
     }
-}
-
-/// The source of state for a newcomer where there is nobody to ask: every node executes every
-/// block from the first. (The engine's own source carries operations of one fixed size only, and
-/// ours vary.)
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct NoStatePeers;
-
-/// The answer of [`NoStatePeers`].
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("no peer serves state")]
-pub(crate) struct NobodyServes;
-
-impl Source for NoStatePeers {
-    type Family = Family;
-    type Digest = Digest;
-    type Op = Operation;
-    type Error = NobodyServes;
-
-    async fn serve(&self, _: Request<Family>) -> source::Result<Self> {
-        Err(NobodyServes)
-    }
-}
-
-impl<E: Runtime> AttachableResolver<Db<E>> for NoStatePeers {
-    async fn attach_database(&self, _: Databases<E>) {}
 }

@@ -279,6 +279,20 @@ impl Pool {
         self.arrival.notify_one();
     }
 
+    /// Lets go of everything because blocks up to `height` were not executed here: whether one of
+    /// them carried it is not known.
+    pub(crate) fn skip(&self, height: u64) {
+        let mut inner = self.lock();
+        let all: Vec<u64> = inner.waiting.keys().copied().collect();
+        for order in all {
+            for waiter in inner.remove(order) {
+                let _ = waiter.send(Err(SubmitError::Skipped { height }));
+            }
+        }
+        drop(inner);
+        self.arrival.notify_one();
+    }
+
     /// Refuses everything from now on and tells every waiter why. What was in a block may still
     /// be final; the caller learns it from the ledger after the next start.
     pub(crate) fn close(&self, reason: &Closed) {

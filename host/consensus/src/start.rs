@@ -12,7 +12,7 @@ use crate::epochs::{Committee, Epochs};
 use crate::error::{Closed, StartError};
 use crate::evidence::Vigilance;
 use crate::feed::Feed;
-use crate::handle::{FinalizedBlock, Ledger, Office, Rounds, Shared, Tip};
+use crate::handle::{Finalized, Ledger, Office, Rounds, Shared, Tip};
 use crate::links::{Links, links};
 use crate::pool::Pool;
 use crate::query::{QUERIES_MAX, Query};
@@ -30,7 +30,7 @@ use crate::upgrade::Rules;
 /// [`StartError`]; then no vote was cast and the directory can be started again.
 pub async fn start(
     config: Config,
-) -> Result<(Ledger, Snapshot, mpsc::Receiver<FinalizedBlock>), StartError> {
+) -> Result<(Ledger, Snapshot, mpsc::Receiver<Finalized>), StartError> {
     let path = config.data_dir.clone();
     let Prepared {
         job,
@@ -70,7 +70,7 @@ pub async fn start(
 pub(crate) struct Prepared {
     pub(crate) job: Job,
     pub(crate) ledger: Ledger,
-    pub(crate) stream: mpsc::Receiver<FinalizedBlock>,
+    pub(crate) stream: mpsc::Receiver<Finalized>,
     /// Where the snapshot comes once everything is applied.
     pub(crate) told: oneshot::Receiver<Result<Snapshot, StartError>>,
 }

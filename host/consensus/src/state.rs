@@ -67,12 +67,13 @@ const REPLAY_BUFFER_BYTES: NonZeroUsize = NZUsize!(1 << 18);
 /// Keys remembered while the index is built at start.
 const INIT_CACHE_KEYS: NonZeroUsize = NZUsize!(1 << 14);
 
-/// The configuration under which the state is opened. Its numbers are part of the disk format.
-pub(crate) fn db_config(page_cache: CacheRef) -> DbConfig {
+/// The configuration under which the state is opened, in files that `name` names. Its numbers are
+/// part of the disk format.
+pub(crate) fn db_config(name: impl Fn(&str) -> String, page_cache: CacheRef) -> DbConfig {
     DbConfig {
         merkle_config: full::Config {
-            journal_partition: "state-merkle".into(),
-            metadata_partition: "state-merkle-pruned".into(),
+            journal_partition: name("state-merkle"),
+            metadata_partition: name("state-merkle-pruned"),
             items_per_blob: ITEMS_PER_FILE,
             write_buffer: WRITE_BUFFER_BYTES,
             replay_buffer: REPLAY_BUFFER_BYTES,
@@ -80,7 +81,7 @@ pub(crate) fn db_config(page_cache: CacheRef) -> DbConfig {
             page_cache: page_cache.clone(),
         },
         journal_config: variable::Config {
-            partition: "state-log".into(),
+            partition: name("state-log"),
             items_per_section: ITEMS_PER_FILE,
             compression: None,
             codec_config: (
@@ -91,7 +92,7 @@ pub(crate) fn db_config(page_cache: CacheRef) -> DbConfig {
             write_buffer: WRITE_BUFFER_BYTES,
             replay_buffer: REPLAY_BUFFER_BYTES,
         },
-        grafted_metadata_partition: "state-bitmap-pruned".into(),
+        grafted_metadata_partition: name("state-bitmap-pruned"),
         translator: KeyPrefix,
         init_cache: Some(INIT_CACHE_KEYS),
         init_buffer: REPLAY_BUFFER_BYTES,

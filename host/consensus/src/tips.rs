@@ -80,6 +80,12 @@ impl Heard {
         Some((height, peers.count()))
     }
 
+    /// What each announced last.
+    pub(crate) fn heights(&self) -> Vec<(NodeId, u64)> {
+        let tips = self.tips.iter();
+        tips.map(|(peer, tip)| (*peer, tip.height)).collect()
+    }
+
     /// The lowest block that any peer keeps.
     pub(crate) fn kept_from(&self) -> Option<u64> {
         self.tips.values().map(|tip| tip.kept_from).min()
@@ -158,6 +164,8 @@ pub(crate) struct Tips {
     pub(crate) epochs: Epochs,
     pub(crate) marshal: Marshal,
     pub(crate) behind: Behind,
+    /// The lowest block of a state that was taken over.
+    pub(crate) kept_from: Option<u64>,
 }
 
 /// Peers that announced less than this node has: they were told before they were started again,
@@ -231,7 +239,9 @@ impl Tips {
         let retained = u64::try_from(RETAINED_BLOCKS).unwrap_or(u64::MAX);
         Some(Announcement {
             height,
-            kept_from: height.saturating_sub(retained) + 1,
+            kept_from: self
+                .kept_from
+                .max(Some(height.saturating_sub(retained) + 1))?,
             certificate,
         })
     }
@@ -306,8 +316,9 @@ impl Tips {
             kept_from,
             certificate,
         } = announcement;
-        if height < self.shared.tip.borrow().height && known.is_some_and(|it| height <= it.height) {
-            // It says nothing newer than before: one that makes progress needs no telling.
+        if height < self.shared.tip.borrow().height && known.is_none_or(|it| height <= it.height) {
+            // It says nothing newer than before: one that makes progress needs no telling. One that
+            // says so for the first time may not have been able to check what it was told.
             self.behind.add(peer);
         }
         let (epoch, view) = (certificate.epoch().get(), certificate.view().get());

@@ -90,6 +90,41 @@ impl View {
         }
     }
 
+    /// What leads from these entries to `entries`, in key order.
+    #[must_use]
+    pub fn changes_to(
+        &self,
+        entries: BTreeMap<StateKey, Vec<u8>>,
+    ) -> Vec<(StateKey, Option<Vec<u8>>)> {
+        let gone = |key: &&StateKey| !entries.contains_key(*key);
+        let gone = self.entries.keys().filter(gone).cloned();
+        let mut changes: Vec<_> = gone.map(|key| (key, None)).collect();
+        let others = entries
+            .into_iter()
+            .filter(|(key, value)| self.entries.get(key) != Some(value));
+        changes.extend(others.map(|(key, value)| (key, Some(value))));
+        changes.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        changes
+    }
+
+    /// Goes on from the state at `height`, whose blocks before were not seen.
+    ///
+    /// # Panics
+    /// If `height` is below the last one: a final block stays.
+    pub fn skip(
+        &mut self,
+        height: u64,
+        time_ms: u64,
+        changes: impl IntoIterator<Item = (StateKey, Option<Vec<u8>>)>,
+    ) {
+        assert!(height >= self.height, "no state leads back");
+        self.height = height;
+        self.time_ms = time_ms;
+        for (key, value) in changes {
+            self.set(key, value);
+        }
+    }
+
     fn set(&mut self, key: StateKey, value: Option<Vec<u8>>) {
         if key.as_bytes().starts_with(DEPLOYMENTS.as_bytes()) {
             match &value {

@@ -30,4 +30,7 @@ pub struct Config {
     pub instances: Option<u32>,
     /// Bytes that all artifacts may take together; a share of the disk if none.
     pub storage_quota: Option<ByteSize>,
+    /// Blocks that the ledger may be behind its peers before it takes their state over instead of
+    /// executing what it missed; [`consensus::Config::SYNC_BEYOND_BLOCKS`] if none.
+    pub sync_beyond_blocks: Option<u64>,
 }

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use consensus::FinalizedBlock;
-use ledger::{DecodeRecordError, DeploymentRecord, Placement, View};
+use consensus::{Finalized, FinalizedBlock, Snapshot};
+use ledger::{DecodeRecordError, DeploymentRecord, Placement, StateKey, View};
 use orchestrator::{Effect, Event, ReplicaKey, RouteTable, Target};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -34,7 +34,7 @@ const SWEEP_PAUSE: Duration = Duration::from_secs(60);
 /// Follows one ledger.
 pub(crate) struct Follower {
     shared: Arc<Shared>,
-    blocks: mpsc::Receiver<FinalizedBlock>,
+    blocks: mpsc::Receiver<Finalized>,
     events: mpsc::Receiver<InstanceEvent>,
     sender: mpsc::Sender<InstanceEvent>,
     instances: HashMap<(ReplicaKey, u64), Handle>,
@@ -60,7 +60,7 @@ struct Handle {
 impl Follower {
     pub(crate) fn new(
         shared: Arc<Shared>,
-        blocks: mpsc::Receiver<FinalizedBlock>,
+        blocks: mpsc::Receiver<Finalized>,
         stop: CancellationToken,
     ) -> Self {
         let (sender, events) = mpsc::channel(EVENTS_MAX);
@@ -97,7 +97,8 @@ impl Follower {
             tokio::select! {
                 () = stop.cancelled() => break,
                 block = self.blocks.recv() => match block {
-                    Some(block) => self.take_block(block),
+                    Some(Finalized::Block(block)) => self.take_block(block),
+                    Some(Finalized::State(state)) => self.take_state(state),
                     None => {
                         self.ledger_ended().await;
                         break;
@@ -134,18 +135,36 @@ impl Follower {
             ..
         } = block;
         tracing::debug!(height, transactions = transactions.len(), "final block");
-        let standing_changed = changes.iter().any(|(key, _)| key.is_about_standing());
-        let changed: BTreeSet<Name> = changes
-            .iter()
-            .filter_map(|(key, _)| key.workload())
-            .collect();
+        self.go_on(&keys(&changes), |view| {
+            view.advance(height, time_ms, changes)
+        });
+    }
+
+    /// Goes on from a state that peers have proven: this node was too far behind.
+    fn take_state(&mut self, state: Snapshot) {
+        let Snapshot {
+            height,
+            time_ms,
+            entries,
+            ..
+        } = state;
+        tracing::info!(height, "went on from the state of peers");
+        self.shared.history.skip_to(height);
+        let changes = self.shared.state().view.changes_to(entries);
+        self.go_on(&keys(&changes), |view| view.skip(height, time_ms, changes));
+    }
+
+    /// Changes the view, and lets everybody see who has to do with the keys that change.
+    fn go_on(&mut self, keys: &[StateKey], change: impl FnOnce(&mut View)) {
+        let standing_changed = keys.iter().any(StateKey::is_about_standing);
+        let changed: BTreeSet<Name> = keys.iter().filter_map(StateKey::workload).collect();
         {
             let mut state = self
                 .shared
                 .state
                 .write()
                 .unwrap_or_else(PoisonError::into_inner);
-            state.view.advance(height, time_ms, changes);
+            change(&mut state.view);
         }
         if let (true, Some(peers)) = (standing_changed, self.shared.peers.get()) {
             peers.standing_changed(&self.shared);
@@ -354,6 +373,10 @@ impl Follower {
             let _ = handle.task.await;
         }
     }
+}
+
+fn keys(changes: &[(StateKey, Option<Vec<u8>>)]) -> Vec<StateKey> {
+    changes.iter().map(|(key, _)| key.clone()).collect()
 }
 
 /// Tells the store which artifacts stay, where that changed.

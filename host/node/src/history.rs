@@ -25,6 +25,8 @@ pub(crate) struct History {
 struct Kept {
     blocks: VecDeque<Arc<FinalizedBlock>>,
     bytes: usize,
+    /// The height of a state that this node went on from: it executed no block up to there.
+    skipped_to: u64,
 }
 
 impl History {
@@ -38,6 +40,20 @@ impl History {
                 kept.bytes -= bytes(&oldest);
             }
         }
+    }
+
+    /// Forgets everything: what comes next is above `height`.
+    pub(crate) fn skip_to(&self, height: u64) {
+        let mut kept = self.kept();
+        *kept = Kept {
+            skipped_to: height,
+            ..Kept::default()
+        };
+    }
+
+    /// Height of the state that this node went on from, without executing the blocks up to there.
+    pub(crate) fn skipped_to(&self) -> u64 {
+        self.kept().skipped_to
     }
 
     /// The lowest height that is remembered.

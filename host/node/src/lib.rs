@@ -12,6 +12,8 @@ mod clock;
 mod compiled;
 mod config;
 mod data_dir;
+#[cfg(feature = "equivocator")]
+mod equivocator;
 mod error;
 mod follower;
 mod founding;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::{Duration, Instant};
 
-use consensus::{FinalizedBlock, Snapshot};
+use consensus::{Carrier, Finalized, Snapshot};
 use ledger::{CertificateFact, Membership, View};
 use monitor::Metrics;
 use orchestrator::Reconciler;
@@ -49,6 +49,14 @@ const AGREEMENT_NOTICE: Duration = Duration::from_secs(5);
 /// How long peers may take to hear that this node stops.
 const FAREWELL_TIME: Duration = Duration::from_millis(500);
 
+/// What stands between the ledger and the sessions with other nodes.
+type Between = fn(&Identity, Carrier) -> Carrier;
+
+/// Nothing stands there.
+fn honest(_: &Identity, carrier: Carrier) -> Carrier {
+    carrier
+}
+
 /// A running node.
 pub struct Node {
     shared: Arc<Shared>,
@@ -72,7 +80,7 @@ impl Node {
     /// # Errors
     /// [`StartNodeError`]: one sentence that says what, where and what to do.
     pub async fn start(config: Config) -> Result<Self, StartNodeError> {
-        Self::begin(config, None).await
+        Self::begin(config, None, honest).await
     }
 
     /// Joins a fabric through `entrance` and starts as a member of it. Does what [`Node::start`] does if
@@ -81,15 +89,29 @@ impl Node {
     /// # Errors
     /// [`StartNodeError`]; the directory can be used for another attempt.
     pub async fn join(config: Config, entrance: &Entrance) -> Result<Self, StartNodeError> {
-        Self::begin(config, Some(entrance)).await
+        Self::begin(config, Some(entrance), honest).await
     }
 
-    async fn begin(config: Config, entrance: Option<&Entrance>) -> Result<Self, StartNodeError> {
+    /// As [`Node::start`], a validator that tells its peers different things. For tests of the others.
+    ///
+    /// # Errors
+    /// As [`Node::start`].
+    #[cfg(feature = "equivocator")]
+    pub async fn start_equivocating(config: Config) -> Result<Self, StartNodeError> {
+        Self::begin(config, None, crate::equivocator::equivocating).await
+    }
+
+    async fn begin(
+        config: Config,
+        entrance: Option<&Entrance>,
+        between: Between,
+    ) -> Result<Self, StartNodeError> {
         let started = Instant::now();
         let data_dir = DataDir::open(&config.data_dir)?;
         let listeners = Listeners::bind(&config, &data_dir).await?;
         let (identity, opened) = fabric_of(&data_dir, &config, entrance).await?;
         let (links, carrier) = consensus::links();
+        let carrier = between(&identity, carrier);
         let artifacts = artifact_store(&data_dir, config.storage_quota)?;
         let stores = Stores::open(&data_dir.stores())?;
         let secrets = Secrets::open(data_dir.secrets())?;
@@ -103,6 +125,9 @@ impl Node {
             genesis: identity.genesis.clone(),
             rules: ledger::KnownRules::RELEASED,
             heartbeat: consensus::Config::HEARTBEAT,
+            sync_beyond_blocks: config
+                .sync_beyond_blocks
+                .unwrap_or(consensus::Config::SYNC_BEYOND_BLOCKS),
             links: opened.is_some().then_some(links),
         };
         let (ledger, snapshot, blocks) = consensus::start(consensus).await?;
@@ -137,13 +162,7 @@ impl Node {
             stopping: CancellationToken::new(),
             fatal: watch::Sender::new(None),
         });
-        // A node that was killed may have left data of workloads that are gone.
-        // State that is not understood ends the node later, and must not cost any data here.
-        let deployments = shared.state().view.deployments();
-        if let Ok(deployments) = deployments {
-            let deployed = deployments.iter().map(|entry| entry.spec.name.clone());
-            shared.stores.retain_on_disk(&deployed.collect())?;
-        }
+        retain_deployed(&shared)?;
         let stop_peers = CancellationToken::new();
         let certificate = opened.as_ref().map(Opened::fact);
         if let Some(opened) = opened {
@@ -195,7 +214,7 @@ impl Node {
         shared: Arc<Shared>,
         data_dir: DataDir,
         listeners: Listeners,
-        blocks: mpsc::Receiver<FinalizedBlock>,
+        blocks: mpsc::Receiver<Finalized>,
         stop_peers: CancellationToken,
     ) -> Result<Self, StartNodeError> {
         let admin_socket = data_dir.admin_socket();
@@ -375,6 +394,16 @@ fn runtime(config: &Config, data_dir: &DataDir) -> Result<(Runtime, u32), StartN
         ..RuntimeConfig::default()
     };
     Ok((Runtime::with_code_cache(config, code)?, instances_max))
+}
+
+/// A node that was killed may have left data of workloads that are gone.
+fn retain_deployed(shared: &Shared) -> Result<(), StartNodeError> {
+    // State that is not understood ends the node later, and must not cost any data here.
+    if let Ok(deployments) = shared.state().view.deployments() {
+        let deployed = deployments.iter().map(|entry| entry.spec.name.clone());
+        shared.stores.retain_on_disk(&deployed.collect())?;
+    }
+    Ok(())
 }
 
 fn followed(snapshot: Snapshot) -> FollowedState {

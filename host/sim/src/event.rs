@@ -17,6 +17,13 @@ pub(crate) enum Event<'a> {
         node: usize,
         block: &'a FinalizedBlock,
     },
+    /// Its stream went on from a state that it took over from its peers.
+    TookOver {
+        node: usize,
+        height: u64,
+        time_ms: u64,
+        state_root: [u8; 32],
+    },
     /// It told a submitter that a transaction is final.
     Acknowledged {
         node: usize,

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use consensus::simulated::{Forger, Machine, NodeConfig, Plug, Powered, SimWorld, Task};
-use consensus::{Blame, Carrier, Closed, FinalizedBlock, Ledger, Outbound, SecretKey};
+use consensus::{Blame, Carrier, Closed, Finalized, Ledger, Outbound, SecretKey};
 use ledger::Genesis;
 use tokio::sync::{mpsc, watch};
 use types::NodeId;
@@ -118,6 +118,7 @@ impl Fleet {
             secret_key: node.key.clone(),
             genesis: self.genesis.clone(),
             heartbeat: Duration::from_secs(self.scenario.heartbeat_seconds),
+            sync_beyond_blocks: self.scenario.sync_beyond_blocks,
         };
         let Powered {
             ledger,
@@ -267,6 +268,7 @@ impl Fleet {
         let node = match event {
             Event::Started { node, .. }
             | Event::Block { node, .. }
+            | Event::TookOver { node, .. }
             | Event::Acknowledged { node, .. }
             | Event::NotStarted { node, .. } => *node,
             _ => return self.watch.see(event),
@@ -281,12 +283,17 @@ impl Fleet {
         }
     }
 
-    async fn read(&self, node: usize, mut stream: mpsc::Receiver<FinalizedBlock>) {
-        while let Some(block) = stream.recv().await {
-            self.show(&Event::Block {
-                node,
-                block: &block,
-            });
+    async fn read(&self, node: usize, mut stream: mpsc::Receiver<Finalized>) {
+        while let Some(item) = stream.recv().await {
+            match &item {
+                Finalized::Block(block) => self.show(&Event::Block { node, block }),
+                Finalized::State(state) => self.show(&Event::TookOver {
+                    node,
+                    height: state.height,
+                    time_ms: state.time_ms,
+                    state_root: state.state_root,
+                }),
+            }
         }
     }
 

@@ -98,6 +98,8 @@ pub struct Scenario {
     pub heartbeat_seconds: u64,
     /// Blocks of an epoch.
     pub epoch_blocks: u32,
+    /// Blocks that a node may be behind before it takes over the state of its peers.
+    pub sync_beyond_blocks: u64,
     /// When everything is mended, seconds.
     pub seconds: u64,
     /// What happens, and when.
@@ -125,6 +127,7 @@ impl Scenario {
                 .map_or(2000, |gap| *gap),
             heartbeat_seconds: 5 + dice.below(60),
             epoch_blocks: *EPOCHS.get(dice.index(EPOCHS.len())).unwrap_or(&512),
+            sync_beyond_blocks: 0,
             seconds,
             troubles: Vec::new(),
         };
@@ -132,6 +135,9 @@ impl Scenario {
             let plan = Plan::draw(&mut dice, &scenario);
             scenario.troubles.push(plan);
         }
+        let beyond = [4, 32, 4096];
+        // Drawn last, so that the seeds of before tell the stories of before.
+        scenario.sync_beyond_blocks = *beyond.get(dice.index(beyond.len())).unwrap_or(&4);
         scenario
     }
 
@@ -148,6 +154,7 @@ impl Scenario {
             gap_ms: 400,
             heartbeat_seconds: 30,
             epoch_blocks: 16,
+            sync_beyond_blocks: 64,
             seconds: 20,
             troubles: Vec::new(),
         }
@@ -210,7 +217,8 @@ impl fmt::Display for Scenario {
         writeln!(
             f,
             "seed {}: {} validators, {} followers, {} clients with pauses up to {} ms, \
-             heartbeat {} s, epochs of {} blocks, mended after {} s",
+             heartbeat {} s, epochs of {} blocks, state from peers beyond {} blocks, mended after \
+             {} s",
             self.seed,
             self.validators,
             self.followers,
@@ -218,6 +226,7 @@ impl fmt::Display for Scenario {
             self.gap_ms,
             self.heartbeat_seconds,
             self.epoch_blocks,
+            self.sync_beyond_blocks,
             self.seconds
         )?;
         writeln!(f, "  {:?}", self.weather)?;

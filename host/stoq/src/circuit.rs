@@ -115,7 +115,7 @@ impl Leg {
     /// An operator's cap on the peer holds for what is relayed to it, too. Streams wait for their
     /// turn; packets are lost, as a narrow path would lose them.
     fn is_within_cap(&self, bytes: usize) -> bool {
-        match self.link.lane.grant(bytes) {
+        match self.link.lane.grant(bytes, false) {
             Grant::Bytes(granted) if granted >= bytes => true,
             Grant::Bytes(granted) => {
                 self.link.lane.give_back(granted);

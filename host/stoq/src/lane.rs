@@ -54,14 +54,20 @@ impl Lane {
     }
 
     /// How many of `wanted` bytes may go now, or how long to wait.
-    pub(crate) fn grant(&self, wanted: usize) -> Grant {
+    pub(crate) fn grant(&self, wanted: usize, urgent: bool) -> Grant {
         if !self.is_capped.load(Ordering::Acquire) {
             return Grant::Bytes(wanted);
         }
         let now = self.began.elapsed();
         lock(&self.bucket)
             .as_mut()
-            .map_or(Grant::Bytes(wanted), |bucket| bucket.take(wanted, now))
+            .map_or(Grant::Bytes(wanted), |bucket| {
+                if urgent {
+                    bucket.take_urgent(wanted, now)
+                } else {
+                    bucket.take(wanted, now)
+                }
+            })
     }
 
     /// Returns what was granted and not sent.
@@ -79,6 +85,7 @@ impl Lane {
 pub(crate) fn poll_grant(
     lane: &Lane,
     wanted: usize,
+    urgent: bool,
     timer: &mut Option<std::pin::Pin<Box<tokio::time::Sleep>>>,
     context: &mut Context<'_>,
 ) -> Poll<usize> {
@@ -89,7 +96,7 @@ pub(crate) fn poll_grant(
             }
             *timer = None;
         }
-        match lane.grant(wanted) {
+        match lane.grant(wanted, urgent) {
             Grant::Bytes(bytes) => return Poll::Ready(bytes),
             Grant::After(pause) => {
                 // Timers have a resolution of a millisecond.

@@ -13,6 +13,7 @@ use tokio::time::{Instant, Sleep};
 use crate::close::CloseReason;
 use crate::inbound::Place;
 use crate::lane::{Lane, poll_grant};
+use crate::proto::Service;
 use crate::read::{Alarm, StreamCode};
 
 /// Bytes of the first write that are joined with the first frame.
@@ -28,6 +29,8 @@ pub struct SendStream {
     alarm: Alarm,
     finished: bool,
     lane: Arc<Lane>,
+    /// Whether what is sent here goes before what the operator's cap holds back of others.
+    urgent: bool,
     /// While the operator's cap holds this stream back.
     held: Option<Pin<Box<Sleep>>>,
     /// Given back when the answer has ended: before the peer can know and open the next stream.
@@ -89,7 +92,9 @@ impl SendStream {
         lane: Arc<Lane>,
         place: Option<Place>,
     ) -> Self {
+        let priority = inner.priority();
         Self {
+            urgent: priority.is_ok_and(|priority| priority >= Service::Consensus.priority()),
             inner,
             first: BytesMut::from(first),
             alarm: Alarm::new(deadline),
@@ -203,7 +208,7 @@ impl SendStream {
         context: &mut Context<'_>,
         wanted: usize,
     ) -> Poll<Result<usize, WriteError>> {
-        let granted = poll_grant(&self.lane, wanted, &mut self.held, context);
+        let granted = poll_grant(&self.lane, wanted, self.urgent, &mut self.held, context);
         if granted.is_pending() && self.alarm.rings(context) {
             return Poll::Ready(Err(self.passed()));
         }

@@ -32,14 +32,7 @@ pub(crate) struct Etcd {
 impl Etcd {
     /// Starts `members` of them on the disk of `dir`, and waits until they take a put.
     pub(crate) fn start(program: &Path, members: usize, dir: &Path) -> Result<Self, Failure> {
-        // Held until all are chosen, so that no two are the same.
-        let ports = (0..members * 2)
-            .map(|_| TcpListener::bind("127.0.0.1:0"))
-            .collect::<io::Result<Vec<_>>>()?;
-        let ports = ports
-            .iter()
-            .map(|port| Ok(port.local_addr()?.to_string()))
-            .collect::<io::Result<Vec<_>>>()?;
+        let ports = free_addresses(members * 2)?;
         let (clients, peers) = ports.split_at(members);
         let cluster: Vec<_> = peers
             .iter()
@@ -110,6 +103,16 @@ impl Drop for Etcd {
             let _ = member.wait();
         }
     }
+}
+
+/// Addresses that nobody listens at. All are held until the last is chosen, so that no two are the
+/// same, and none is held any more: the program could not listen there, and this process would.
+fn free_addresses(count: usize) -> io::Result<Vec<String>> {
+    let listeners = (0..count)
+        .map(|_| TcpListener::bind("127.0.0.1:0"))
+        .collect::<io::Result<Vec<_>>>()?;
+    let address = |listener: &TcpListener| Ok(listener.local_addr()?.to_string());
+    listeners.iter().map(address).collect()
 }
 
 /// One connection to a member, kept alive.

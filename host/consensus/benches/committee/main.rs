@@ -1,6 +1,7 @@
 //! Time from submit to finality and transactions a second for 1, 4 and 7 validators in one process,
-//! at rest and under load; beside etcd with 1 and 3 members doing durable puts on the same disk, in
-//! the same run, where it is installed. Prints and asserts nothing.
+//! at rest and under load; beside the engine alone, as many validators on payloads that nobody reads,
+//! and beside etcd with 1 and 3 members doing durable puts on the same disk, where it is installed.
+//! All in one run. Prints and asserts nothing.
 //!
 //! `cargo bench -p hypermesh-consensus --bench committee`; `HYPERMESH_ETCD` names etcd's program,
 //! `TMPDIR` the disk.
@@ -13,6 +14,7 @@
     reason = "the network and the keys are those of the tests, of which not all is used here"
 )]
 
+mod bare;
 mod etcd;
 #[path = "../../tests/consensus/memory.rs"]
 mod memory;
@@ -27,6 +29,7 @@ use hypermesh_consensus::Ledger;
 use ledger::Operation;
 use types::Name;
 
+use bare::Bare;
 use etcd::Etcd;
 use memory::{Member, Memory};
 use support::{Principal, genesis_of};
@@ -44,12 +47,25 @@ const CALLERS: u64 = 64;
 const EACH: u64 = 20;
 /// The first ones warm everything up and are not counted.
 const WARM: u64 = 10;
+/// Bytes of a payload of the engine alone: as many as the smallest transaction of a ledger.
+const PAYLOAD_BYTES: usize = 180;
 
 fn main() -> Result<(), Failure> {
     let mut output = io::stdout();
     let runtime = tokio::runtime::Runtime::new()?;
     for validators in VALIDATORS {
-        runtime.block_on(committee(validators, &mut output))?;
+        let alone = runtime.block_on(engine(validators, &mut output))?;
+        let ours = runtime.block_on(committee(validators, &mut output))?;
+        for (in_flight, alone, ours) in [(1, alone.0, ours.0), (CALLERS, alone.1, ours.1)] {
+            writeln!(
+                output,
+                "ledger to engine alone/validators={validators}/in_flight={in_flight:<3} \
+                 p50 {:.2}x   p99 {:.2}x   throughput {:.2}x",
+                ours.median_ms / alone.median_ms,
+                ours.worst_ms / alone.worst_ms,
+                ours.per_second / alone.per_second,
+            )?;
+        }
     }
     let Some(program) = etcd::program() else {
         writeln!(output, "etcd is not installed: nothing to compare with")?;
@@ -70,7 +86,42 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-async fn committee(validators: u8, output: &mut impl Write) -> Result<(), Failure> {
+/// The engine alone with so many validators: at rest, and under load.
+async fn engine(validators: u8, output: &mut impl Write) -> Result<(Timed, Timed), Failure> {
+    let dir = tempfile::tempdir()?;
+    let bare = Bare::start(validators, dir.path());
+    let payload = || vec![7; PAYLOAD_BYTES];
+    let one_by_one = async |count| {
+        let mut times = Vec::new();
+        for _ in 0..count {
+            let handed_in = Instant::now();
+            bare.submit(payload()).await;
+            times.push(handed_in.elapsed());
+        }
+        times
+    };
+    one_by_one(WARM).await;
+    let name = format!("engine::payload_to_final/validators={validators}");
+    let began = Instant::now();
+    let times = one_by_one(AT_REST).await;
+    let at_rest = report(output, &name, 1, times, began.elapsed())?;
+    let began = Instant::now();
+    let mut times = Vec::new();
+    for _ in 0..EACH {
+        let timed = (0..CALLERS).map(|_| async {
+            let handed_in = Instant::now();
+            bare.submit(payload()).await;
+            handed_in.elapsed()
+        });
+        times.extend(join_all(timed).await);
+    }
+    let under_load = report(output, &name, CALLERS, times, began.elapsed())?;
+    bare.stop();
+    Ok((at_rest, under_load))
+}
+
+/// The ledger with so many validators: at rest, and under load.
+async fn committee(validators: u8, output: &mut impl Write) -> Result<(Timed, Timed), Failure> {
     let memory = Memory::new();
     for one in 1..=validators {
         for other in 1..one {
@@ -94,7 +145,7 @@ async fn committee(validators: u8, output: &mut impl Write) -> Result<(), Failur
     let name = format!("ledger::submit_to_final/validators={validators}");
     let began = Instant::now();
     let times = one_by_one(&ledger, (0..AT_REST).map(|_| sign())).await?;
-    report(output, &name, 1, times, began.elapsed())?;
+    let at_rest = report(output, &name, 1, times, began.elapsed())?;
     let waiting: Vec<_> = (0..CALLERS * EACH).map(|_| sign()).collect();
     let began = Instant::now();
     let mut times = Vec::new();
@@ -107,11 +158,11 @@ async fn committee(validators: u8, output: &mut impl Write) -> Result<(), Failur
         });
         times.extend(try_join_all(timed).await?);
     }
-    report(output, &name, CALLERS, times, began.elapsed())?;
+    let under_load = report(output, &name, CALLERS, times, began.elapsed())?;
     for member in members {
         member.node.ledger.shutdown().await?;
     }
-    Ok(())
+    Ok((at_rest, under_load))
 }
 
 async fn one_by_one(
@@ -127,21 +178,37 @@ async fn one_by_one(
     Ok(times)
 }
 
+/// What was measured.
+#[derive(Clone, Copy)]
+struct Timed {
+    median_ms: f64,
+    worst_ms: f64,
+    per_second: f64,
+}
+
 fn report(
     output: &mut impl Write,
     name: &str,
     in_flight: u64,
     mut times: Vec<Duration>,
     took: Duration,
-) -> Result<(), Failure> {
+) -> Result<Timed, Failure> {
     times.sort_unstable();
     let at = |share: usize| times[(times.len() - 1) * share / 100].as_secs_f64() * 1000.0;
-    let rate = f64::from(u32::try_from(times.len())?) / took.as_secs_f64();
+    let timed = Timed {
+        median_ms: at(50),
+        worst_ms: at(99),
+        per_second: f64::from(u32::try_from(times.len())?) / took.as_secs_f64(),
+    };
+    let Timed {
+        median_ms,
+        worst_ms,
+        per_second,
+    } = timed;
     writeln!(
         output,
-        "{name}/in_flight={in_flight:<3} p50 {:8.2} ms   p99 {:8.2} ms   {rate:8.0}/s",
-        at(50),
-        at(99)
+        "{name}/in_flight={in_flight:<3} p50 {median_ms:8.2} ms   p99 {worst_ms:8.2} ms   \
+         {per_second:8.0}/s",
     )?;
-    Ok(())
+    Ok(timed)
 }

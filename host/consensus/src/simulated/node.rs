@@ -12,11 +12,11 @@ use tokio::sync::{mpsc, oneshot};
 use super::machine::{Machine, OnMachine};
 use super::world::World;
 use crate::config::{Config, SecretKey};
-use crate::drive::Runs;
 use crate::engine::EngineRuntime;
 use crate::error::{Closed, StartError};
-use crate::handle::{FinalizedBlock, Ledger, Shared};
+use crate::handle::{Finalized, Ledger, Shared};
 use crate::links::{Carrier, links_in};
+use crate::runs::Runs;
 use crate::start::{Job, Prepared, prepare};
 use crate::state::Snapshot;
 use crate::time::Time;
@@ -30,6 +30,8 @@ pub struct NodeConfig {
     pub genesis: Genesis,
     /// Longest silence between blocks.
     pub heartbeat: Duration,
+    /// Blocks that it may be behind before it takes over a state.
+    pub sync_beyond_blocks: u64,
 }
 
 /// A node under power.
@@ -37,7 +39,7 @@ pub struct Powered {
     /// Its ledger.
     pub ledger: Ledger,
     /// Its final blocks, above the snapshot.
-    pub stream: mpsc::Receiver<FinalizedBlock>,
+    pub stream: mpsc::Receiver<Finalized>,
     /// Its end of the network.
     pub carrier: Carrier,
     /// Where its state comes once what is final on its disk is applied again.
@@ -76,6 +78,7 @@ impl<E: EngineRuntime> World<E> {
             secret_key,
             genesis,
             heartbeat,
+            sync_beyond_blocks,
         } = config;
         let time = Time::of(self.context.child("time"));
         let (links, carrier) = links_in(time);
@@ -90,6 +93,7 @@ impl<E: EngineRuntime> World<E> {
             genesis,
             rules: ledger::KnownRules::RELEASED,
             heartbeat,
+            sync_beyond_blocks,
             links: Some(links),
         })?;
         let shared = job.shared.clone();
@@ -117,10 +121,10 @@ fn run<E: EngineRuntime>(context: E, mut job: Job) -> Handle<()> {
         let mut runs = Runs::default();
         let reason = loop {
             shared.rounds.send_modify(|rounds| rounds.voting = false);
-            let (pace, patient) = (runs.pace, runs.patient());
+            let next = runs.next();
             // A task of its own: whatever it spawned ends with it.
             let once = context.child("run").spawn(move |context| async move {
-                let end = job.drive(context, None, pace, patient).await;
+                let end = job.drive(context, None, next).await;
                 (job, end)
             });
             match once.await {

@@ -230,7 +230,14 @@ async fn kills_at_the_ends_of_epochs_lose_nothing() {
         let victim = members.remove(victim).kill();
         for index in 0..3 {
             let on = usize::try_from(dice.below(4)).unwrap();
-            height = deploy(&members[on], &operator, &format!("shop-{round}-{index}")).await;
+            let name = format!("shop-{round}-{index}");
+            let deployed = deploy(&members[on], &operator, &name);
+            let deployed = tokio::time::timeout(Duration::from_secs(90), deployed).await;
+            height = deployed.unwrap_or_else(|_| {
+                let state = |member: &Member| (member.key, member.node.ledger.status());
+                let states: Vec<_> = members.iter().map(state).collect();
+                panic!("{name} does not become final: {states:#?}")
+            });
         }
         members.push(victim.start_again(&memory).await);
     }

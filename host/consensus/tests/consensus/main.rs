@@ -12,4 +12,5 @@ mod proofs;
 mod refusal;
 mod restart;
 mod support;
+mod sync;
 mod upgrades;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use hypermesh_consensus::{
-    Blame, Carrier, DeliverError, Inbound, Links, Outgoing, Snapshot, StartError, links,
+    Blame, Carrier, Config, DeliverError, Inbound, Links, Outgoing, Snapshot, StartError, links,
 };
 use ledger::{Genesis, KnownRules};
 use tokio::sync::watch;
@@ -239,16 +239,40 @@ impl Member {
         rules: KnownRules,
     ) -> Result<Self, StartError> {
         let mut config = config_of(key, dir.path());
-        config.links = Some(memory.join(key));
-        config.genesis = genesis.clone();
         config.rules = rules;
-        let node = Node::start(config).await?;
+        Self::start_with(memory, key, dir, genesis, config).await
+    }
+
+    async fn start_with(
+        memory: &Memory,
+        key: u8,
+        dir: Arc<tempfile::TempDir>,
+        genesis: Genesis,
+        config: Config,
+    ) -> Result<Self, StartError> {
+        let node = Node::start(Config {
+            links: Some(memory.join(key)),
+            genesis: genesis.clone(),
+            ..config
+        });
         Ok(Self {
-            node,
+            node: node.await?,
             dir,
             key,
             genesis,
         })
+    }
+
+    /// A node that takes over the state of its peers once it is `beyond` blocks behind.
+    pub(crate) async fn start_behind(
+        memory: &Memory,
+        key: u8,
+        genesis: Genesis,
+        beyond: u64,
+    ) -> Self {
+        let dir = Arc::new(tempfile::tempdir().expect("a directory"));
+        let killed = Killed { dir, key, genesis };
+        killed.start_behind_again(memory, beyond).await
     }
 
     /// Ends it without asking it to stop, and starts it again.
@@ -282,9 +306,18 @@ pub(crate) struct Killed {
 
 impl Killed {
     pub(crate) async fn start_again(self, memory: &Memory) -> Member {
+        self.start_behind_again(memory, Config::SYNC_BEYOND_BLOCKS)
+            .await
+    }
+
+    /// The same as a node that takes over the state of its peers once it is `beyond` blocks behind.
+    pub(crate) async fn start_behind_again(self, memory: &Memory, beyond: u64) -> Member {
         let Self { dir, key, genesis } = self;
         for _ in 0..100 {
-            match Member::start_at(memory, key, dir.clone(), genesis.clone()).await {
+            let mut config = config_of(key, dir.path());
+            config.sync_beyond_blocks = beyond;
+            let started = Member::start_with(memory, key, dir.clone(), genesis.clone(), config);
+            match started.await {
                 Ok(member) => return member,
                 Err(StartError::InUse { .. }) => {
                     tokio::time::sleep(Duration::from_millis(20)).await;

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ed25519_dalek::{Signer as _, SigningKey};
 use hypermesh_consensus::{
-    Config, Finality, FinalizedBlock, Ledger, SecretKey, Snapshot, StartError, start,
+    Config, Finality, Finalized, FinalizedBlock, Ledger, SecretKey, Snapshot, StartError, start,
 };
 use ledger::{Genesis, KnownRules, Operation, StateKey, Transaction, View};
 use tokio::sync::mpsc;
@@ -87,6 +87,7 @@ pub(crate) fn config(dir: &Path) -> Config {
         genesis: genesis(0),
         rules: KnownRules::RELEASED,
         heartbeat: Config::HEARTBEAT,
+        sync_beyond_blocks: Config::SYNC_BEYOND_BLOCKS,
         links: None,
     }
 }
@@ -230,7 +231,9 @@ pub(crate) fn deployment_key(name: &str) -> StateKey {
 pub(crate) struct Node {
     pub(crate) ledger: Ledger,
     pub(crate) state: Snapshot,
-    pub(crate) stream: mpsc::Receiver<FinalizedBlock>,
+    pub(crate) stream: mpsc::Receiver<Finalized>,
+    /// Heights of states that came in place of blocks.
+    pub(crate) taken_over: Vec<u64>,
 }
 
 impl Node {
@@ -240,6 +243,7 @@ impl Node {
             ledger,
             state,
             stream,
+            taken_over: Vec::new(),
         })
     }
 
@@ -256,13 +260,27 @@ impl Node {
 
     /// Applies the next block of the stream and checks that it is the next one.
     pub(crate) async fn follow(&mut self) -> FinalizedBlock {
-        let block = tokio::time::timeout(Duration::from_secs(20), self.stream.recv());
-        let block = block
-            .await
-            .expect("a block in time")
-            .expect("an open stream");
-        self.apply(&block);
-        block
+        let item = tokio::time::timeout(Duration::from_secs(20), self.stream.recv());
+        let item = item.await.expect("a block in time");
+        match item.expect("an open stream") {
+            Finalized::Block(block) => {
+                self.apply(&block);
+                block
+            }
+            Finalized::State(state) => panic!("{state:?} in place of a block"),
+        }
+    }
+
+    /// Takes what the stream carries, a block or a state in place of the one before.
+    pub(crate) fn take(&mut self, item: Finalized) {
+        match item {
+            Finalized::Block(block) => self.apply(&block),
+            Finalized::State(state) => {
+                assert!(state.height >= self.state.height, "back to {state:?}");
+                self.taken_over.push(state.height);
+                self.state = state;
+            }
+        }
     }
 
     fn apply(&mut self, block: &FinalizedBlock) {
@@ -285,8 +303,8 @@ impl Node {
 
     /// Applies what is there.
     pub(crate) fn drain(&mut self) {
-        while let Ok(block) = self.stream.try_recv() {
-            self.apply(&block);
+        while let Ok(item) = self.stream.try_recv() {
+            self.take(item);
         }
     }
 
@@ -306,8 +324,8 @@ impl Node {
     /// Stops and returns the state at the end of the stream.
     pub(crate) async fn stop(mut self) -> Snapshot {
         self.ledger.shutdown().await.expect("a clean stop");
-        while let Ok(block) = self.stream.try_recv() {
-            self.apply(&block);
+        while let Ok(item) = self.stream.try_recv() {
+            self.take(item);
         }
         self.state
     }

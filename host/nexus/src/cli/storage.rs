@@ -10,4 +10,8 @@ pub(crate) struct StorageArgs {
     /// the least recently used first [default: a quarter of the file system]
     #[arg(long = "storage-quota", value_name = "SIZE")]
     pub(crate) quota: Option<ByteSize>,
+    /// Blocks that the ledger may be behind before it takes the state over from its peers, proven,
+    /// instead of executing what it missed [default: 4096]
+    #[arg(long, value_name = "BLOCKS")]
+    pub(crate) sync_beyond: Option<u64>,
 }

@@ -65,7 +65,7 @@ fn render_status(status: &LedgerStatus) -> String {
     };
     fields.add("Heard", heard);
     let pace = match (status.lagging, status.catching_up) {
-        (Some(from), _) => format!("cannot catch up: peers keep blocks from height {from} on"),
+        (Some(from), _) => format!("far behind: peers keep blocks from height {from} on"),
         (None, true) => "catching up".to_owned(),
         (None, false) => "up to date".to_owned(),
     };

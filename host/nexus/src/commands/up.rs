@@ -111,6 +111,7 @@ fn config(session: &Session, args: &NodeArgs, http: Option<SocketAddr>) -> Confi
         mdns: speaks_mdns(args),
         instances: args.instances,
         storage_quota: args.storage.quota,
+        sync_beyond_blocks: args.storage.sync_beyond,
     }
 }
 

@@ -117,7 +117,7 @@ pub(super) async fn submit(
             SubmitError::Invalid(_) => ErrorCode::BadRequest,
             SubmitError::Expired { .. } => ErrorCode::Refused,
             SubmitError::Full { .. } => ErrorCode::Busy,
-            SubmitError::Stopped { .. } => ErrorCode::Unavailable,
+            SubmitError::Stopped { .. } | SubmitError::Skipped { .. } => ErrorCode::Unavailable,
         };
         Refused::new(code, error)
     })?;

@@ -51,6 +51,11 @@ impl Watching {
 
     /// Goes one block on.
     async fn look(&mut self) -> Option<WatchedBlock> {
+        let skipped = (self.shared.history.skipped_to() + 1).saturating_sub(self.next);
+        if skipped > 0 {
+            (self.next, self.missed) = (self.next + skipped, self.missed + skipped);
+            return None;
+        }
         let height = self.next;
         self.next += 1;
         let block = match (self.shared.history.at(height), &self.prefix) {

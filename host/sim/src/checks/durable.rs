@@ -62,6 +62,7 @@ impl Check for Durable {
                 let entry = (*node, *transaction, finality.height, outcome);
                 self.acknowledged.push(entry);
             }
+            Event::TookOver { node, height, .. } => self.owe(*node, *height),
             Event::Started { node, height, .. } => {
                 let owes = self.owes.get(node).copied().unwrap_or(0);
                 if *height < owes {

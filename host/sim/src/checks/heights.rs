@@ -1,4 +1,5 @@
-//! A node's stream begins above its snapshot, has every height once, in order, and time moves on.
+//! A node's stream begins above its snapshot, has every height once, in order, and time moves on; a
+//! state that it takes over from peers only leads up.
 
 use std::collections::BTreeMap;
 
@@ -41,6 +42,17 @@ impl Check for Heights {
                 }
                 Ok(())
             }
+            Event::TookOver {
+                node,
+                height,
+                time_ms,
+                ..
+            } => match self.last.insert(*node, (*height, Some(*time_ms))) {
+                Some((before, _)) if before <= *height => Ok(()),
+                before => Err(format!(
+                    "node {node} goes back from {before:?} to a state at height {height}"
+                )),
+            },
             _ => Ok(()),
         }
     }

@@ -1,4 +1,5 @@
-//! Honest nodes have the same state root at each height, in their blocks and in their snapshots.
+//! Honest nodes have the same state root at each height, in their blocks, their snapshots, and the
+//! states that they take over from peers.
 
 use std::collections::BTreeMap;
 
@@ -23,6 +24,12 @@ impl Check for Roots {
                 node,
                 height,
                 state_root,
+            }
+            | Event::TookOver {
+                node,
+                height,
+                state_root,
+                ..
             } => (*node, *height, *state_root),
             _ => return Ok(()),
         };

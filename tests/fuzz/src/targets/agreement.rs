@@ -77,6 +77,17 @@ pub(super) const TARGETS: &[Target] = &[
         seeds: || vec![vec![2, 7, 8, 1, 9], vec![0, 0]],
     },
     Target {
+        name: "consensus_state",
+        covers: &[
+            "Message::decode",
+            "Page::decode",
+            "Page::read_cfg",
+            "decode_part",
+        ],
+        run: state_message,
+        seeds: state_messages,
+    },
+    Target {
         name: "consensus_tip",
         covers: &["Announcement::decode"],
         run: tip,
@@ -230,6 +241,24 @@ fn handover(bytes: &[u8]) {
     if let Some(again) = consensus::fuzz::handover(bytes) {
         assert_eq!(again, bytes, "a handover has two encodings");
     }
+}
+
+fn state_message(bytes: &[u8]) {
+    if let Some(again) = consensus::fuzz::state_message(bytes) {
+        assert_eq!(again, bytes, "a message about the state has two encodings");
+    }
+}
+
+fn state_messages() -> Vec<Vec<u8>> {
+    let number = [0, 0, 0, 0, 0, 0, 0, 7];
+    let message = |kind, rest: &[u8]| [&[1, kind][..], &number, rest].concat();
+    vec![
+        message(0, &[0xac, 2]),
+        message(1, &[1, 9, 8]),
+        message(2, &[]),
+        message(3, &[1, 2, 7, 8, 1, 9, 0]),
+        message(4, &[0, 1, 0, 0, 0]),
+    ]
 }
 
 /// Bytes as certificate of a real block, and as proof of an entry.

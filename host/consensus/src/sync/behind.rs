@@ -1,0 +1,150 @@
+//! Notices that this node is too far behind, and lets a peer prove where the fabric stands. Never
+//! takes a peer's word.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ledger::Genesis;
+use types::NodeId;
+
+use super::asking::Asking;
+use super::messages::{Answer, Page, Question};
+use super::standing::{Climb, Standing, StandingError};
+use crate::blame::Blame;
+use crate::config::Config;
+use crate::epochs::Epochs;
+use crate::handle::Shared;
+use crate::links::Channel;
+
+/// Pause between two looks at what peers announced.
+const LOOK: Duration = Duration::from_millis(500);
+/// How long a peer that could not prove what it announced is not asked again.
+const ASKED_AGAIN: Duration = Duration::from_secs(20);
+
+/// Watches for one run of the engine.
+pub(crate) struct Behind<'a> {
+    shared: &'a Arc<Shared>,
+    epochs: &'a Epochs,
+    asking: &'a Asking,
+    genesis: &'a Genesis,
+    /// How far behind is too far.
+    beyond_blocks: u64,
+}
+
+impl<'a> Behind<'a> {
+    pub(crate) const fn of(
+        shared: &'a Arc<Shared>,
+        epochs: &'a Epochs,
+        asking: &'a Asking,
+        config: &'a Config,
+    ) -> Self {
+        Self {
+            shared,
+            epochs,
+            asking,
+            genesis: &config.genesis,
+            beyond_blocks: config.sync_beyond_blocks,
+        }
+    }
+
+    /// Returns once a peer has proven that this node is too far behind, not before `rest` is over.
+    pub(crate) async fn watch(self, rest: Duration) -> Standing {
+        let time = &self.shared.wires.time;
+        time.sleep(rest).await;
+        let mut asked = BTreeMap::new();
+        loop {
+            time.sleep(LOOK).await;
+            let now = time.now();
+            asked.retain(|_, until: &mut Instant| *until > now);
+            let Some(peer) = self.someone_above(&asked) else {
+                continue;
+            };
+            asked.insert(peer, now + ASKED_AGAIN);
+            match self.climb(peer).await {
+                Ok(Some(standing)) if self.is_too_far(standing.height) => {
+                    tracing::info!(
+                        height = standing.height,
+                        behind = standing.height.saturating_sub(self.height()),
+                        "too far behind: the state is taken over from peers"
+                    );
+                    return standing;
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    let blame = Blame::FalseStanding(error.to_string());
+                    self.shared.wires.blocklist.block(peer, blame);
+                }
+            }
+        }
+    }
+
+    fn height(&self) -> u64 {
+        self.shared.tip.borrow().height
+    }
+
+    /// Whether the block at `height` cannot be reached by executing what lies between: because
+    /// there is too much of it, or because nobody has it any more.
+    fn is_too_far(&self, height: u64) -> bool {
+        let own = self.height();
+        let gone = self.shared.heard.borrow().kept_from();
+        let gone = gone.is_some_and(|kept_from| kept_from > own + 1);
+        height > own.saturating_add(self.beyond_blocks) || gone && height > own
+    }
+
+    /// A connected peer that says it is that far ahead.
+    fn someone_above(&self, asked: &BTreeMap<NodeId, Instant>) -> Option<NodeId> {
+        if self.shared.votes_alone() {
+            return None;
+        }
+        let spoke = self.shared.ahead.all();
+        let spoke = spoke.into_iter();
+        let spoke = spoke.map(|(peer, epoch)| (peer, self.epochs.base(epoch)));
+        let proved = self.shared.heard.borrow().heights();
+        // A peer stands at the end of the epoch before the one that its last block is in.
+        let base = |height| self.epochs.base(self.epochs.containing(height));
+        let proved = proved
+            .into_iter()
+            .map(|(peer, height)| (peer, base(height)));
+        let above = spoke.chain(proved).filter(|(peer, height)| {
+            self.is_too_far(*height) && !asked.contains_key(peer) && self.shared.wires.reaches(peer)
+        });
+        above
+            .max_by_key(|(_, height)| *height)
+            .map(|(peer, _)| peer)
+    }
+
+    /// Asks one peer for everything between this node's last epoch and its own.
+    async fn climb(&self, peer: NodeId) -> Result<Option<Standing>, StandingError> {
+        let mut climb = {
+            let known = self.shared.handovers.borrow();
+            Climb::above(self.genesis, &known)?
+        };
+        let mut index = u64::try_from(self.shared.handovers.borrow().len()).unwrap_or(u64::MAX);
+        loop {
+            let answer = self.asking.ask(peer, Question::Standing(index)).await;
+            let Some(Answer::Standing(bytes)) = answer else {
+                return Ok(None);
+            };
+            let Ok(Page { handovers, end }) = Page::decode(bytes) else {
+                let blame = Blame::Malformed {
+                    channel: Channel::State,
+                };
+                self.shared.wires.blocklist.block(peer, blame);
+                return Ok(None);
+            };
+            if handovers.is_empty() && end.is_none() {
+                return Ok(None);
+            }
+            for handover in handovers {
+                climb.take(handover)?;
+                index += 1;
+                // Signatures were checked: others who share this thread have their turn.
+                tokio::task::yield_now().await;
+            }
+            if let Some(end) = end {
+                return climb.top(end).map(Some);
+            }
+        }
+    }
+}
