@@ -14,10 +14,7 @@ use tokio_util::sync::CancellationToken;
 use types::NodeId;
 
 use crate::authority::{Occasion, PeerAuthority};
-use crate::bounds::{
-    EVENTS_MAX, HANDSHAKES_MAX, INCOMING_BYTES_MAX, INCOMING_BYTES_TOTAL, RELAYS_ASKED_MAX,
-    RELAYS_KNOWN_MAX, RETIRED_TIME,
-};
+use crate::bounds::{EVENTS_MAX, HANDSHAKES_MAX, RELAYS_ASKED_MAX, RELAYS_KNOWN_MAX, RETIRED_TIME};
 use crate::circuit::{Circuits, Relayed};
 use crate::close::{CloseReason, Closer};
 use crate::config::{BindError, Config, Served};
@@ -116,18 +113,11 @@ impl Endpoint {
         let certified = credentials::load(config.credentials, &provider)?;
         let shown = Arc::new(Shown::new(certified));
         let (given, kept) = (Arc::new(Given::new()), Arc::<Kept>::default());
-        let transport = transport::transport();
-        let mut server =
-            quinn::ServerConfig::with_crypto(Arc::new(tls::server(&provider, &shown, &given)?));
-        server
-            .transport_config(transport.clone())
-            .max_incoming(HANDSHAKES_MAX)
-            .incoming_buffer_size(INCOMING_BYTES_MAX)
-            .incoming_buffer_size_total(INCOMING_BYTES_TOTAL);
+        let server = transport::server(Arc::new(tls::server(&provider, &shown, &given)?));
         let mut relayed_server = server.clone();
         relayed_server.transport_config(transport::relayed());
         let mut client = quinn::ClientConfig::new(Arc::new(tls::client(&provider, &shown, &kept)?));
-        client.transport_config(transport);
+        client.transport_config(transport::transport());
         let mut relayed_client = client.clone();
         relayed_client.transport_config(transport::relayed());
         let circuits = Arc::<Circuits>::default();

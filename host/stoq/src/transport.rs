@@ -3,19 +3,33 @@
 use std::sync::Arc;
 
 use aws_lc_rs::hmac;
-use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
+use quinn::{
+    EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TransportConfig, VarInt,
+};
 
 use quinn_proto::HashedConnectionIdGenerator;
 
 use crate::bounds::{
-    DATAGRAM_BYTES_MAX, IDLE_TIME, KEEP_ALIVE, PACKET_BYTES_FIRST, PACKET_BYTES_MAX,
-    SEND_WINDOW_BYTES, SESSION_WINDOW_BYTES, STREAM_WINDOW_BYTES, STREAMS_PER_PEER_FIRST,
+    DATAGRAM_BYTES_MAX, HANDSHAKES_MAX, IDLE_TIME, INCOMING_BYTES_MAX, INCOMING_BYTES_TOTAL,
+    KEEP_ALIVE, PACKET_BYTES_FIRST, PACKET_BYTES_MAX, SEND_WINDOW_BYTES, SESSION_WINDOW_BYTES,
+    STREAM_WINDOW_BYTES, STREAMS_PER_PEER_FIRST,
 };
 use crate::congestion::SwitchingFactory;
 
 /// What both ends of a connection use.
 pub(crate) fn transport() -> Arc<TransportConfig> {
     Arc::new(common())
+}
+
+/// What concerns all connections that come in.
+pub(crate) fn server(crypto: Arc<dyn quinn::crypto::ServerConfig>) -> ServerConfig {
+    let mut config = ServerConfig::with_crypto(crypto);
+    config
+        .transport_config(transport())
+        .max_incoming(HANDSHAKES_MAX)
+        .incoming_buffer_size(INCOMING_BYTES_MAX)
+        .incoming_buffer_size_total(INCOMING_BYTES_TOTAL);
+    config
 }
 
 /// What both ends of a relayed connection use: its packets must fit into others.

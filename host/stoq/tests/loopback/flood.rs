@@ -163,8 +163,8 @@ async fn get_in(node: &Node, victim: &Node) -> usize {
 
 /// What all strangers together may have been granted since `begun`.
 fn firsts_max(begun: Instant) -> u64 {
-    let earned = f64::from(FIRSTS_OF_STRANGERS.per_second) * begun.elapsed().as_secs_f64();
-    u64::from(FIRSTS_OF_STRANGERS.burst) + earned.ceil() as u64
+    let seconds = begun.elapsed().as_secs() + 1;
+    u64::from(FIRSTS_OF_STRANGERS.burst) + u64::from(FIRSTS_OF_STRANGERS.per_second) * seconds
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
