@@ -29,8 +29,8 @@ pub const STARTS_OF_STRANGERS: Rate = Rate {
 };
 
 /// First packets of handshakes, of which a client hello takes two, from all strangers together.
-/// Before TLS each costs 20 to 30 us, for its keys and the request to prove the address: under
-/// 3 % of one core. The burst is what hundreds of nodes send when they all come back at once.
+/// Before TLS each costs about 10 us, for its keys and the request to prove the address: 1 % of one
+/// core. The burst is what hundreds of nodes send when they all come back at once.
 pub const FIRSTS_OF_STRANGERS: Rate = Rate {
     per_second: 1_000,
     burst: 1_024,
@@ -52,7 +52,7 @@ pub const FIRSTS_OF_KNOWN: Rate = Rate {
 
 /// Packets that go on with a handshake: a dialler sends about three, [`HANDSHAKES_MAX`] are under
 /// way. They bear an id that this endpoint gave, so senders under forged addresses have none; if
-/// somebody repeats one, it costs a tenth of one core.
+/// somebody repeats one, it costs some percent of one core.
 pub const FIRSTS_FOLLOWING: Rate = Rate {
     per_second: 4_000,
     burst: 2_048,
