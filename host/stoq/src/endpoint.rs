@@ -127,9 +127,7 @@ impl Endpoint {
         let gate = Arc::new(Gate::new(id_key));
         let underlay = match config.socket {
             Some(socket) => Underlay::over(socket, &circuits, &gate),
-            None => {
-                socket::bind(address).and_then(|socket| Underlay::new(socket, &circuits, &gate))
-            }
+            None => socket::bind(address).and_then(|own| Underlay::new(own, &circuits, &gate)),
         };
         let quinn = quinn::Endpoint::new_with_abstract_socket(
             transport::endpoint(secret, id_key),
