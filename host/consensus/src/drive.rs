@@ -13,7 +13,7 @@ use commonware_consensus::types::Height;
 use commonware_runtime::{Clock, Handle, Runner as _, tokio as engine_runtime};
 use futures::FutureExt as _;
 use futures::future::{Either, select, select_all};
-use ledger::{Genesis, StateKey};
+use ledger::{Genesis, StateKey, UnknownRules};
 
 use crate::application::LedgerApplication;
 use crate::ballots::of_epoch;
@@ -32,7 +32,7 @@ use crate::network::network;
 use crate::observer::Observer;
 use crate::pacing::Unsettled;
 use crate::runs::{End, Mood, Next, Runs};
-use crate::start::Job;
+use crate::start::{Job, Tell};
 use crate::state::{Databases, Snapshot, read_all, read_head};
 use crate::sync::{Behind, Standing};
 use crate::terms::{Terms, take_office};
@@ -143,13 +143,9 @@ impl Job {
             if !resumed && !mood.patient {
                 return End::Stuck;
             }
-            let shown = tell.is_none();
-            let snapshot = snapshot(&base, feed, shared, &config.genesis, shown).await;
-            if let Err(unknown) = shared.rules.after(snapshot.height) {
+            if let Err(unknown) = show(&base, feed, shared, &config.genesis, tell).await {
                 return End::Closed(Closed::Outdated(unknown));
             }
-            // A caller that went away has dropped the handle too, which stops the engine.
-            let _ = tell.take().map(|tell| tell.send(Ok(snapshot)));
             let behind = Behind::of(shared, &epochs, &asking, config).watch(mood.rest);
             goes_on(remember_votes(shared, &epochs, dir), behind).await
         };
@@ -246,6 +242,21 @@ impl Job {
             waking: WakingClock::new(now, shared.wires.time.clone()),
         }
     }
+}
+
+/// Shows whoever starts the ledger its state, or in the stream, if it was started before.
+async fn show<E: EngineRuntime>(
+    base: &Foundation<E>,
+    feed: &Feed,
+    shared: &Shared,
+    genesis: &Genesis,
+    tell: &mut Option<Tell>,
+) -> Result<(), UnknownRules> {
+    let snapshot = snapshot(base, feed, shared, genesis, tell.is_none()).await;
+    shared.rules.after(snapshot.height)?;
+    // A caller that went away has dropped the handle too, which stops the engine.
+    let _ = tell.take().map(|tell| tell.send(Ok(snapshot)));
+    Ok(())
 }
 
 /// Waits until votes cannot be noted any more, or this node turns out to be too far behind.

@@ -175,6 +175,9 @@ struct Member {
     leader: ed25519::PublicKey,
 }
 
+/// Where the state goes that a start ends with.
+pub(crate) type Tell = oneshot::Sender<Result<Snapshot, StartError>>;
+
 /// What the engine's thread works with.
 pub(crate) struct Job {
     pub(crate) config: Config,
@@ -187,7 +190,7 @@ pub(crate) struct Job {
     pub(crate) queries: mpsc::Receiver<Query>,
     pub(crate) stopped: oneshot::Receiver<()>,
     /// Taken when the start is over.
-    pub(crate) tell: Option<oneshot::Sender<Result<Snapshot, StartError>>>,
+    pub(crate) tell: Option<Tell>,
 }
 
 impl Job {

@@ -119,17 +119,8 @@ impl Node {
         // Files of replicas that a killed node left.
         let _ = std::fs::remove_dir_all(&guests);
         let (runtime, instances_max) = runtime(&config, &data_dir)?;
-        let consensus = consensus::Config {
-            data_dir: data_dir.consensus(),
-            secret_key: consensus::SecretKey::from_seed(&identity.node.expose_seed()),
-            genesis: identity.genesis.clone(),
-            rules: ledger::KnownRules::RELEASED,
-            heartbeat: consensus::Config::HEARTBEAT,
-            sync_beyond_blocks: config
-                .sync_beyond_blocks
-                .unwrap_or(consensus::Config::SYNC_BEYOND_BLOCKS),
-            links: opened.is_some().then_some(links),
-        };
+        let links = opened.is_some().then_some(links);
+        let consensus = consensus_config(&config, &data_dir, &identity, links);
         let (ledger, snapshot, blocks) = consensus::start(consensus).await?;
         let id = identity.node.public();
         let shared = Arc::new(Shared {
@@ -381,6 +372,24 @@ async fn fabric_of(
         opened.enter(entrance.addresses());
     }
     Ok((identity, Some(opened)))
+}
+
+fn consensus_config(
+    config: &Config,
+    data_dir: &DataDir,
+    identity: &Identity,
+    links: Option<consensus::Links>,
+) -> consensus::Config {
+    let sync_beyond_blocks = config.sync_beyond_blocks;
+    consensus::Config {
+        data_dir: data_dir.consensus(),
+        secret_key: consensus::SecretKey::from_seed(&identity.node.expose_seed()),
+        genesis: identity.genesis.clone(),
+        rules: ledger::KnownRules::RELEASED,
+        heartbeat: consensus::Config::HEARTBEAT,
+        sync_beyond_blocks: sync_beyond_blocks.unwrap_or(consensus::Config::SYNC_BEYOND_BLOCKS),
+        links,
+    }
 }
 
 /// The runtime, and how many instances it can hold.

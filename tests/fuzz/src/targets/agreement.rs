@@ -82,7 +82,7 @@ pub(super) const TARGETS: &[Target] = &[
             "Message::decode",
             "Page::decode",
             "Page::read_cfg",
-            "decode_part",
+            "consensus::decode_part",
         ],
         run: state_message,
         seeds: state_messages,
