@@ -11,7 +11,7 @@ use crate::harness::{Fabric, Running, binary, eventually, run};
 use crate::joining::{acquainted, founder, id, join, members, session, ticket};
 
 /// Where a node listens.
-fn listening(fabric: &Fabric) -> String {
+pub(crate) fn listening(fabric: &Fabric) -> String {
     let stoq = fabric.nexus(&["stoq", "sessions", "-o", "json"]).json();
     stoq["listening"].as_str().unwrap().to_owned()
 }

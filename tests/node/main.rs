@@ -31,6 +31,7 @@ mod discovery;
 mod durability;
 mod equivocator;
 mod examples;
+mod flooded;
 mod foreign;
 mod four;
 mod guest_records;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::proto::Rate;
+
 /// Most live sessions of one endpoint. An idle one costs tens of kilobytes; what is planned for
 /// is a hundred thousand.
 pub const SESSIONS_MAX: usize = 100_000;
@@ -13,6 +15,54 @@ pub const HANDSHAKES_MAX: usize = 256;
 /// From this many handshakes on, newcomers prove their address first: one round trip more, and
 /// forged source addresses cost nothing any more.
 pub const HANDSHAKES_UNPROVEN_MAX: usize = 64;
+
+/// Of [`HANDSHAKES_MAX`], those that only peers with a session now or of late may have: strangers
+/// that hold all other places do not keep members out.
+pub const HANDSHAKES_OF_KNOWN: usize = 64;
+
+/// Handshakes of strangers that begin. The TLS of each takes up to 150 us of the threads that serve
+/// sessions: 6 % of one core, and never more than 2 ms in a row. Others wait in their place, those
+/// in the last one for half a second.
+pub const STARTS_OF_STRANGERS: Rate = Rate {
+    per_second: 400,
+    burst: 16,
+};
+
+/// First packets of handshakes, of which a client hello takes two, from all strangers together.
+/// Before TLS each costs about 10 us, for its keys and the request to prove the address: 1 % of one
+/// core. The burst is what hundreds of nodes send when they all come back at once.
+pub const FIRSTS_OF_STRANGERS: Rate = Rate {
+    per_second: 1_000,
+    burst: 1_024,
+};
+
+/// First packets from one IPv4 address or one network of IPv6 with 64 bits: a tenth of what
+/// strangers have, so one sender keeps nobody out; the burst is a site whose nodes all come back.
+pub const FIRSTS_OF_SOURCE: Rate = Rate {
+    per_second: 100,
+    burst: 512,
+};
+
+/// First packets from the address and port of a peer that has or had a session: some attempts at
+/// once, and one every second for as long as they fail.
+pub const FIRSTS_OF_KNOWN: Rate = Rate {
+    per_second: 8,
+    burst: 32,
+};
+
+/// Packets that go on with a handshake: a dialler sends about three, [`HANDSHAKES_MAX`] are under
+/// way. They bear an id that this endpoint gave, so senders under forged addresses have none; if
+/// somebody repeats one, it costs some percent of one core.
+pub const FIRSTS_FOLLOWING: Rate = Rate {
+    per_second: 4_000,
+    burst: 2_048,
+};
+
+/// Allowances of sources, 16 bytes each. More sources than that share some.
+pub const SOURCES_MAX: usize = 1_024;
+
+/// Addresses with an allowance of their own, about a hundred bytes each; the oldest are forgotten.
+pub const KNOWN_MAX: usize = 4_096;
 
 /// Bytes that wait for one connection that is not accepted yet: two packets of a client hello
 /// with a post-quantum key share, and early data.

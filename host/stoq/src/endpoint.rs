@@ -9,14 +9,12 @@ use quinn::{Connection, TokioRuntime};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use tokio::sync::{Semaphore, broadcast, mpsc};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use types::NodeId;
 
 use crate::authority::{Occasion, PeerAuthority};
-use crate::bounds::{
-    EVENTS_MAX, HANDSHAKES_MAX, INCOMING_BYTES_MAX, INCOMING_BYTES_TOTAL, RELAYS_ASKED_MAX,
-    RELAYS_KNOWN_MAX, RETIRED_TIME,
-};
+use crate::bounds::{EVENTS_MAX, HANDSHAKES_MAX, RELAYS_ASKED_MAX, RELAYS_KNOWN_MAX, RETIRED_TIME};
 use crate::circuit::{Circuits, Relayed};
 use crate::close::{CloseReason, Closer};
 use crate::config::{BindError, Config, Served};
@@ -24,11 +22,12 @@ use crate::credentials::{self, Credentials, CredentialsError, Shown};
 use crate::dial::{DialError, Target, dial};
 use crate::early::{Answer, AskError, Question, ask};
 use crate::event::SessionEvent;
+use crate::gate::{FirstPackets, Gate};
 use crate::inbound::InboundStream;
 use crate::link::{Established, Link, Standing, lock};
 use crate::listen::listen;
 use crate::maintain::Maintained;
-use crate::proto::{ControlFrame, RELAY_VERSION, Service, bounded_text};
+use crate::proto::{Allowance, ControlFrame, RELAY_VERSION, Service, bounded_text};
 use crate::session::{Session, SessionInfo, info};
 use crate::table::{Seat, Table};
 use crate::tickets::{Given, Kept};
@@ -52,6 +51,7 @@ pub(crate) struct Shared {
     pub(crate) relayed_client: quinn::ClientConfig,
     pub(crate) relayed_server: Arc<quinn::ServerConfig>,
     pub(crate) circuits: Arc<Circuits>,
+    pub(crate) gate: Arc<Gate>,
     /// Through whom nodes are said to be reached.
     relays: Mutex<HashMap<NodeId, Vec<NodeId>>>,
     pub(crate) provider: Arc<CryptoProvider>,
@@ -61,6 +61,9 @@ pub(crate) struct Shared {
     /// One turn per node that is being dialled.
     pub(crate) dialling: Mutex<HashMap<NodeId, Arc<tokio::sync::Mutex<()>>>>,
     pub(crate) handshakes: Arc<Semaphore>,
+    /// When handshakes of strangers begin, since `begun`.
+    pub(crate) starts: Mutex<Allowance>,
+    pub(crate) begun: Instant,
     pub(crate) incarnation: u64,
     pub(crate) stop: CancellationToken,
     pub(crate) kept: Arc<Kept>,
@@ -110,27 +113,24 @@ impl Endpoint {
         let certified = credentials::load(config.credentials, &provider)?;
         let shown = Arc::new(Shown::new(certified));
         let (given, kept) = (Arc::new(Given::new()), Arc::<Kept>::default());
-        let transport = transport::transport();
-        let mut server =
-            quinn::ServerConfig::with_crypto(Arc::new(tls::server(&provider, &shown, &given)?));
-        server
-            .transport_config(transport.clone())
-            .max_incoming(HANDSHAKES_MAX)
-            .incoming_buffer_size(INCOMING_BYTES_MAX)
-            .incoming_buffer_size_total(INCOMING_BYTES_TOTAL);
+        let server = transport::server(Arc::new(tls::server(&provider, &shown, &given)?));
         let mut relayed_server = server.clone();
         relayed_server.transport_config(transport::relayed());
         let mut client = quinn::ClientConfig::new(Arc::new(tls::client(&provider, &shown, &kept)?));
-        client.transport_config(transport);
+        client.transport_config(transport::transport());
         let mut relayed_client = client.clone();
         relayed_client.transport_config(transport::relayed());
         let circuits = Arc::<Circuits>::default();
+        let secret = config.reset_secret.as_ref();
+        let by_chance = || u64::from_le_bytes(tls::random(&provider));
+        let id_key = secret.map_or_else(by_chance, transport::id_key);
+        let gate = Arc::new(Gate::new(id_key));
         let underlay = match config.socket {
-            Some(socket) => Underlay::over(socket, &circuits),
-            None => socket::bind(address).and_then(|socket| Underlay::new(socket, &circuits)),
+            Some(socket) => Underlay::over(socket, &circuits, &gate),
+            None => socket::bind(address).and_then(|own| Underlay::new(own, &circuits, &gate)),
         };
         let quinn = quinn::Endpoint::new_with_abstract_socket(
-            transport::endpoint(config.reset_secret.as_ref()),
+            transport::endpoint(secret, id_key),
             Some(server),
             underlay.map_err(in_socket)?,
             Arc::new(TokioRuntime),
@@ -143,13 +143,16 @@ impl Endpoint {
             relayed_client,
             relayed_server: Arc::new(relayed_server),
             circuits,
+            gate,
+            starts: Mutex::default(),
+            begun: Instant::now(),
             relays: Mutex::default(),
             authority: config.authority,
             services: config.services,
             table: Mutex::new(Table::new(config.node)),
             dialling: Mutex::default(),
             handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)),
-            incarnation: u64::from_le_bytes(random(&provider)),
+            incarnation: u64::from_le_bytes(tls::random(&provider)),
             provider,
             stop: CancellationToken::new(),
             kept,
@@ -260,6 +263,12 @@ impl Endpoint {
         self.shared.circuits.relayed()
     }
 
+    /// First packets of handshakes: how many were taken, and how many lost as too many.
+    #[must_use]
+    pub fn first_packets(&self) -> FirstPackets {
+        self.shared.gate.count()
+    }
+
     /// News of sessions from now on.
     #[must_use]
     pub fn events(&self) -> broadcast::Receiver<SessionEvent> {
@@ -329,7 +338,7 @@ impl Endpoint {
     /// # Errors
     /// What the system says about the socket; the old one stays.
     pub fn rebind(&self, socket: UdpSocket) -> std::io::Result<()> {
-        let underlay = Underlay::new(socket, &self.shared.circuits)?;
+        let underlay = Underlay::new(socket, &self.shared.circuits, &self.shared.gate)?;
         self.shared.quinn.rebind_abstract(underlay)
     }
 
@@ -406,6 +415,7 @@ impl Shared {
             Seat::First => self.tell(SessionEvent::Up(Session(link.clone()))),
             Seat::Displaced(old) => retire(old, link),
         }
+        self.gate.know(link.connection.remote_address());
         link.confirm();
         // A recheck between the judgement and the seat did not see this session.
         if link.standing().rechecks != self.rechecks.load(Ordering::SeqCst) {
@@ -418,6 +428,8 @@ impl Shared {
     pub(crate) fn leave(&self, link: &Link, reason: CloseReason) {
         let was_session = lock(&self.table).leave(link);
         if was_session {
+            // It may have moved since it came.
+            self.gate.know(link.connection.remote_address());
             let peer = link.standing().peer.id;
             self.tell(SessionEvent::Down { peer, reason });
         }
@@ -437,7 +449,7 @@ impl Shared {
     }
 
     pub(crate) fn jitter(&self) -> u16 {
-        u16::from_le_bytes(random(&self.provider))
+        u16::from_le_bytes(tls::random(&self.provider))
     }
 
     fn close(&self, text: &str) {
@@ -472,13 +484,4 @@ fn relaying(config: &mut Config) -> Option<mpsc::Receiver<InboundStream>> {
     let served = config.services.get(Service::Relay.index());
     let is_free = served.is_some_and(|served| served.streams.is_none());
     is_free.then(|| config.streams(Service::Relay, RELAY_VERSION..=RELAY_VERSION))
-}
-
-/// Random bytes; all zero if the system has none, which only costs their spread.
-fn random<const N: usize>(provider: &CryptoProvider) -> [u8; N] {
-    let mut bytes = [0; N];
-    if provider.secure_random.fill(&mut bytes).is_err() {
-        bytes = [0; N];
-    }
-    bytes
 }

@@ -14,6 +14,7 @@ mod dial;
 mod early;
 mod endpoint;
 mod event;
+mod gate;
 mod inbound;
 mod lane;
 mod link;
@@ -42,6 +43,7 @@ pub use dial::{DialError, FailedAttempt, Target};
 pub use early::{Answer, AskError, Question};
 pub use endpoint::Endpoint;
 pub use event::SessionEvent;
+pub use gate::FirstPackets;
 pub use inbound::{InboundDatagram, InboundStream};
 pub use maintain::Maintained;
 pub use proto::{

@@ -1,13 +1,17 @@
 //! Takes connections that come in, up to the hello, and serves every session until it ends.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use quinn::{Connecting, Connection, Incoming, ZeroRttAccepted};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::authority::Occasion;
-use crate::bounds::{HANDSHAKE_TIME, HANDSHAKES_MAX, HANDSHAKES_UNPROVEN_MAX, INBOUND_TURN};
+use crate::bounds::{
+    HANDSHAKE_TIME, HANDSHAKES_MAX, HANDSHAKES_OF_KNOWN, HANDSHAKES_UNPROVEN_MAX, INBOUND_TURN,
+    STARTS_OF_STRANGERS,
+};
 use crate::circuit::is_place;
 use crate::close::CloseReason;
 use crate::control;
@@ -22,7 +26,10 @@ use crate::socket::plain;
 /// Takes connections until the endpoint closes.
 pub(crate) async fn listen(shared: Arc<Shared>) {
     while let Some(incoming) = shared.quinn.accept().await {
-        let Ok(place) = shared.handshakes.clone().try_acquire_owned() else {
+        let is_known = shared.gate.knows(incoming.remote_address());
+        let is_full = !is_known && shared.handshakes.available_permits() <= HANDSHAKES_OF_KNOWN;
+        let place = shared.handshakes.clone().try_acquire_owned();
+        let (false, Ok(place)) = (is_full, place) else {
             incoming.refuse();
             continue;
         };
@@ -32,7 +39,18 @@ pub(crate) async fn listen(shared: Arc<Shared>) {
             let _ = incoming.retry();
             continue;
         }
-        tokio::spawn(take(shared.clone(), incoming, place));
+        let pause = if is_known {
+            Duration::ZERO
+        } else {
+            lock(&shared.starts).queue(STARTS_OF_STRANGERS, shared.begun.elapsed())
+        };
+        let shared = shared.clone();
+        tokio::spawn(async move {
+            if !pause.is_zero() {
+                sleep(pause).await;
+            }
+            take(shared, incoming, place).await;
+        });
     }
 }
 

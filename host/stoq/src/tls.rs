@@ -216,3 +216,12 @@ impl ClientCertVerifier for Possession {
         self.0.signature_verification_algorithms.supported_schemes()
     }
 }
+
+/// Random bytes; all zero if the system has none, which only costs their spread.
+pub(crate) fn random<const N: usize>(provider: &CryptoProvider) -> [u8; N] {
+    let mut bytes = [0; N];
+    if provider.secure_random.fill(&mut bytes).is_err() {
+        bytes = [0; N];
+    }
+    bytes
+}

@@ -3,19 +3,33 @@
 use std::sync::Arc;
 
 use aws_lc_rs::hmac;
-use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
+use quinn::{
+    EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TransportConfig, VarInt,
+};
 
 use quinn_proto::HashedConnectionIdGenerator;
 
 use crate::bounds::{
-    DATAGRAM_BYTES_MAX, IDLE_TIME, KEEP_ALIVE, PACKET_BYTES_FIRST, PACKET_BYTES_MAX,
-    SEND_WINDOW_BYTES, SESSION_WINDOW_BYTES, STREAM_WINDOW_BYTES, STREAMS_PER_PEER_FIRST,
+    DATAGRAM_BYTES_MAX, HANDSHAKES_MAX, IDLE_TIME, INCOMING_BYTES_MAX, INCOMING_BYTES_TOTAL,
+    KEEP_ALIVE, PACKET_BYTES_FIRST, PACKET_BYTES_MAX, SEND_WINDOW_BYTES, SESSION_WINDOW_BYTES,
+    STREAM_WINDOW_BYTES, STREAMS_PER_PEER_FIRST,
 };
 use crate::congestion::SwitchingFactory;
 
 /// What both ends of a connection use.
 pub(crate) fn transport() -> Arc<TransportConfig> {
     Arc::new(common())
+}
+
+/// What concerns all connections that come in.
+pub(crate) fn server(crypto: Arc<dyn quinn::crypto::ServerConfig>) -> ServerConfig {
+    let mut config = ServerConfig::with_crypto(crypto);
+    config
+        .transport_config(transport())
+        .max_incoming(HANDSHAKES_MAX)
+        .incoming_buffer_size(INCOMING_BYTES_MAX)
+        .incoming_buffer_size_total(INCOMING_BYTES_TOTAL);
+    config
 }
 
 /// What both ends of a relayed connection use: its packets must fit into others.
@@ -50,20 +64,23 @@ fn common() -> TransportConfig {
 }
 
 /// What concerns all connections.
-pub(crate) fn endpoint(reset_secret: Option<&[u8; 32]>) -> EndpointConfig {
+pub(crate) fn endpoint(reset_secret: Option<&[u8; 32]>, id_key: u64) -> EndpointConfig {
     let mut config = EndpointConfig::default();
     if let Some(secret) = reset_secret {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
-        // Connection ids are recognised by a tag, which hides nothing: any part of the secret that
-        // the resets do not give away will do.
-        let tag = hmac::sign(&key, b"stoq/1 connection ids");
-        let (tag, _) = tag.as_ref().split_first_chunk().unwrap_or((&[0; 8], &[]));
-        let tag = u64::from_le_bytes(*tag);
-        config
-            .reset_key(Arc::new(key))
-            .cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(tag)));
+        config.reset_key(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, secret)));
     }
+    config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(id_key)));
     // It fails only below 1,200.
     let _ = config.max_udp_payload_size(PACKET_BYTES_MAX);
     config
+}
+
+/// What connection ids are made with, so that this endpoint recognises them after a restart.
+pub(crate) fn id_key(reset_secret: &[u8; 32]) -> u64 {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, reset_secret);
+    // Connection ids are recognised by a tag, which hides nothing: any part of the secret that
+    // the resets do not give away will do.
+    let tag = hmac::sign(&key, b"stoq/1 connection ids");
+    let (tag, _) = tag.as_ref().split_first_chunk().unwrap_or((&[0; 8], &[]));
+    u64::from_le_bytes(*tag)
 }

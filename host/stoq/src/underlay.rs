@@ -11,6 +11,7 @@ use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, Runtime as _, TokioRuntime, UdpPoller};
 
 use crate::circuit::{Circuits, is_place};
+use crate::gate::Gate;
 
 /// A socket that also knows the relayed ways.
 #[derive(Debug)]
@@ -18,23 +19,30 @@ pub(crate) struct Underlay {
     socket: Arc<dyn AsyncUdpSocket>,
     is_ipv6: bool,
     circuits: Arc<Circuits>,
+    gate: Arc<Gate>,
 }
 
 impl Underlay {
     /// Both ways over `socket`. Needs a tokio runtime.
-    pub(crate) fn new(socket: UdpSocket, circuits: &Arc<Circuits>) -> io::Result<Arc<Self>> {
-        Self::over(TokioRuntime.wrap_udp_socket(socket)?, circuits)
+    pub(crate) fn new(
+        socket: UdpSocket,
+        circuits: &Arc<Circuits>,
+        gate: &Arc<Gate>,
+    ) -> io::Result<Arc<Self>> {
+        Self::over(TokioRuntime.wrap_udp_socket(socket)?, circuits, gate)
     }
 
     /// As [`Self::new`], over whatever carries packets.
     pub(crate) fn over(
         socket: Arc<dyn AsyncUdpSocket>,
         circuits: &Arc<Circuits>,
+        gate: &Arc<Gate>,
     ) -> io::Result<Arc<Self>> {
         Ok(Arc::new(Self {
             is_ipv6: socket.local_addr()?.is_ipv6(),
             socket,
             circuits: circuits.clone(),
+            gate: gate.clone(),
         }))
     }
 
@@ -79,10 +87,12 @@ impl AsyncUdpSocket for Underlay {
         }
         let received = self.socket.poll_recv(context, buffers, metas);
         if let Poll::Ready(Ok(received)) = &received {
-            // A forged source must not pass for a relayed one.
-            let forged = |meta: &&mut RecvMeta| is_place(meta.addr);
-            for meta in metas.iter_mut().take(*received).filter(forged) {
-                meta.len = 0;
+            for (meta, buffer) in metas.iter_mut().zip(buffers.iter()).take(*received) {
+                let bytes = buffer.get(..meta.len).unwrap_or_default();
+                // A forged source must not pass for a relayed one.
+                if is_place(meta.addr) || !self.gate.admits(meta.addr, bytes, meta.stride) {
+                    meta.len = 0;
+                }
             }
         }
         received

@@ -1,6 +1,7 @@
 //! What a peer that floods or stalls does to the requests of another peer of the same node.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -9,19 +10,19 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use hypermesh_stoq::{
     CertificateDer, Config, Credentials, Endpoint, InboundStream, Occasion, OpenOptions, Peer,
-    PeerAuthority, PeerRefusal, Service, ServiceSet, Session, Target,
+    PeerAuthority, PeerRefusal, Service, ServiceSet, Session, Target, bounds,
 };
 use quinn::crypto::rustls::QuicClientConfig;
 
 use crate::bare::client_tls;
-use crate::measure::{Summary, runtime, serving};
+use crate::measure::{Summary, median, runtime, serving};
 use crate::stoq::{CHUNK_BYTES, answer, ask};
 use crate::world::{Takes, credentials, id};
 
 /// Requests of the honest peer in one run.
 const REQUESTS: usize = 2_000;
 /// Runs of each kind, taken in turns.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 9;
 /// For how long a flood flows before anything is measured.
 const FLOWING: Duration = Duration::from_millis(300);
 /// Requests that the flooder has under way: as many streams as the service lets one peer have.
@@ -30,6 +31,8 @@ const STREAMS: usize = 128;
 const STALLED: usize = 64;
 /// Handshakes that are begun and never ended, again and again.
 const HALVES: usize = 2_000;
+/// Addresses that [`Beside::Forged`] sends from.
+const SOURCES: u8 = 250;
 /// Packets or datagrams between two looks at the clock.
 const BURST: usize = 16;
 /// Pause after each burst of first packets: two thousand handshakes a second are begun so. A flood
@@ -46,16 +49,24 @@ enum Beside {
     Streams,
     Datagrams,
     Stalling,
+    /// The packets of `Handshakes`, to a socket whose reader throws them away: what sending and
+    /// receiving them costs on the same cores, whatever the victim makes of them.
+    Elsewhere,
+    /// First packets of handshakes from one address.
     Handshakes,
+    /// The same from as many addresses as there are packets in flight, as if they were forged.
+    Forged,
 }
 
-const ALL: [Beside; 6] = [
+const ALL: [Beside; 8] = [
     Beside::Nobody,
     Beside::Spinning,
     Beside::Streams,
     Beside::Datagrams,
     Beside::Stalling,
+    Beside::Elsewhere,
     Beside::Handshakes,
+    Beside::Forged,
 ];
 
 /// Tells the flooder from the honest peer.
@@ -74,6 +85,60 @@ impl PeerAuthority for Told {
     }
 }
 
+/// All runs beside one kind of peer.
+struct Found {
+    /// Of all requests together: a busy moment of the machine in one run is in it.
+    all: Summary,
+    /// The p99 of each run, the median of them.
+    p99_us: f64,
+    /// What the victim's thread used of a core before the honest peer asked, the median.
+    used: f64,
+}
+
+/// What one run found.
+struct Run {
+    times: Vec<Duration>,
+    used: f64,
+}
+
+/// The thread that all of the victim runs on.
+#[derive(Clone)]
+struct Victim {
+    address: SocketAddr,
+    /// What the system counts of it.
+    schedstat: PathBuf,
+}
+
+impl Victim {
+    /// Time on a core since it began. Unlike the time on the clock it does not grow when others
+    /// use the machine.
+    fn used(&self) -> Duration {
+        let text = std::fs::read_to_string(&self.schedstat).unwrap();
+        let nanos = text.split_whitespace().next().unwrap();
+        Duration::from_nanos(nanos.parse().unwrap())
+    }
+
+    /// The share of a core that it uses for a while.
+    fn share(&self) -> f64 {
+        let (begun, before) = (Instant::now(), self.used());
+        std::thread::sleep(FLOWING);
+        (self.used() - before).as_secs_f64() / begun.elapsed().as_secs_f64()
+    }
+}
+
+impl Found {
+    fn of(runs: &[Run]) -> Self {
+        let tails = runs.iter().map(|run| Summary::of(run.times.clone()).p99_us);
+        let mut used: Vec<f64> = runs.iter().map(|run| run.used).collect();
+        let all: Vec<&[Duration]> = runs.iter().map(|run| &*run.times).collect();
+        Self {
+            all: Summary::of(all.concat()),
+            p99_us: median(&mut tails.collect::<Vec<f64>>()),
+            used: median(&mut used),
+        }
+    }
+}
+
 /// Prints p50 and p99 of 64 bytes there and back beside each kind of peer, and the factors.
 pub(crate) fn table() {
     let shown = credentials();
@@ -82,42 +147,62 @@ pub(crate) fn table() {
     let victim = serving(move |sender| victim(told, sender));
     let mut all = ALL.map(|beside| (beside, Vec::new()));
     for round in 0..=ROUNDS {
-        for (beside, times) in &mut all {
+        for (beside, runs) in &mut all {
             let (chain, key) = &flooder;
             let credentials = Credentials {
                 chain: chain.clone(),
                 key: key.clone_key(),
             };
-            let run = run(*beside, victim, credentials);
+            let run = run(*beside, &victim, credentials);
+            if matches!(beside, Beside::Handshakes | Beside::Forged) {
+                // What was begun is over before the next is measured.
+                std::thread::sleep(bounds::HANDSHAKE_TIME);
+            }
             // The first warms up.
             if round > 0 {
-                times.extend(run);
+                runs.push(run);
             }
         }
     }
+    let all = all.map(|(beside, runs)| (beside, Found::of(&runs)));
+    let of = |wanted| all.iter().find(|(beside, _)| *beside == wanted).unwrap();
+    let (_, alone) = of(Beside::Nobody);
+    let (_, elsewhere) = of(Beside::Elsewhere);
+    println!("64 bytes there and back, us; p99 of all requests, and the median of the runs' p99;");
+    println!("factors beside nobody, and beside the same packets to a socket of nobody's;");
+    println!("what the victim used of one core while only the other peer spoke");
     println!(
-        "{:<44} {:>8} {:>8} {:>8} {:>8}",
-        "64 bytes there and back, us", "p50", "p99", "x p50", "x p99"
+        "{:<36} {:>8} {:>8} {:>8} {:>8} {:>8} {:>12} {:>8}",
+        "", "p50", "p99", "x alone", "median", "x alone", "x elsewhere", "core, %"
     );
-    let [alone, ..] = all.each_ref();
-    let alone = Summary::of(alone.1.clone());
-    for (beside, times) in all {
+    for (beside, found) in &all {
         let name = format!("stoq::flood/beside={beside:?}").to_lowercase();
-        let found = Summary::of(times);
-        let factors = (found.p50_us / alone.p50_us, found.p99_us / alone.p99_us);
-        println!("{name:<44} {found} {:>8.2} {:>8.2}", factors.0, factors.1);
+        println!(
+            "{name:<36} {} {:>8.2} {:>8.1} {:>8.2} {:>12.2} {:>8.2}",
+            found.all,
+            found.all.p99_us / alone.all.p99_us,
+            found.p99_us,
+            found.p99_us / alone.p99_us,
+            found.p99_us / elsewhere.p99_us,
+            found.used * 100.0,
+        );
     }
 }
 
 /// Answers, pours bulk into whoever asks for it, and takes datagrams.
-async fn victim(flooder: CertificateDer<'static>, sender: Sender<SocketAddr>) {
+async fn victim(flooder: CertificateDer<'static>, sender: Sender<Victim>) {
     let authority = Arc::new(Told { flooder });
     let mut config = config(1, credentials(), authority);
     let mut asked = config.streams(Service::Invoke, 1..=1);
     let mut bulk = config.streams(Service::Artifact, 1..=1);
     let mut datagrams = config.datagrams(Service::Gossip);
     let endpoint = Endpoint::bind(config).unwrap();
-    sender.send(endpoint.local_address().unwrap()).unwrap();
+    let thread = std::fs::read_link("/proc/thread-self").unwrap();
+    let victim = Victim {
+        address: endpoint.local_address().unwrap(),
+        schedstat: Path::new("/proc").join(thread).join("schedstat"),
+    };
+    sender.send(victim).unwrap();
     loop {
         tokio::select! {
             Some(stream) = asked.recv() => { tokio::spawn(answer(stream)); }
@@ -138,7 +223,8 @@ fn config(number: u8, shown: Credentials, authority: Arc<dyn PeerAuthority>) -> 
 }
 
 /// The times of an honest peer's requests while something else goes on.
-fn run(beside: Beside, victim: SocketAddr, flooder: Credentials) -> Vec<Duration> {
+fn run(beside: Beside, to: &Victim, flooder: Credentials) -> Run {
+    let victim = to.address;
     let stop = Arc::new(AtomicBool::new(false));
     let honest = runtime();
     let (endpoint, session) = honest.block_on(dial(2, credentials(), victim));
@@ -149,6 +235,7 @@ fn run(beside: Beside, victim: SocketAddr, flooder: Credentials) -> Vec<Duration
     });
     readied.recv().unwrap();
     std::thread::sleep(FLOWING);
+    let used = to.share();
     let times = honest.block_on(async {
         let times = ask(&session, REQUESTS).await;
         endpoint.close("measured").await;
@@ -156,7 +243,7 @@ fn run(beside: Beside, victim: SocketAddr, flooder: Credentials) -> Vec<Duration
     });
     stop.store(true, Ordering::Relaxed);
     flood.join().unwrap();
-    times
+    Run { times, used }
 }
 
 /// A session with the victim; a crowded one may refuse at first.
@@ -191,21 +278,8 @@ async fn flood(
             }
             return;
         }
-        Beside::Handshakes => {
-            let packets = first_packets(shown, victim);
-            let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-            ready.send(()).unwrap();
-            for some in packets.chunks(BURST).cycle() {
-                for packet in some {
-                    // What the system drops is lost as on any way.
-                    let _ = socket.send_to(packet, victim);
-                }
-                if over() {
-                    return;
-                }
-                std::thread::sleep(BURST_PAUSE);
-            }
-            return;
+        Beside::Elsewhere | Beside::Handshakes | Beside::Forged => {
+            return begin(beside, victim, shown, ready, stop);
         }
         Beside::Streams | Beside::Datagrams | Beside::Stalling => {}
     }
@@ -237,6 +311,55 @@ async fn flood(
         }
     }
     endpoint.close("over").await;
+}
+
+/// First packets of handshakes, burst after burst.
+fn begin(
+    beside: Beside,
+    victim: SocketAddr,
+    shown: Credentials,
+    ready: &Sender<()>,
+    stop: &Arc<AtomicBool>,
+) {
+    let packets = first_packets(shown, victim);
+    let target = if beside == Beside::Elsewhere {
+        throwing_away(stop)
+    } else {
+        victim
+    };
+    let sources = if beside == Beside::Forged { SOURCES } else { 1 };
+    // All of 127.0.0.0/8 is this machine.
+    let sockets =
+        (1..=sources).map(|number| UdpSocket::bind((Ipv4Addr::new(127, 0, 1, number), 0)).unwrap());
+    let sockets: Vec<UdpSocket> = sockets.collect();
+    let mut sources = sockets.iter().cycle();
+    ready.send(()).unwrap();
+    for some in packets.chunks(BURST).cycle() {
+        for (packet, socket) in some.iter().zip(&mut sources) {
+            // What the system drops is lost as on any way.
+            let _ = socket.send_to(packet, target);
+        }
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+        std::thread::sleep(BURST_PAUSE);
+    }
+}
+
+/// Where packets are taken one by one, as an endpoint would, and nothing is made of them.
+fn throwing_away(stop: &Arc<AtomicBool>) -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    socket.set_read_timeout(Some(FLOWING)).unwrap();
+    let stop = Arc::clone(stop);
+    std::thread::spawn(move || {
+        let mut packet = [0; 2_048];
+        while !stop.load(Ordering::Relaxed) {
+            // Silence is no reason to end.
+            let _ = socket.recv(&mut packet);
+        }
+    });
+    address
 }
 
 /// As many requests at once as a peer may have, one after another in each place.

@@ -1,6 +1,7 @@
 //! The protocol itself, as values and pure functions: no sockets, no clocks, no chance.
 
 mod admission;
+mod allowance;
 mod backoff;
 mod control;
 mod frame;
@@ -14,6 +15,7 @@ mod survivor;
 mod tier;
 
 pub use admission::{Admission, streams_max};
+pub use allowance::{Allowance, Rate};
 pub use backoff::Backoff;
 pub use control::{ControlFrame, CredentialsFrame, RenewalBudget, credentials_message};
 pub use frame::{FrameError, PREFIX_BYTES, Versioned, body_bytes, decode, encode};
