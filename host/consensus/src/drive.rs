@@ -111,7 +111,7 @@ impl Job {
         };
         let parts = self.parts::<E>(files, pace, &epochs, context.current());
         let observer = parts.observer.clone();
-        let exchange = Exchange::new(&self.shared, &epochs);
+        let exchange = Exchange::new(&self.shared, &epochs, &self.config);
         let Self {
             config,
             shared,

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicU64;
 
 use tokio::sync::mpsc;
 
+use crate::config::Config;
 use crate::engine::{EngineRuntime, Foundation};
 use crate::epochs::Epochs;
 use crate::handle::Shared;
@@ -22,10 +23,12 @@ pub(crate) struct Exchange {
     pub(crate) asking: Arc<Asking>,
     fetching: Fetching,
     state_peers: StatePeers,
+    beyond_blocks: u64,
 }
 
 impl Exchange {
-    pub(crate) fn new(shared: &Arc<Shared>, epochs: &Epochs) -> Self {
+    pub(crate) fn new(shared: &Arc<Shared>, epochs: &Epochs, config: &Config) -> Self {
+        let beyond_blocks = config.sync_beyond_blocks;
         let asking = Arc::new(Asking::new(&shared.wires));
         let (state_peers, fetching) = Fetching::new(&shared.wires, &asking);
         Self {
@@ -34,6 +37,7 @@ impl Exchange {
             asking,
             fetching,
             state_peers,
+            beyond_blocks,
         }
     }
 
@@ -62,6 +66,7 @@ impl Exchange {
             asking,
             fetching,
             state_peers: _,
+            beyond_blocks,
         } = self;
         let wires = shared.wires.clone();
         let relay = Relay {
@@ -80,6 +85,7 @@ impl Exchange {
             marshal: base.marshal.clone(),
             behind: Behind::default(),
             kept_from: base.kept_from,
+            beyond_blocks,
         };
         futures::join!(
             peers.follow(),

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -48,6 +49,8 @@ pub(crate) struct Shared {
     pub(crate) handovers: watch::Sender<Vec<Handover>>,
     pub(crate) wires: Arc<Wires>,
     pub(crate) heard: watch::Sender<Heard>,
+    /// Whether what was missed is executed, however much it is: no peer proves a state to take over.
+    pub(crate) executes: AtomicBool,
     pub(crate) pool: Pool,
     pub(crate) tip: watch::Sender<Tip>,
     pub(crate) rounds: watch::Sender<Rounds>,

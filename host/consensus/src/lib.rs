@@ -139,6 +139,7 @@ mod time;
 mod tips;
 mod upgrade;
 mod waking;
+mod wanted;
 
 pub use blame::{Blame, PEER_BLOCKED_FOR};
 pub use committees::Committees;

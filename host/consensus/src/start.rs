@@ -2,6 +2,7 @@
 //! that thread ends into a reason. Never knows what blocks contain.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use commonware_cryptography::{Signer as _, ed25519};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -119,6 +120,7 @@ fn shared(config: &Config, committee: &Committee, links: &Links) -> Arc<Shared> 
         handovers: watch::Sender::default(),
         wires: links.wires.clone(),
         heard: watch::Sender::new(Heard::default()),
+        executes: AtomicBool::default(),
         pool: Pool::new(links.wires.time.clone()),
         tip: watch::Sender::new(Tip::default()),
         rounds: watch::Sender::new(Rounds::default()),

@@ -12,8 +12,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use commonware_codec::varint::UInt;
@@ -23,7 +24,7 @@ use commonware_consensus::marshal::core::Mailbox as MarshalMailbox;
 use commonware_consensus::marshal::standard::Standard;
 use commonware_consensus::simplex::scheme::ed25519::Scheme;
 use commonware_consensus::simplex::types::{Activity, Certificate as Proven, Finalization};
-use commonware_consensus::types::{Height, Round};
+use commonware_consensus::types::Height;
 use commonware_consensus::{Epochable as _, Reporter as _, Viewable as _};
 use commonware_cryptography::certificate::Verifier as _;
 use commonware_parallel::Sequential;
@@ -40,6 +41,7 @@ use crate::engine::RETAINED_BLOCKS;
 use crate::epochs::Epochs;
 use crate::handle::Shared;
 use crate::links::{Channel, Wires};
+use crate::wanted::{Claim, Wanted};
 
 /// First byte of every announcement.
 const VERSION: u8 = 1;
@@ -48,11 +50,6 @@ const VERSION: u8 = 1;
 const REPEAT_INTERVAL: Duration = Duration::from_secs(5);
 /// Least pause between announcements of a busy ledger: what comes in between, the next one covers.
 const ANNOUNCE_PAUSE: Duration = Duration::from_millis(5);
-/// Announced blocks that the engine is asked to fetch at once. Each covers all below it, so
-/// while they are missing, later announcements only replace each other.
-const WANTED_BLOCKS_MAX: usize = 16;
-/// How long a block may stay wanted before another announcement takes its place.
-const WANTED_FOR: Duration = Duration::from_secs(20);
 /// Pause between looks whether wanted blocks are here.
 const WANTED_LOOK: Duration = Duration::from_millis(100);
 
@@ -166,6 +163,8 @@ pub(crate) struct Tips {
     pub(crate) behind: Behind,
     /// The lowest block of a state that was taken over.
     pub(crate) kept_from: Option<u64>,
+    /// How far above this node peers may be before their state is taken over.
+    pub(crate) beyond_blocks: u64,
 }
 
 /// Peers that announced less than this node has: they were told before they were started again,
@@ -365,9 +364,25 @@ impl Tips {
         let epoch = self.epochs.latest();
         let last = Height::new(self.epochs.last(epoch));
         let ahead = self.shared.ahead.of(epoch);
+        let mut spoke = self.shared.ahead.all().into_iter();
+        if spoke.any(|(_, epoch)| self.is_held_back(self.epochs.base(epoch))) {
+            return;
+        }
         for peer in ahead.iter().filter_map(engine_key) {
             self.marshal.hint_finalized(last, NonEmptyVec::new(peer));
         }
+    }
+
+    /// The end of the epoch before the one of `height`: what a peer there can prove a state from.
+    fn end_before(&self, height: u64) -> u64 {
+        self.epochs.base(self.epochs.containing(height))
+    }
+
+    /// Whether what leads to `height` is not to be executed, because a state may take its place.
+    fn is_held_back(&self, height: u64) -> bool {
+        let own = self.shared.tip.borrow().height;
+        let too_far = height > own.saturating_add(self.beyond_blocks);
+        too_far && !self.shared.executes.load(Ordering::Relaxed)
     }
 
     /// Compares heights that peers claimed with those of the blocks, as far as these are here.
@@ -392,6 +407,10 @@ impl Tips {
             // Its own votes made the block final.
             return;
         }
+        let newest = wanted.newest.as_ref();
+        if newest.is_some_and(|newest| self.is_held_back(self.end_before(newest.height))) {
+            return;
+        }
         if let Some(Claim {
             peer, certificate, ..
         }) = wanted.next(self.wires.time.now())
@@ -412,73 +431,5 @@ impl Tips {
             let mut marshal = self.marshal.clone();
             let _ = marshal.report(Activity::Finalization(certificate));
         }
-    }
-}
-
-/// A certificate that holds, and the height that a peer claims for it.
-#[derive(Clone, Debug)]
-struct Claim {
-    peer: NodeId,
-    height: u64,
-    certificate: Certificate,
-}
-
-/// Which announced blocks the engine is to fetch.
-#[derive(Debug, Default)]
-struct Wanted {
-    newest: Option<Claim>,
-    /// Latest round that the engine was told of.
-    told: Round,
-    /// Claims whose block is not here yet, and since when they are open.
-    open: Vec<(Claim, Instant)>,
-}
-
-impl Wanted {
-    /// Takes a claim whose certificate holds.
-    fn offer(&mut self, claim: Claim, now: Instant) {
-        let round = claim.certificate.round();
-        let newer = |newest: &Claim| newest.certificate.round() < round;
-        if self.newest.as_ref().is_none_or(newer) {
-            self.newest = Some(claim.clone());
-        }
-        // One of each peer: an older one was overtaken.
-        let same = |open: &Claim| open.peer == claim.peer && open.certificate.round() == round;
-        if self.open.len() < WANTED_BLOCKS_MAX && !self.open.iter().any(|(open, _)| same(open)) {
-            self.open.push((claim, now));
-        }
-    }
-
-    /// The certificate to tell the engine of, if a new one is due.
-    fn next(&mut self, now: Instant) -> Option<Claim> {
-        self.open
-            .retain(|(_, since)| now.duration_since(*since) < WANTED_FOR);
-        let newest = self.newest.as_ref()?;
-        let round = newest.certificate.round();
-        let listed = |(open, _): &(Claim, Instant)| open.certificate.round() == round;
-        if round <= self.told {
-            return None;
-        }
-        if !self.open.iter().any(listed) {
-            if self.open.len() >= WANTED_BLOCKS_MAX {
-                return None;
-            }
-            self.open.push((newest.clone(), now));
-        }
-        self.told = round;
-        Some(newest.clone())
-    }
-
-    fn open_claims(&self) -> Vec<Claim> {
-        self.open.iter().map(|(claim, _)| claim.clone()).collect()
-    }
-
-    fn settle(&mut self, claim: &Claim) {
-        self.open.retain(|(open, _)| {
-            open.peer != claim.peer || open.certificate.round() != claim.certificate.round()
-        });
-    }
-
-    fn is_idle(&self) -> bool {
-        self.open.is_empty()
     }
 }

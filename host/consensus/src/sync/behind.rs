@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use ledger::Genesis;
@@ -18,7 +19,7 @@ use crate::handle::Shared;
 use crate::links::Channel;
 
 /// Pause between two looks at what peers announced.
-const LOOK: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_millis(100);
 /// How long a peer that could not prove what it announced is not asked again.
 const ASKED_AGAIN: Duration = Duration::from_secs(20);
 
@@ -49,8 +50,11 @@ impl<'a> Behind<'a> {
     }
 
     /// Returns once a peer has proven that this node is too far behind, not before `rest` is over.
+    /// What it missed is not executed meanwhile, unless the first peer that was asked proves nothing.
     pub(crate) async fn watch(self, rest: Duration) -> Standing {
         let time = &self.shared.wires.time;
+        let executes = &self.shared.executes;
+        executes.store(!rest.is_zero(), Ordering::Relaxed);
         time.sleep(rest).await;
         let mut asked = BTreeMap::new();
         loop {
@@ -70,8 +74,9 @@ impl<'a> Behind<'a> {
                     );
                     return standing;
                 }
-                Ok(_) => {}
+                Ok(_) => executes.store(true, Ordering::Relaxed),
                 Err(error) => {
+                    executes.store(true, Ordering::Relaxed);
                     let blame = Blame::FalseStanding(error.to_string());
                     self.shared.wires.blocklist.block(peer, blame);
                 }
@@ -94,9 +99,6 @@ impl<'a> Behind<'a> {
 
     /// A connected peer that says it is that far ahead.
     fn someone_above(&self, asked: &BTreeMap<NodeId, Instant>) -> Option<NodeId> {
-        if self.shared.votes_alone() {
-            return None;
-        }
         let spoke = self.shared.ahead.all();
         let spoke = spoke.into_iter();
         let spoke = spoke.map(|(peer, epoch)| (peer, self.epochs.base(epoch)));

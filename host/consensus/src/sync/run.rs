@@ -49,12 +49,13 @@ impl Job {
         standing.tell(&epochs);
         // Blocks that are applied on the way belong to no state that anybody has seen.
         self.feed.interrupt().await;
+        self.shared.executes.store(true, Ordering::Relaxed);
         let files = Files {
             generation,
             floor: Some(standing.floor.clone()),
         };
         let parts = self.parts::<E>(files, Pace::Usual, &epochs, context.current());
-        let exchange = Exchange::new(&self.shared, &epochs);
+        let exchange = Exchange::new(&self.shared, &epochs, &self.config);
         let accepted = exchange.accepted();
         let Self {
             shared,

@@ -71,7 +71,6 @@ async fn a_newcomer_takes_over_the_state_and_goes_on() {
     let operator = Principal::operator_in(&genesis, 0);
     let mut first = Member::start_of(&memory, 1, genesis.clone()).await;
     let height = grow(&mut first, &operator, "before", 40).await;
-    hold_back(&memory, 1, 2);
     memory.connect(1, 2);
     let mut late = join(&memory, 2, &genesis).await;
     reach(&mut late, height).await;
@@ -94,7 +93,6 @@ async fn a_newcomer_takes_over_the_state_and_goes_on() {
     same_state(&first, &late);
     assert!(late.node.taken_over.is_empty());
     // A third node knows only the second.
-    hold_back(&memory, 2, 3);
     memory.connect(2, 3);
     let mut third = join(&memory, 3, &genesis).await;
     reach(&mut third, height).await;
@@ -121,9 +119,6 @@ async fn a_validator_that_was_long_away_comes_back_and_votes() {
     until_validators(&mut members, 5).await;
     let height = members[0].node.ledger.status().height;
     let height = grow(&mut members[0], &operator, "second", height + 20).await;
-    for member in &members {
-        hold_back(&memory, member.key, 2);
-    }
     let mut back = away.start_behind_again(&memory, BEYOND).await;
     reach(&mut back, height).await;
     assert_eq!(back.node.taken_over.len(), 1);
@@ -236,7 +231,6 @@ async fn a_node_that_is_killed_on_the_way_gets_there() {
     let mut first = Member::start_of(&memory, 1, genesis.clone()).await;
     let height = grow(&mut first, &operator, "shop", 80).await;
     reach(&mut first, height).await;
-    hold_back(&memory, 1, 2);
     memory.connect(1, 2);
     let mut late = join(&memory, 2, &genesis).await;
     for pause_ms in [300, 600, 700, 900, 1_200] {
