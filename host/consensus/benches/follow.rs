@@ -1,5 +1,6 @@
-//! How fast a node that joins late catches up, beside how fast the validator made the same blocks
-//! in the same run; and what submitting through a follower costs. Prints and asserts nothing.
+//! How soon a node that joins late is there: one that executes every block, beside one that takes the
+//! state over, after a short and a long history and with a large state; and how soon each starts
+//! again. Then what submitting through a follower costs. Prints and asserts nothing.
 //!
 //! `cargo bench -p hypermesh-consensus --bench follow -- [--dir DIR] [--blocks N]`
 
@@ -13,7 +14,7 @@ use ed25519_dalek::{Signer as _, SigningKey};
 use hypermesh_consensus::{
     Carrier, Config, Finalized, Inbound, Ledger, Links, SecretKey, links, start,
 };
-use ledger::{Genesis, Operation, Transaction};
+use ledger::{Genesis, Operation, Role, RoleOperation, Transaction};
 use tokio::sync::{mpsc, watch};
 use types::{Name, NodeId, PublicKey, Signature};
 
@@ -21,9 +22,15 @@ use types::{Name, NodeId, PublicKey, Signature};
 const BLOCKS: u64 = 5_000;
 /// Transactions measured one after the other on each node.
 const ROUNDS: u64 = 200;
-/// The keys of the validator and of the follower.
+/// Entries that the state gets in the end, for each block.
+const ENTRIES_PER_BLOCK: u64 = 4;
+/// Transactions that wait at once meanwhile.
+const IN_FLIGHT: u64 = 64;
+/// How far behind a node may be that takes the state over.
+const BEYOND: u64 = 64;
+/// The keys of the validator and of the first node that joins late.
 const VALIDATOR: u8 = 1;
-const FOLLOWER: u8 = 2;
+const FOLLOWERS: u8 = 2;
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -39,31 +46,46 @@ fn main() -> Result<(), Failure> {
 async fn measure(dir: &Path, blocks: u64, output: &mut impl Write) -> Result<(), Failure> {
     let cable = Cable::default();
     let signer = Operator::new()?;
-    let (validator, _, mut stream) =
-        start(signer.config(&dir.join("v"), VALIDATOR, &cable)?).await?;
-    let began = Instant::now();
-    let mut nonce = 0;
-    while validator.status().height < blocks {
-        validator.submit(signer.sign(nonce)?).await?;
-        nonce += 1;
-        while stream.try_recv().is_ok() {}
-    }
-    let height = validator.status().height;
-    report(output, "validator::make", height, began.elapsed())?;
+    let (validator, _, stream) = {
+        let config = signer.config(&dir.join("v"), VALIDATOR, &cable, u64::MAX)?;
+        start(config).await?
+    };
     drain(stream);
-
-    let (follower, _, mut stream) = start(signer.config(&dir.join("f"), FOLLOWER, &cable)?).await?;
-    let began = Instant::now();
-    cable.connect();
-    loop {
-        match stream.recv().await.ok_or("the follower ended")? {
-            Finalized::Block(block) if block.height < height => {}
-            _ => break,
+    let mut nonce = 0;
+    // The same state after a short and after a long history, then a large state.
+    for (index, until) in [blocks / 4, blocks].into_iter().enumerate() {
+        let began = Instant::now();
+        let first = validator.status().height;
+        while validator.status().height < until {
+            validator.submit(signer.sign(nonce, stop()?)?).await?;
+            nonce += 1;
+        }
+        let height = validator.status().height;
+        report(output, "validator::make", height - first, began.elapsed())?;
+        let seed = FOLLOWERS + 2 * u8::try_from(index)?;
+        late(output, &signer, dir, seed, &cable, height).await?;
+    }
+    let entries = blocks * ENTRIES_PER_BLOCK;
+    let mut granted = 0;
+    while granted < entries {
+        let turn: Vec<_> = (granted..entries.min(granted + IN_FLIGHT))
+            .map(|number| signer.sign(nonce + number - granted, grant(number)))
+            .collect::<Result<_, _>>()?;
+        (granted, nonce) = (granted + turn.len() as u64, nonce + turn.len() as u64);
+        let submitted = turn.into_iter().map(|bytes| validator.submit(bytes));
+        for finality in futures::future::join_all(submitted).await {
+            finality?;
         }
     }
-    report(output, "follower::catch_up", height, began.elapsed())?;
-    drain(stream);
+    let height = validator.status().height;
+    let seed = FOLLOWERS + 4;
+    late(output, &signer, dir, seed, &cable, height).await?;
 
+    let config = signer.config(&dir.join("submitter"), FOLLOWERS + 6, &cable, BEYOND)?;
+    let (follower, _, mut stream) = start(config).await?;
+    cable.connect();
+    reach(&mut stream, height).await?;
+    drain(stream);
     for (name, ledger) in [("validator", &validator), ("follower", &follower)] {
         let times = submit(ledger, &signer, nonce).await?;
         nonce += ROUNDS;
@@ -72,6 +94,69 @@ async fn measure(dir: &Path, blocks: u64, output: &mut impl Write) -> Result<(),
     follower.shutdown().await?;
     validator.shutdown().await?;
     Ok(())
+}
+
+/// A node that joins late: it executes every block, and then another one takes the state over.
+async fn late(
+    output: &mut impl Write,
+    signer: &Operator,
+    dir: &Path,
+    seed: u8,
+    cable: &Cable,
+    height: u64,
+) -> Result<(), Failure> {
+    let ways = [("executes", u64::MAX), ("takes_over", BEYOND)];
+    for (seed, (name, beyond)) in (seed..).zip(ways) {
+        let dir = dir.join(format!("late-{seed}"));
+        let (ledger, _, mut stream) = start(signer.config(&dir, seed, cable, beyond)?).await?;
+        let began = Instant::now();
+        cable.connect();
+        reach(&mut stream, height).await?;
+        let took = began.elapsed();
+        drain(stream);
+        ledger.shutdown().await?;
+        let began = Instant::now();
+        let (ledger, state, stream) = start(signer.config(&dir, seed, cable, beyond)?).await?;
+        let restarted = began.elapsed();
+        drain(stream);
+        ledger.shutdown().await?;
+        writeln!(
+            output,
+            "late::{name}/blocks={height}/entries={}   {took:.2?}, started again in {restarted:.2?}",
+            state.entries.len()
+        )?;
+    }
+    Ok(())
+}
+
+/// Reads the stream until it is at `height`.
+async fn reach(stream: &mut mpsc::Receiver<Finalized>, height: u64) -> Result<(), Failure> {
+    loop {
+        let at = match stream.recv().await.ok_or("the follower ended")? {
+            Finalized::Block(block) => block.height,
+            Finalized::State(state) => state.height,
+        };
+        if at >= height {
+            return Ok(());
+        }
+    }
+}
+
+fn stop() -> Result<Operation, Failure> {
+    // The smallest transaction: it spends a nonce and is refused for the rest.
+    Ok(Operation::Stop {
+        workload: Name::new("shop")?,
+    })
+}
+
+/// One more entry in the state.
+fn grant(number: u64) -> Operation {
+    let mut key = [0; 32];
+    key[..8].copy_from_slice(&number.to_be_bytes());
+    Operation::Role(RoleOperation::Grant {
+        principal: PublicKey::from_bytes(key),
+        role: Role::Viewer,
+    })
 }
 
 fn report(output: &mut impl Write, what: &str, height: u64, took: Duration) -> io::Result<()> {
@@ -85,7 +170,7 @@ fn report(output: &mut impl Write, what: &str, height: u64, took: Duration) -> i
 async fn submit(ledger: &Ledger, signer: &Operator, first: u64) -> Result<Vec<Duration>, Failure> {
     let mut times = Vec::new();
     for nonce in first..first + ROUNDS {
-        let transaction = signer.sign(nonce)?;
+        let transaction = signer.sign(nonce, stop()?)?;
         let handed_in = Instant::now();
         ledger.submit(transaction).await?;
         times.push(handed_in.elapsed());
@@ -171,7 +256,13 @@ impl Operator {
         Ok(Self { key, genesis })
     }
 
-    fn config(&self, dir: &Path, seed: u8, cable: &Cable) -> Result<Config, Failure> {
+    fn config(
+        &self,
+        dir: &Path,
+        seed: u8,
+        cable: &Cable,
+        sync_beyond_blocks: u64,
+    ) -> Result<Config, Failure> {
         let secret_key = SecretKey::from([seed; 32]);
         let links = Some(cable.join(secret_key.public_key()));
         Ok(Config {
@@ -180,21 +271,18 @@ impl Operator {
             genesis: self.genesis.clone(),
             rules: ledger::KnownRules::RELEASED,
             heartbeat: Config::HEARTBEAT,
-            sync_beyond_blocks: Config::SYNC_BEYOND_BLOCKS,
+            sync_beyond_blocks,
             links,
         })
     }
 
-    /// The smallest transaction: it spends a nonce and is refused for the rest.
-    fn sign(&self, nonce: u64) -> Result<Vec<u8>, Failure> {
+    fn sign(&self, nonce: u64, operation: Operation) -> Result<Vec<u8>, Failure> {
         let transaction = Transaction {
             fabric: self.genesis.fabric_id(),
             principal: PublicKey::from_bytes(self.key.verifying_key().to_bytes()),
             nonce,
             expires_at: u64::MAX,
-            operation: Operation::Stop {
-                workload: Name::new("shop")?,
-            },
+            operation,
         };
         let signature = self.key.sign(&transaction.signing_bytes()).to_bytes();
         Ok(transaction.encode_signed(&Signature::from_bytes(signature)))
