@@ -9,9 +9,9 @@ use types::NodeId;
 
 use crate::data_dir::Identity;
 
-/// Votes that it lies about, dozens of rounds of three peers. Each round that it leads meanwhile
+/// Votes that it lies about, some rounds of three peers. Each round that it leads meanwhile
 /// costs the others their patience; afterwards it votes as all do, and its epoch ends soon.
-const LIES_MAX: usize = 160;
+const LIES_MAX: usize = 24;
 
 /// Puts the lie between a node's ledger and its sessions, if the node has a vote at all.
 pub(crate) fn equivocating(identity: &Identity, carrier: Carrier) -> Carrier {
