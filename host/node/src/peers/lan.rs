@@ -7,8 +7,12 @@ use std::time::Duration;
 use discovery::{Hints, Lan, LanError, Sightings};
 use types::{FabricId, NodeId};
 
-/// How long a member of a fabric is looked for: multicast DNS asks three times within it.
+/// How long a member of a fabric is looked for at a time: multicast DNS asks three times within it.
 const MEMBER_TIME: Duration = Duration::from_secs(5);
+
+/// Times that is done. Who begins anew asks for everything again: answers to an earlier question
+/// may have been held back, because they had just been given to somebody else.
+const MEMBER_LOOKS: u32 = 4;
 
 /// How long others are waited for after the first has answered.
 const MORE_TIME: Duration = Duration::from_millis(500);
@@ -43,6 +47,16 @@ pub async fn nodes_on_lan(time: Duration) -> Result<Vec<LanNode>, LanError> {
 
 /// Where members of a fabric may be on the local network; nothing if none is found in time.
 pub(crate) async fn members_on_lan(fabric: FabricId) -> Result<Vec<SocketAddr>, LanError> {
+    for _ in 1..MEMBER_LOOKS {
+        let found = look_for_members(fabric).await?;
+        if !found.is_empty() {
+            return Ok(found);
+        }
+    }
+    look_for_members(fabric).await
+}
+
+async fn look_for_members(fabric: FabricId) -> Result<Vec<SocketAddr>, LanError> {
     let lan = Lan::start()?;
     let sightings = lan.browse()?;
     let mut hints = Hints::default();
