@@ -28,6 +28,8 @@ use crate::state::{Databases, Db, Family, Operation};
 const ASKED_MAX: usize = 16;
 /// How long a peer that could not say is left alone.
 const LEFT_ALONE: Duration = Duration::from_secs(2);
+/// The same for one that said nothing: waiting for it costs more than asking another.
+const SILENT_LEFT_ALONE: Duration = Duration::from_secs(30);
 /// Pause where there is nobody to ask.
 const NOBODY_PAUSE: Duration = Duration::from_millis(250);
 
@@ -179,12 +181,15 @@ impl Peers {
                     Err(_) => self.wires.blocklist.block(peer, malformed),
                 },
                 Some(Answer::Standing(_)) => self.wires.blocklist.block(peer, malformed),
-                Some(Answer::Nothing) | None => {
-                    let until = self.wires.time.now() + LEFT_ALONE;
-                    self.unable().insert(peer, until);
-                }
+                Some(Answer::Nothing) => self.leave_alone(peer, LEFT_ALONE),
+                None => self.leave_alone(peer, SILENT_LEFT_ALONE),
             }
         }
+    }
+
+    fn leave_alone(&self, peer: NodeId, time: Duration) {
+        let until = self.wires.time.now() + time;
+        self.unable().insert(peer, until);
     }
 
     /// The connected peers in turn, without those that could not say a moment ago.
