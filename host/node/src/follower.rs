@@ -135,8 +135,8 @@ impl Follower {
             ..
         } = block;
         tracing::debug!(height, transactions = transactions.len(), "final block");
-        self.go_on(&keys(&changes), |view| {
-            view.advance(height, time_ms, changes)
+        self.go_on(Touched::by(&changes), |view| {
+            view.advance(height, time_ms, changes);
         });
     }
 
@@ -151,13 +151,13 @@ impl Follower {
         tracing::info!(height, "went on from the state of peers");
         self.shared.history.skip_to(height);
         let changes = self.shared.state().view.changes_to(entries);
-        self.go_on(&keys(&changes), |view| view.skip(height, time_ms, changes));
+        self.go_on(Touched::by(&changes), |view| {
+            view.skip(height, time_ms, changes);
+        });
     }
 
-    /// Changes the view, and lets everybody see who has to do with the keys that change.
-    fn go_on(&mut self, keys: &[StateKey], change: impl FnOnce(&mut View)) {
-        let standing_changed = keys.iter().any(StateKey::is_about_standing);
-        let changed: BTreeSet<Name> = keys.iter().filter_map(StateKey::workload).collect();
+    /// Changes the view, and lets everybody see who has to do with what changes.
+    fn go_on(&mut self, touched: Touched, change: impl FnOnce(&mut View)) {
         {
             let mut state = self
                 .shared
@@ -166,10 +166,10 @@ impl Follower {
                 .unwrap_or_else(PoisonError::into_inner);
             change(&mut state.view);
         }
-        if let (true, Some(peers)) = (standing_changed, self.shared.peers.get()) {
+        if let (true, Some(peers)) = (touched.standing, self.shared.peers.get()) {
             peers.standing_changed(&self.shared);
         }
-        self.reconcile(Some(changed));
+        self.reconcile(Some(touched.workloads));
     }
 
     fn take_event(&mut self, event: InstanceEvent) {
@@ -375,8 +375,20 @@ impl Follower {
     }
 }
 
-fn keys(changes: &[(StateKey, Option<Vec<u8>>)]) -> Vec<StateKey> {
-    changes.iter().map(|(key, _)| key.clone()).collect()
+/// Whom changes of the state concern.
+struct Touched {
+    standing: bool,
+    workloads: BTreeSet<Name>,
+}
+
+impl Touched {
+    fn by(changes: &[(StateKey, Option<Vec<u8>>)]) -> Self {
+        let mut keys = changes.iter().map(|(key, _)| key);
+        Self {
+            workloads: keys.clone().filter_map(StateKey::workload).collect(),
+            standing: keys.any(StateKey::is_about_standing),
+        }
+    }
 }
 
 /// Tells the store which artifacts stay, where that changed.

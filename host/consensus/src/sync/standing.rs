@@ -81,11 +81,16 @@ impl Climb {
         if header.committee.is_empty() {
             return Err(StandingError::NoEnd(header.height));
         }
-        self.committees.pass(&header);
+        self.add(&header, handover);
+        Ok(())
+    }
+
+    /// Takes a proven end of an epoch in which validators changed.
+    fn add(&mut self, header: &BlockHeader, handover: Handover) {
+        self.committees.pass(header);
         let epoch = self.genesis.epoch(header.height);
         self.last = Some(epoch);
         self.taken.push((epoch, handover));
-        Ok(())
     }
 
     /// Takes where the peer stands.
@@ -98,7 +103,7 @@ impl Climb {
         } else {
             let header = self.end(&end)?;
             if !header.committee.is_empty() {
-                self.take(end.clone())?;
+                self.add(&header, end.clone());
             }
         }
         let config = Scheme::certificate_codec_config_unbounded();
