@@ -13,7 +13,7 @@ use commonware_actor::{Feedback, Unreliable};
 use commonware_cryptography::ed25519::PublicKey;
 use commonware_p2p::{CheckedSender, LimitedSender, Message, Receiver, Recipients};
 use commonware_runtime::IoBufs;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use types::NodeId;
 
 use crate::config::{engine_key, public_key_bytes};
@@ -40,41 +40,64 @@ pub(crate) fn of_epoch(epoch: u64, message: &[u8]) -> Bytes {
 /// when they are asked for what lies between.
 #[derive(Debug, Default)]
 pub(crate) struct Ahead {
-    peers: Mutex<BTreeMap<NodeId, u64>>,
-    pub(crate) arrived: Notify,
+    spoke: Mutex<Spoke>,
+    /// Changes when a peer speaks of a later epoch than before.
+    pub(crate) arrived: watch::Sender<()>,
+}
+
+#[derive(Debug, Default)]
+struct Spoke {
+    peers: BTreeMap<NodeId, u64>,
+    /// The last announcement of each connected peer that could not be checked yet, with its epoch.
+    announced: BTreeMap<NodeId, (u64, Bytes)>,
 }
 
 impl Ahead {
     /// Remembers what a peer spoke of.
     pub(crate) fn add(&self, peer: NodeId, epoch: u64) {
-        let mut peers = self.lock();
-        let known = peers.insert(peer, epoch);
+        let known = self.lock().peers.insert(peer, epoch);
         if known.is_none_or(|known| known < epoch) {
-            self.arrived.notify_one();
+            self.arrived.send_replace(());
         }
+    }
+
+    /// The same of a peer whose announcement waits until its epoch is known: it may not be repeated.
+    pub(crate) fn announced(&self, peer: NodeId, epoch: u64, announcement: Bytes) {
+        self.lock().announced.insert(peer, (epoch, announcement));
+        self.add(peer, epoch);
+    }
+
+    /// The announcements of `epoch` and before, which can be checked now.
+    pub(crate) fn due(&self, epoch: u64) -> Vec<(NodeId, Bytes)> {
+        let mut spoke = self.lock();
+        let due = spoke.announced.extract_if(.., |_, (of, _)| *of <= epoch);
+        due.map(|(peer, (_, announcement))| (peer, announcement))
+            .collect()
     }
 
     /// Those who spoke of more than `epoch`.
     pub(crate) fn of(&self, epoch: u64) -> Vec<NodeId> {
-        let mut peers = self.lock();
+        let peers = &mut self.lock().peers;
         peers.retain(|_, theirs| *theirs > epoch);
         peers.keys().copied().collect()
     }
 
     /// What each spoke of last.
     pub(crate) fn all(&self) -> Vec<(NodeId, u64)> {
-        let peers = self.lock();
+        let peers = &self.lock().peers;
         peers.iter().map(|(peer, epoch)| (*peer, *epoch)).collect()
     }
 
     /// Forgets those who are not present.
     pub(crate) fn retain(&self, present: &BTreeSet<NodeId>) {
-        self.lock().retain(|peer, _| present.contains(peer));
+        let mut spoke = self.lock();
+        spoke.peers.retain(|peer, _| present.contains(peer));
+        spoke.announced.retain(|peer, _| present.contains(peer));
     }
 
-    /// The table is whole between any two statements, so a panic elsewhere leaves it sound.
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeId, u64>> {
-        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The tables are whole between any two statements, so a panic elsewhere leaves them sound.
+    fn lock(&self) -> MutexGuard<'_, Spoke> {
+        self.spoke.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -50,7 +49,7 @@ pub(crate) struct Shared {
     pub(crate) wires: Arc<Wires>,
     pub(crate) heard: watch::Sender<Heard>,
     /// Whether what was missed is executed, however much it is: no peer proves a state to take over.
-    pub(crate) executes: AtomicBool,
+    pub(crate) executes: watch::Sender<bool>,
     pub(crate) pool: Pool,
     pub(crate) tip: watch::Sender<Tip>,
     pub(crate) rounds: watch::Sender<Rounds>,

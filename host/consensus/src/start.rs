@@ -2,7 +2,6 @@
 //! that thread ends into a reason. Never knows what blocks contain.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use commonware_cryptography::{Signer as _, ed25519};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -120,7 +119,7 @@ fn shared(config: &Config, committee: &Committee, links: &Links) -> Arc<Shared> 
         handovers: watch::Sender::default(),
         wires: links.wires.clone(),
         heard: watch::Sender::new(Heard::default()),
-        executes: AtomicBool::default(),
+        executes: watch::Sender::default(),
         pool: Pool::new(links.wires.time.clone()),
         tip: watch::Sender::new(Tip::default()),
         rounds: watch::Sender::new(Rounds::default()),

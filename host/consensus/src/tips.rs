@@ -12,7 +12,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -197,10 +196,18 @@ impl Tips {
         let mut tip = self.shared.tip.subscribe();
         let mut members = self.wires.members.clone();
         let mut told = BTreeSet::new();
+        let mut before = BTreeSet::new();
         let mut last: Option<Announcement> = None;
         loop {
             let height = tip.borrow_and_update().height;
+            // Told of a change though the names are the same: one of them began a session anew, and
+            // with it perhaps everything.
+            let anew = members.has_changed().unwrap_or_default();
             let present = members.borrow_and_update().clone();
+            if anew && present == before {
+                told.clear();
+            }
+            before.clone_from(&present);
             let behind = self.behind.take();
             told.retain(|peer| present.contains(peer) && !behind.contains(peer));
             if let Some(next) = self.announcement(height).await
@@ -217,15 +224,12 @@ impl Tips {
                 told = present;
             }
             self.wires.time.sleep(ANNOUNCE_PAUSE).await;
-            let members_change = async {
-                if members.changed().await.is_err() {
-                    pending().await
-                }
-            };
+            // A copy: `members` is to notice the change in the next turn.
+            let mut members_change = members.clone();
             tokio::select! {
                 biased;
                 changed = tip.changed() => if changed.is_err() { pending().await },
-                () = members_change => {}
+                changed = members_change.changed() => if changed.is_err() { pending().await },
                 () = self.behind.arrived.notified() => {}
                 () = self.wires.time.sleep(REPEAT_INTERVAL) => told.clear(),
             }
@@ -251,6 +255,10 @@ impl Tips {
         let mut blocked = self.wires.blocklist.watch();
         let mut wanted = Wanted::default();
         let mut office = self.shared.office.subscribe();
+        let mut ahead = self.shared.ahead.arrived.subscribe();
+        let mut executes = self.shared.executes.subscribe();
+        // What peers said to the run before.
+        self.catch_up(&mut wanted, &mut entropy);
         loop {
             let look = async {
                 if wanted.is_idle() {
@@ -264,6 +272,15 @@ impl Tips {
                     biased;
                     changed = members.changed() => if changed.is_err() { pending().await },
                     changed = blocked.changed() => if changed.is_err() { pending().await },
+                }
+            };
+            let news = async {
+                tokio::select! {
+                    biased;
+                    changed = ahead.changed() => if changed.is_err() { pending().await },
+                    // Who was ahead by one epoch may be ahead by more.
+                    changed = office.changed() => if changed.is_err() { pending().await },
+                    changed = executes.changed() => if changed.is_err() { pending().await },
                 }
             };
             tokio::select! {
@@ -281,12 +298,7 @@ impl Tips {
                     None => pending().await,
                 },
                 () = look => {}
-                () = self.shared.ahead.arrived.notified() => self.catch_up(),
-                // Who was ahead by one epoch may be ahead by more.
-                changed = office.changed() => match changed {
-                    Ok(()) => self.catch_up(),
-                    Err(_) => pending().await,
-                },
+                () = news => self.catch_up(&mut wanted, &mut entropy),
             }
             self.compare(&mut wanted).await;
             self.want(&mut wanted);
@@ -306,7 +318,7 @@ impl Tips {
     /// Checks one announcement and remembers it, or blames its sender.
     fn take(&self, peer: NodeId, bytes: Bytes, wanted: &mut Wanted, entropy: &mut impl CryptoRng) {
         let known = self.shared.heard.borrow().tips.get(&peer).copied();
-        let announcement = match Announcement::decode(bytes, &self.shared.fabric) {
+        let announcement = match Announcement::decode(bytes.clone(), &self.shared.fabric) {
             Ok(announcement) => announcement,
             Err(blame) => return self.wires.blocklist.block(peer, blame),
         };
@@ -323,7 +335,7 @@ impl Tips {
         let (epoch, view) = (certificate.epoch().get(), certificate.view().get());
         if epoch > self.epochs.latest() {
             // Whose signatures it needs is said by a block that is not here yet.
-            return self.shared.ahead.add(peer, epoch);
+            return self.shared.ahead.announced(peer, epoch, bytes);
         }
         // What is known to hold need not be checked again, whoever says it.
         let proven = wanted.newest.as_ref().map(|newest| &newest.certificate) == Some(&certificate);
@@ -359,9 +371,13 @@ impl Tips {
         certificate.verify(entropy, committee.scheme.as_ref(), &Sequential)
     }
 
-    /// Asks those who are in a later epoch for the end of this one.
-    fn catch_up(&self) {
+    /// Checks what could not be checked before, and asks those who are in a later epoch for the end
+    /// of this one.
+    fn catch_up(&self, wanted: &mut Wanted, entropy: &mut impl CryptoRng) {
         let epoch = self.epochs.latest();
+        for (peer, announcement) in self.shared.ahead.due(epoch) {
+            self.take(peer, announcement, wanted, entropy);
+        }
         let last = Height::new(self.epochs.last(epoch));
         let ahead = self.shared.ahead.of(epoch);
         let mut spoke = self.shared.ahead.all().into_iter();
@@ -382,7 +398,7 @@ impl Tips {
     fn is_held_back(&self, height: u64) -> bool {
         let own = self.shared.tip.borrow().height;
         let too_far = height > own.saturating_add(self.beyond_blocks);
-        too_far && !self.shared.executes.load(Ordering::Relaxed)
+        too_far && !*self.shared.executes.borrow()
     }
 
     /// Compares heights that peers claimed with those of the blocks, as far as these are here.

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use ledger::Genesis;
@@ -54,7 +53,7 @@ impl<'a> Behind<'a> {
     pub(crate) async fn watch(self, rest: Duration) -> Standing {
         let time = &self.shared.wires.time;
         let executes = &self.shared.executes;
-        executes.store(!rest.is_zero(), Ordering::Relaxed);
+        executes.send_replace(!rest.is_zero());
         time.sleep(rest).await;
         let mut asked = BTreeMap::new();
         loop {
@@ -74,9 +73,11 @@ impl<'a> Behind<'a> {
                     );
                     return standing;
                 }
-                Ok(_) => executes.store(true, Ordering::Relaxed),
+                Ok(_) => {
+                    executes.send_replace(true);
+                }
                 Err(error) => {
-                    executes.store(true, Ordering::Relaxed);
+                    executes.send_replace(true);
                     let blame = Blame::FalseStanding(error.to_string());
                     self.shared.wires.blocklist.block(peer, blame);
                 }

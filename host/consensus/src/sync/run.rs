@@ -49,7 +49,7 @@ impl Job {
         standing.tell(&epochs);
         // Blocks that are applied on the way belong to no state that anybody has seen.
         self.feed.interrupt().await;
-        self.shared.executes.store(true, Ordering::Relaxed);
+        self.shared.executes.send_replace(true);
         let files = Files {
             generation,
             floor: Some(standing.floor.clone()),

@@ -14,3 +14,4 @@ mod restart;
 mod support;
 mod sync;
 mod upgrades;
+mod waits;

@@ -65,15 +65,18 @@ pub(crate) fn genesis_of(validators: u8) -> Genesis {
 
 /// A fabric of those nodes, of which the first `validators` vote, with short epochs.
 pub(crate) fn genesis_with_epochs(validators: u8, nodes: u8, epoch_blocks: u32) -> Genesis {
+    genesis_with_epochs_at(*GENESIS_MS, validators, nodes, epoch_blocks)
+}
+
+pub(crate) fn genesis_with_epochs_at(
+    time_ms: u64,
+    validators: u8,
+    nodes: u8,
+    epoch_blocks: u32,
+) -> Genesis {
     let keys = |count: u8| (1..=count).map(key_of).collect::<Vec<_>>();
     let operators = (0..10).map(|index| public(&operator_key(index))).collect();
-    let genesis = Genesis::new(
-        *GENESIS_MS,
-        [0; 16],
-        keys(validators),
-        keys(nodes),
-        operators,
-    );
+    let genesis = Genesis::new(time_ms, [0; 16], keys(validators), keys(nodes), operators);
     let genesis = genesis.expect("a valid genesis");
     genesis
         .with_epoch_blocks(epoch_blocks)
