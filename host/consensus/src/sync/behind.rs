@@ -2,6 +2,7 @@
 //! takes a peer's word.
 
 use std::collections::BTreeMap;
+use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,10 +18,11 @@ use crate::epochs::Epochs;
 use crate::handle::Shared;
 use crate::links::Channel;
 
-/// Pause between two looks at what peers announced.
-const LOOK: Duration = Duration::from_millis(100);
 /// How long a peer that could not prove what it announced is not asked again.
 const ASKED_AGAIN: Duration = Duration::from_secs(20);
+/// Peers that were asked of late and proved nothing before what was missed is executed after all.
+/// The first to announce may be the one that lies.
+const ASKED_BEFORE_EXECUTING: usize = 3;
 
 /// Watches for one run of the engine.
 pub(crate) struct Behind<'a> {
@@ -49,38 +51,68 @@ impl<'a> Behind<'a> {
     }
 
     /// Returns once a peer has proven that this node is too far behind, not before `rest` is over.
-    /// What it missed is not executed meanwhile, unless the first peer that was asked proves nothing.
+    /// What it missed is not executed meanwhile, unless peers that are asked prove nothing.
     pub(crate) async fn watch(self, rest: Duration) -> Standing {
-        let time = &self.shared.wires.time;
-        let executes = &self.shared.executes;
-        executes.send_replace(!rest.is_zero());
-        time.sleep(rest).await;
+        let wires = &self.shared.wires;
+        let mut heard = self.shared.heard.subscribe();
+        let mut ahead = self.shared.ahead.arrived.subscribe();
+        let (mut members, mut blocked) = (wires.members.clone(), wires.blocklist.watch());
+        self.shared.executes.send_replace(!rest.is_zero());
+        wires.time.sleep(rest).await;
         let mut asked = BTreeMap::new();
         loop {
-            time.sleep(LOOK).await;
-            let now = time.now();
+            let now = wires.time.now();
             asked.retain(|_, until: &mut Instant| *until > now);
-            let Some(peer) = self.someone_above(&asked) else {
-                continue;
-            };
-            asked.insert(peer, now + ASKED_AGAIN);
-            match self.climb(peer).await {
-                Ok(Some(standing)) if self.is_too_far(standing.height) => {
-                    tracing::info!(
-                        height = standing.height,
-                        behind = standing.height.saturating_sub(self.height()),
-                        "too far behind: the state is taken over from peers"
-                    );
+            if let Some(peer) = self.someone_above(&asked) {
+                asked.insert(peer, now + ASKED_AGAIN);
+                if let Some(standing) = self.proven_by(peer).await {
                     return standing;
                 }
-                Ok(_) => {
-                    executes.send_replace(true);
+                if asked.len() >= ASKED_BEFORE_EXECUTING || self.someone_above(&asked).is_none() {
+                    self.shared.executes.send_replace(true);
                 }
-                Err(error) => {
-                    executes.send_replace(true);
-                    let blame = Blame::FalseStanding(error.to_string());
-                    self.shared.wires.blocklist.block(peer, blame);
+                continue;
+            }
+            let again = async {
+                match asked.values().min() {
+                    Some(until) => wires.time.sleep_until(*until).await,
+                    None => pending().await,
                 }
+            };
+            let come_or_gone = async {
+                // Nobody carries messages to a node that is alone.
+                if members.changed().await.is_err() {
+                    pending().await
+                }
+            };
+            // The other senders are in `shared`.
+            tokio::select! {
+                biased;
+                _ = heard.changed() => {}
+                _ = ahead.changed() => {}
+                () = come_or_gone => {}
+                _ = blocked.changed() => {}
+                () = again => {}
+            }
+        }
+    }
+
+    /// Where the fabric stands, if `peer` proves that it is too far above this node.
+    async fn proven_by(&self, peer: NodeId) -> Option<Standing> {
+        match self.climb(peer).await {
+            Ok(standing) => {
+                let standing = standing.filter(|standing| self.is_too_far(standing.height))?;
+                tracing::info!(
+                    height = standing.height,
+                    behind = standing.height.saturating_sub(self.height()),
+                    "too far behind: the state is taken over from peers"
+                );
+                Some(standing)
+            }
+            Err(error) => {
+                let blame = Blame::FalseStanding(error.to_string());
+                self.shared.wires.blocklist.block(peer, blame);
+                None
             }
         }
     }

@@ -2,6 +2,8 @@
 //! answer and whenever it is killed; then it goes on as if it had executed every block.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hypermesh_consensus::{Blame, Channel, Outgoing, Role};
@@ -19,17 +21,23 @@ async fn join(memory: &Memory, key: u8, genesis: &Genesis) -> Member {
     Member::start_behind(memory, key, genesis.clone(), BEYOND).await
 }
 
-/// Lets no final block through to a node before a part of the state, so that it cannot catch up by
-/// itself.
-fn hold_back(memory: &Memory, from: u8, to: u8) {
-    let mut standing = false;
+/// Lets no final block through to a node before `stands` says that somebody proved to it where the
+/// fabric stands, so that it cannot catch up by itself.
+fn hold_back(memory: &Memory, from: u8, to: u8, stands: &Arc<AtomicBool>) {
+    let stands = stands.clone();
     memory.alter(from, move |message| {
         if message.peer != key_of(to) {
             return Some(message);
         }
-        standing |= message.channel == Channel::State && message.bytes.get(1) == Some(&3);
-        (standing || message.channel != Channel::Backfill).then_some(message)
+        note_standing(&message, &stands);
+        let held = message.channel == Channel::Backfill && !stands.load(Ordering::Relaxed);
+        (!held).then_some(message)
     });
+}
+
+fn note_standing(message: &Outgoing, stands: &AtomicBool) {
+    let standing = message.channel == Channel::State && message.bytes.get(1) == Some(&3);
+    stands.fetch_or(standing, Ordering::Relaxed);
 }
 
 /// Deploys until the ledger is at `height` or above, and says where it is.
@@ -150,7 +158,12 @@ async fn spoiled_parts_are_refused_and_their_sender_is_blamed() {
     }
     let to_late =
         |message: &Outgoing, channel| message.channel == channel && message.peer == key_of(4);
+    let stands = Arc::new(AtomicBool::default());
+    hold_back(&memory, 3, 4, &stands);
     memory.alter(1, move |mut message| {
+        if message.peer == key_of(4) {
+            note_standing(&message, &stands);
+        }
         if to_late(&message, Channel::State) && message.bytes.get(1) == Some(&4) {
             let mut bytes = message.bytes.to_vec();
             let last = bytes.len() - 1;
@@ -163,7 +176,6 @@ async fn spoiled_parts_are_refused_and_their_sender_is_blamed() {
         let silent = to_late(&message, Channel::State) || to_late(&message, Channel::Backfill);
         (!silent).then_some(message)
     });
-    hold_back(&memory, 3, 4);
     let mut late = join(&memory, 4, &genesis).await;
     for key in 1..=3 {
         memory.connect(4, key);
