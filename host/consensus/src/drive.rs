@@ -17,6 +17,7 @@ use ledger::{Genesis, StateKey, UnknownRules};
 
 use crate::application::LedgerApplication;
 use crate::ballots::of_epoch;
+use crate::blame::Blamer;
 use crate::block::Block;
 use crate::data_dir::DataDir;
 use crate::engine::{EngineRuntime, Files, Foundation, Pace, Parts, lay_foundation};
@@ -28,7 +29,7 @@ use crate::feed::Feed;
 use crate::handle::{Shared, Tip};
 use crate::handovers::Handovers;
 use crate::links::Channel;
-use crate::network::network;
+use crate::network::{PeerSet, network};
 use crate::observer::Observer;
 use crate::pacing::Unsettled;
 use crate::runs::{End, Mood, Next, Runs};
@@ -49,6 +50,17 @@ const UNBLOCKING_REMINDERS_MAX: u32 = 1000;
 pub(crate) const CAUSE_GRACE: Duration = Duration::from_millis(200);
 /// Threads for file operations: the stores of one block flush at the same time.
 const BLOCKING_THREADS_MAX: usize = 16;
+
+/// What every run of the engine stands on.
+pub(crate) struct Ground<E: EngineRuntime> {
+    parts: Parts,
+    pub(crate) exchange: Exchange,
+    pub(crate) peers: PeerSet,
+    blocker: Blamer,
+    pub(crate) base: Foundation<E>,
+    /// Each runs until it fails.
+    pub(crate) actors: Vec<(&'static str, Handle<()>)>,
+}
 
 impl Job {
     /// Runs until asked to stop or until something fails.
@@ -109,9 +121,19 @@ impl Job {
             Ok(own) => own,
             Err(end) => return end,
         };
-        let parts = self.parts::<E>(files, pace, &epochs, context.current());
+        let ground = self.prepare_ground(&context, files, pace, &epochs).await;
+        let Ground {
+            parts,
+            exchange,
+            peers,
+            blocker,
+            base,
+            actors,
+        } = match ground {
+            Ok(ground) => ground,
+            Err(end) => return end,
+        };
         let observer = parts.observer.clone();
-        let exchange = Exchange::new(&self.shared, &epochs, &self.config);
         let Self {
             config,
             shared,
@@ -121,14 +143,6 @@ impl Job {
             queries,
             ..
         } = self;
-        take_office(shared, &epochs);
-        let (delivery, peers, blocker) = network(shared, exchange.state_peers());
-        let mut base = tokio::select! {
-            biased;
-            base = lay_foundation(&context, &parts, delivery, &peers, &blocker) => base,
-            _ = &mut *stopped => return End::stopped(),
-        };
-        let actors = std::mem::take(&mut base.actors);
         let terms = Terms::new(&context, shared, &parts, &base, blocker).run(handovers);
         let asking = exchange.asking.clone();
         let exchange = exchange.run(&context, &base, &peers, queries, true);
@@ -146,7 +160,7 @@ impl Job {
             if let Err(unknown) = show(&base, feed, shared, &config.genesis, tell).await {
                 return End::Closed(Closed::Outdated(unknown));
             }
-            let behind = Behind::of(shared, &epochs, &asking, config).watch(mood.rest);
+            let behind = Behind::of(shared, &epochs, &asking, &config.genesis).watch(mood.rest);
             goes_on(remember_votes(shared, &epochs, dir), behind).await
         };
         // Neither of the two ends well by itself.
@@ -211,7 +225,35 @@ impl Job {
         end
     }
 
-    pub(crate) fn parts<E: EngineRuntime>(
+    /// Puts delivery and state on `files`, with what goes on beside them.
+    pub(crate) async fn prepare_ground<E: EngineRuntime>(
+        &mut self,
+        context: &E,
+        files: Files,
+        pace: Pace,
+        epochs: &Epochs,
+    ) -> Result<Ground<E>, End> {
+        let parts = self.parts::<E>(files, pace, epochs, context.current());
+        let exchange = Exchange::new(&self.shared, epochs);
+        take_office(&self.shared, epochs);
+        let (delivery, peers, blocker) = network(&self.shared, exchange.state_peers());
+        let mut base = tokio::select! {
+            biased;
+            base = lay_foundation(context, &parts, delivery, &peers, &blocker) => base,
+            _ = &mut self.stopped => return Err(End::stopped()),
+        };
+        let actors = std::mem::take(&mut base.actors);
+        Ok(Ground {
+            parts,
+            exchange,
+            peers,
+            blocker,
+            base,
+            actors,
+        })
+    }
+
+    fn parts<E: EngineRuntime>(
         &self,
         files: Files,
         pace: Pace,

@@ -6,17 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use commonware_broadcast::buffered;
-use commonware_codec::CodecShared;
+use commonware_codec::{CodecShared, Encode as _};
 use commonware_consensus::Reporters;
 use commonware_consensus::marshal::core::{Actor as MarshalActor, Mailbox as MarshalMailbox};
 use commonware_consensus::marshal::standard::{Deferred, Standard};
-use commonware_consensus::marshal::{self, Start, resolver::p2p as marshal_resolver};
+use commonware_consensus::marshal::{self, Identifier, Start, resolver::p2p as marshal_resolver};
 use commonware_consensus::simplex;
 use commonware_consensus::simplex::config::{Floor, ForwardPolicy, SkipBudget, SkipPolicy};
 use commonware_consensus::simplex::elector::RoundRobin;
 use commonware_consensus::simplex::scheme::ed25519::Scheme;
 use commonware_consensus::simplex::types::Finalization;
-use commonware_consensus::types::{Epoch, FixedEpocher, ViewDelta};
+use commonware_consensus::types::{Epoch, FixedEpocher, Height, ViewDelta};
 use commonware_cryptography::blake3::Blake3;
 use commonware_cryptography::certificate::Verifier as _;
 use commonware_cryptography::ed25519::PublicKey;
@@ -39,6 +39,7 @@ use crate::blame::Blamer;
 use crate::block::{Block, Digest};
 use crate::data_dir::{generation_partition, votes_partition};
 use crate::epochs::{Committee, Epochs};
+use crate::handovers::Handover;
 use crate::network::{Delivery, PeerSet};
 use crate::observer::Observer;
 use crate::pacing::Paced;
@@ -168,6 +169,19 @@ pub(crate) struct Foundation<E: Runtime> {
     pub(crate) genesis: Digested<Block>,
     /// The lowest block of a state that was taken over.
     pub(crate) kept_from: Option<u64>,
+}
+
+impl<E: Runtime> Foundation<E> {
+    /// The block at `height` with its certificate, for others to check; none while one is missing.
+    pub(crate) async fn handover(&self, height: u64) -> Option<Handover> {
+        let height = Height::new(height);
+        let block = self.marshal.get_block(Identifier::Height(height)).await?;
+        let certificate = self.marshal.get_finalization(height).await?;
+        Some(Handover {
+            block: block.inner().encode().to_vec(),
+            certificate: certificate.encode().to_vec(),
+        })
+    }
 }
 
 /// What a runtime must offer the engine.

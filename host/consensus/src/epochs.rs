@@ -143,6 +143,11 @@ impl Epochs {
         epoch.saturating_mul(self.blocks).saturating_sub(1)
     }
 
+    /// The end of the epoch before the one of `height`: what a peer there can prove a state from.
+    pub(crate) const fn end_before(&self, height: u64) -> u64 {
+        self.base(self.containing(height))
+    }
+
     /// The epoch that the block at `height` belongs to.
     pub(crate) const fn containing(&self, height: u64) -> u64 {
         height / self.blocks

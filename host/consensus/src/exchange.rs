@@ -6,7 +6,6 @@ use std::sync::atomic::AtomicU64;
 
 use tokio::sync::mpsc;
 
-use crate::config::Config;
 use crate::engine::{EngineRuntime, Foundation};
 use crate::epochs::Epochs;
 use crate::handle::Shared;
@@ -23,12 +22,10 @@ pub(crate) struct Exchange {
     pub(crate) asking: Arc<Asking>,
     fetching: Fetching,
     state_peers: StatePeers,
-    beyond_blocks: u64,
 }
 
 impl Exchange {
-    pub(crate) fn new(shared: &Arc<Shared>, epochs: &Epochs, config: &Config) -> Self {
-        let beyond_blocks = config.sync_beyond_blocks;
+    pub(crate) fn new(shared: &Arc<Shared>, epochs: &Epochs) -> Self {
         let asking = Arc::new(Asking::new(&shared.wires));
         let (state_peers, fetching) = Fetching::new(&shared.wires, &asking);
         Self {
@@ -37,7 +34,6 @@ impl Exchange {
             asking,
             fetching,
             state_peers,
-            beyond_blocks,
         }
     }
 
@@ -66,7 +62,6 @@ impl Exchange {
             asking,
             fetching,
             state_peers: _,
-            beyond_blocks,
         } = self;
         let wires = shared.wires.clone();
         let relay = Relay {
@@ -85,7 +80,6 @@ impl Exchange {
             marshal: base.marshal.clone(),
             behind: Behind::default(),
             kept_from: base.kept_from,
-            beyond_blocks,
         };
         futures::join!(
             peers.follow(),

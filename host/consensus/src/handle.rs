@@ -50,6 +50,8 @@ pub(crate) struct Shared {
     pub(crate) heard: watch::Sender<Heard>,
     /// Whether what was missed is executed, however much it is: no peer proves a state to take over.
     pub(crate) executes: watch::Sender<bool>,
+    /// How far above this node peers may be before their state is taken over.
+    pub(crate) beyond_blocks: u64,
     pub(crate) pool: Pool,
     pub(crate) tip: watch::Sender<Tip>,
     pub(crate) rounds: watch::Sender<Rounds>,
@@ -62,6 +64,15 @@ impl Shared {
     pub(crate) fn votes_alone(&self) -> bool {
         let office = self.office.borrow();
         office.votes && office.validators.len() == 1
+    }
+
+    /// Whether the block at `height` cannot be reached by executing what lies between: because
+    /// there is too much of it, or because nobody has it any more.
+    pub(crate) fn is_too_far(&self, height: u64) -> bool {
+        let own = self.tip.borrow().height;
+        let gone = self.heard.borrow().kept_from();
+        let gone = gone.is_some_and(|kept_from| kept_from > own + 1);
+        height > own.saturating_add(self.beyond_blocks) || gone && height > own
     }
 
     /// What this node does in the epoch under way.

@@ -5,7 +5,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use commonware_codec::Encode as _;
 use commonware_consensus::marshal::Identifier;
 use commonware_consensus::types::Height;
 use commonware_cryptography::Digestible as _;
@@ -156,10 +155,7 @@ impl<'a, E: EngineRuntime> Terms<'a, E> {
         let proof = if committee.is_empty() {
             None
         } else {
-            Some(Handover {
-                block: block.inner().encode().to_vec(),
-                certificate: self.certificate(height).await,
-            })
+            Some(self.proof(last).await)
         };
         if let Some(proof) = &proof {
             self.shared
@@ -178,12 +174,12 @@ impl<'a, E: EngineRuntime> Terms<'a, E> {
         Ok(handovers)
     }
 
-    /// The certificate of the block at `height`. No block above it can stand for it, as those are
-    /// of the next epoch.
-    async fn certificate(&self, height: Height) -> Vec<u8> {
+    /// The block at `last`, which is here, with its certificate. No block above it can stand for it,
+    /// as those are of the next epoch.
+    async fn proof(&self, last: u64) -> Handover {
         loop {
-            if let Some(certificate) = self.base.marshal.get_finalization(height).await {
-                return certificate.encode().to_vec();
+            if let Some(proof) = self.base.handover(last).await {
+                return proof;
             }
             self.context.sleep(CERTIFICATE_LOOK).await;
         }

@@ -162,8 +162,6 @@ pub(crate) struct Tips {
     pub(crate) behind: Behind,
     /// The lowest block of a state that was taken over.
     pub(crate) kept_from: Option<u64>,
-    /// How far above this node peers may be before their state is taken over.
-    pub(crate) beyond_blocks: u64,
 }
 
 /// Peers that announced less than this node has: they were told before they were started again,
@@ -389,16 +387,9 @@ impl Tips {
         }
     }
 
-    /// The end of the epoch before the one of `height`: what a peer there can prove a state from.
-    fn end_before(&self, height: u64) -> u64 {
-        self.epochs.base(self.epochs.containing(height))
-    }
-
     /// Whether what leads to `height` is not to be executed, because a state may take its place.
     fn is_held_back(&self, height: u64) -> bool {
-        let own = self.shared.tip.borrow().height;
-        let too_far = height > own.saturating_add(self.beyond_blocks);
-        too_far && !*self.shared.executes.borrow()
+        self.shared.is_too_far(height) && !*self.shared.executes.borrow()
     }
 
     /// Compares heights that peers claimed with those of the blocks, as far as these are here.
@@ -424,7 +415,7 @@ impl Tips {
             return;
         }
         let newest = wanted.newest.as_ref();
-        if newest.is_some_and(|newest| self.is_held_back(self.end_before(newest.height))) {
+        if newest.is_some_and(|newest| self.is_held_back(self.epochs.end_before(newest.height))) {
             return;
         }
         if let Some(Claim {

@@ -13,7 +13,6 @@ use super::asking::Asking;
 use super::messages::{Answer, Page, Question};
 use super::standing::{Climb, Standing, StandingError};
 use crate::blame::Blame;
-use crate::config::Config;
 use crate::epochs::Epochs;
 use crate::handle::Shared;
 use crate::links::Channel;
@@ -30,8 +29,6 @@ pub(crate) struct Behind<'a> {
     epochs: &'a Epochs,
     asking: &'a Asking,
     genesis: &'a Genesis,
-    /// How far behind is too far.
-    beyond_blocks: u64,
 }
 
 impl<'a> Behind<'a> {
@@ -39,14 +36,13 @@ impl<'a> Behind<'a> {
         shared: &'a Arc<Shared>,
         epochs: &'a Epochs,
         asking: &'a Asking,
-        config: &'a Config,
+        genesis: &'a Genesis,
     ) -> Self {
         Self {
             shared,
             epochs,
             asking,
-            genesis: &config.genesis,
-            beyond_blocks: config.sync_beyond_blocks,
+            genesis,
         }
     }
 
@@ -101,10 +97,13 @@ impl<'a> Behind<'a> {
     async fn proven_by(&self, peer: NodeId) -> Option<Standing> {
         match self.climb(peer).await {
             Ok(standing) => {
-                let standing = standing.filter(|standing| self.is_too_far(standing.height))?;
+                let standing =
+                    standing.filter(|standing| self.shared.is_too_far(standing.height))?;
                 tracing::info!(
                     height = standing.height,
-                    behind = standing.height.saturating_sub(self.height()),
+                    behind = standing
+                        .height
+                        .saturating_sub(self.shared.tip.borrow().height),
                     "too far behind: the state is taken over from peers"
                 );
                 Some(standing)
@@ -117,32 +116,18 @@ impl<'a> Behind<'a> {
         }
     }
 
-    fn height(&self) -> u64 {
-        self.shared.tip.borrow().height
-    }
-
-    /// Whether the block at `height` cannot be reached by executing what lies between: because
-    /// there is too much of it, or because nobody has it any more.
-    fn is_too_far(&self, height: u64) -> bool {
-        let own = self.height();
-        let gone = self.shared.heard.borrow().kept_from();
-        let gone = gone.is_some_and(|kept_from| kept_from > own + 1);
-        height > own.saturating_add(self.beyond_blocks) || gone && height > own
-    }
-
     /// A connected peer that says it is that far ahead.
     fn someone_above(&self, asked: &BTreeMap<NodeId, Instant>) -> Option<NodeId> {
         let spoke = self.shared.ahead.all();
         let spoke = spoke.into_iter();
         let spoke = spoke.map(|(peer, epoch)| (peer, self.epochs.base(epoch)));
         let proved = self.shared.heard.borrow().heights();
-        // A peer stands at the end of the epoch before the one that its last block is in.
-        let base = |height| self.epochs.base(self.epochs.containing(height));
-        let proved = proved
-            .into_iter()
-            .map(|(peer, height)| (peer, base(height)));
+        let proved = proved.into_iter();
+        let proved = proved.map(|(peer, height)| (peer, self.epochs.end_before(height)));
         let above = spoke.chain(proved).filter(|(peer, height)| {
-            self.is_too_far(*height) && !asked.contains_key(peer) && self.shared.wires.reaches(peer)
+            self.shared.is_too_far(*height)
+                && !asked.contains_key(peer)
+                && self.shared.wires.reaches(peer)
         });
         above
             .max_by_key(|(_, height)| *height)

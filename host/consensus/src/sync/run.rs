@@ -6,22 +6,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use commonware_codec::Encode as _;
 use commonware_consensus::marshal::Identifier;
 use commonware_consensus::types::Height;
 
 use super::standing::Standing;
 use crate::data_dir::{DataDir, votes_partition};
-use crate::drive::first_end;
-use crate::engine::{EngineRuntime, Files, Foundation, Pace, lay_foundation};
+use crate::drive::{Ground, first_end};
+use crate::engine::{EngineRuntime, Files, Foundation, Pace};
 use crate::epochs::Epochs;
-use crate::exchange::Exchange;
 use crate::handovers::Handover;
-use crate::network::network;
 use crate::runs::End;
 use crate::start::Job;
 use crate::state::read_head;
-use crate::terms::take_office;
 use crate::time::Time;
 
 /// Without a part that holds for so long, this node goes on with what it had.
@@ -54,23 +50,24 @@ impl Job {
             generation,
             floor: Some(standing.floor.clone()),
         };
-        let parts = self.parts::<E>(files, Pace::Usual, &epochs, context.current());
-        let exchange = Exchange::new(&self.shared, &epochs, &self.config);
-        let accepted = exchange.accepted();
+        let ground = self.prepare_ground(&context, files, Pace::Usual, &epochs);
+        let Ground {
+            exchange,
+            peers,
+            base,
+            actors,
+            ..
+        } = match ground.await {
+            Ok(ground) => ground,
+            Err(end) => return end,
+        };
         let Self {
             shared,
             stopped,
             queries,
             ..
         } = self;
-        take_office(shared, &epochs);
-        let (delivery, peers, blocker) = network(shared, exchange.state_peers());
-        let mut base = tokio::select! {
-            biased;
-            base = lay_foundation(&context, &parts, delivery, &peers, &blocker) => base,
-            _ = &mut *stopped => return End::stopped(),
-        };
-        let actors = std::mem::take(&mut base.actors);
+        let accepted = exchange.accepted();
         let exchange = pin!(exchange.run(&context, &base, &peers, queries, false));
         let time = shared.wires.time.clone();
         let mut ended = standing.handovers.clone();
@@ -129,19 +126,15 @@ async fn follow_ends<E: EngineRuntime>(
 ) {
     loop {
         let epoch = epochs.latest();
-        let last = Height::new(epochs.last(epoch));
-        let block = base.marshal.get_block(Identifier::Height(last)).await;
-        let certificate = base.marshal.get_finalization(last).await;
-        let (Some(block), Some(certificate)) = (block, certificate) else {
+        let last = epochs.last(epoch);
+        let block = Identifier::Height(Height::new(last));
+        let block = base.marshal.get_block(block).await;
+        let (Some(block), Some(handover)) = (block, base.handover(last).await) else {
             time.sleep(END_LOOK).await;
             continue;
         };
         let committee = &block.inner().committee;
         if !committee.is_empty() {
-            let handover = Handover {
-                block: block.inner().encode().to_vec(),
-                certificate: certificate.encode().to_vec(),
-            };
             ended.push((epoch, handover));
         }
         epochs.hand_over(epoch, committee);

@@ -7,8 +7,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use commonware_codec::{Encode as _, EncodeSize as _};
-use commonware_consensus::marshal::Identifier;
-use commonware_consensus::types::Height;
 use commonware_storage::qmdb::sync::{Request, Source as _};
 use tokio::sync::OnceCell;
 use types::NodeId;
@@ -19,7 +17,6 @@ use crate::blame::Blame;
 use crate::engine::{EngineRuntime, Foundation};
 use crate::epochs::Epochs;
 use crate::handle::Shared;
-use crate::handovers::Handover;
 use crate::links::{Channel, STATE_MESSAGE_BYTES_MAX};
 use crate::state::{Databases, Family};
 
@@ -115,13 +112,7 @@ impl Serving {
         };
         if all {
             let through = self.epochs.latest().checked_sub(1)?;
-            let height = Height::new(self.epochs.last(through));
-            let block = base.marshal.get_block(Identifier::Height(height)).await?;
-            let certificate = base.marshal.get_finalization(height).await?;
-            page.end = Some(Handover {
-                block: block.inner().encode().to_vec(),
-                certificate: certificate.encode().to_vec(),
-            });
+            page.end = Some(base.handover(self.epochs.last(through)).await?);
         }
         Some(page.encode())
     }
