@@ -342,8 +342,9 @@ pub enum Refusal {
     /// Neither a decision nor a vote to take back.
     #[error("no change of the rules is decided, and this validator has no vote to take back")]
     NoRulesDecided,
-    /// The signer signs too often. Its nonce is not spent: the same transaction may be handed in
-    /// again, by anyone, until it expires.
+    /// The signer signs too often. Its nonce is not spent: what was refused may be in a later block
+    /// until it expires. To try again, sign with another expiry: nodes remember for a while what
+    /// became of these very bytes.
     #[error(
         "principal {} has signed {TRANSACTIONS_PER_WINDOW_MAX} transactions within {seconds} s, the \
          most that count: try again within {seconds} s, from ledger time {until_ms} ms on",
