@@ -12,9 +12,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ed25519_dalek::{Signer as _, SigningKey};
 use hypermesh_consensus::{
-    Carrier, Config, Finalized, Inbound, Ledger, Links, SecretKey, links, start,
+    Carrier, Config, Finality, Finalized, Inbound, Ledger, Links, SecretKey, links, start,
 };
-use ledger::{Genesis, Operation, Role, RoleOperation, Transaction};
+use ledger::{Genesis, Operation, Refusal, Role, RoleOperation, Transaction, TransactionOutcome};
 use tokio::sync::{mpsc, watch};
 use types::{Name, NodeId, PublicKey, Signature};
 
@@ -24,8 +24,11 @@ const BLOCKS: u64 = 5_000;
 const ROUNDS: u64 = 200;
 /// Entries that the state gets in the end, for each block.
 const ENTRIES_PER_BLOCK: u64 = 4;
-/// Transactions that wait at once meanwhile.
+/// Transactions that wait at once meanwhile: one of each operator.
 const IN_FLIGHT: u64 = 64;
+/// Who signs, in turns: one alone signs no more than `TRANSACTIONS_PER_WINDOW_MAX` in a while. As
+/// many as a genesis takes.
+const OPERATORS: u8 = 64;
 /// How far behind a node may be that takes the state over.
 const BEYOND: u64 = 64;
 /// The keys of the validator and of the first node that joins late.
@@ -45,20 +48,20 @@ fn main() -> Result<(), Failure> {
 
 async fn measure(dir: &Path, blocks: u64, output: &mut impl Write) -> Result<(), Failure> {
     let cable = Cable::default();
-    let signer = Operator::new()?;
+    let signer = Operators::new()?;
     let (validator, _, stream) = {
         let config = signer.config(&dir.join("v"), VALIDATOR, &cable, u64::MAX)?;
         start(config).await?
     };
     drain(stream);
-    let mut nonce = 0;
+    let mut number = 0;
     // The same state after a short and after a long history, then a large state.
     for (index, until) in [blocks / 4, blocks].into_iter().enumerate() {
         let began = Instant::now();
         let first = validator.status().height;
         while validator.status().height < until {
-            validator.submit(signer.sign(nonce, stop()?)?).await?;
-            nonce += 1;
+            counted(validator.submit(signer.sign(number, stop()?)?).await?)?;
+            number += 1;
         }
         let height = validator.status().height;
         report(output, "validator::make", height - first, began.elapsed())?;
@@ -69,12 +72,12 @@ async fn measure(dir: &Path, blocks: u64, output: &mut impl Write) -> Result<(),
     let mut granted = 0;
     while granted < entries {
         let turn: Vec<_> = (granted..entries.min(granted + IN_FLIGHT))
-            .map(|number| signer.sign(nonce + number - granted, grant(number)))
+            .map(|entry| signer.sign(number + entry - granted, grant(entry)))
             .collect::<Result<_, _>>()?;
-        (granted, nonce) = (granted + turn.len() as u64, nonce + turn.len() as u64);
+        (granted, number) = (granted + turn.len() as u64, number + turn.len() as u64);
         let submitted = turn.into_iter().map(|bytes| validator.submit(bytes));
         for finality in futures::future::join_all(submitted).await {
-            finality?;
+            counted(finality?)?;
         }
     }
     let height = validator.status().height;
@@ -87,8 +90,8 @@ async fn measure(dir: &Path, blocks: u64, output: &mut impl Write) -> Result<(),
     reach(&mut stream, height).await?;
     drain(stream);
     for (name, ledger) in [("validator", &validator), ("follower", &follower)] {
-        let times = submit(ledger, &signer, nonce).await?;
-        nonce += ROUNDS;
+        let times = submit(ledger, &signer, number).await?;
+        number += ROUNDS;
         writeln!(output, "{name}::submit_to_final   {}", summary(times))?;
     }
     follower.shutdown().await?;
@@ -99,7 +102,7 @@ async fn measure(dir: &Path, blocks: u64, output: &mut impl Write) -> Result<(),
 /// A node that joins late: it executes every block, and then another one takes the state over.
 async fn late(
     output: &mut impl Write,
-    signer: &Operator,
+    signer: &Operators,
     dir: &Path,
     seed: u8,
     cable: &Cable,
@@ -142,6 +145,14 @@ async fn reach(stream: &mut mpsc::Receiver<Finalized>, height: u64) -> Result<()
     }
 }
 
+/// Whether a transaction spent its nonce, without which none of its signer follows.
+fn counted(finality: Finality) -> Result<(), Failure> {
+    match finality.outcome {
+        TransactionOutcome::Refused(refusal @ Refusal::Rate { .. }) => Err(refusal.into()),
+        _ => Ok(()),
+    }
+}
+
 fn stop() -> Result<Operation, Failure> {
     // The smallest transaction: it spends a nonce and is refused for the rest.
     Ok(Operation::Stop {
@@ -167,10 +178,10 @@ fn report(output: &mut impl Write, what: &str, height: u64, took: Duration) -> i
     )
 }
 
-async fn submit(ledger: &Ledger, signer: &Operator, first: u64) -> Result<Vec<Duration>, Failure> {
+async fn submit(ledger: &Ledger, signer: &Operators, first: u64) -> Result<Vec<Duration>, Failure> {
     let mut times = Vec::new();
-    for nonce in first..first + ROUNDS {
-        let transaction = signer.sign(nonce, stop()?)?;
+    for number in first..first + ROUNDS {
+        let transaction = signer.sign(number, stop()?)?;
         let handed_in = Instant::now();
         ledger.submit(transaction).await?;
         times.push(handed_in.elapsed());
@@ -187,6 +198,10 @@ fn summary(mut times: Vec<Duration>) -> String {
     let at = |share: usize| times.get((times.len().saturating_sub(1)) * share / 100);
     let ms = |share| at(share).map_or(0.0, |time| time.as_secs_f64() * 1000.0);
     format!("p50 {:.2} ms   p99 {:.2} ms", ms(50), ms(99))
+}
+
+fn public(key: &SigningKey) -> PublicKey {
+    PublicKey::from_bytes(key.verifying_key().to_bytes())
 }
 
 fn argument(name: &str) -> Option<String> {
@@ -234,26 +249,21 @@ impl Cable {
     }
 }
 
-/// The fabric's one operator.
-struct Operator {
-    key: SigningKey,
+/// The fabric's operators, who sign in turns.
+struct Operators {
+    keys: Vec<SigningKey>,
     genesis: Genesis,
 }
 
-impl Operator {
+impl Operators {
     fn new() -> Result<Self, Failure> {
-        let key = SigningKey::from_bytes(&[200; 32]);
+        let keys = (0..OPERATORS).map(|index| SigningKey::from_bytes(&[100 + index; 32]));
+        let keys: Vec<_> = keys.collect();
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
         let node = SecretKey::from([VALIDATOR; 32]).public_key();
-        let operator = PublicKey::from_bytes(key.verifying_key().to_bytes());
-        let genesis = Genesis::new(
-            now.try_into()?,
-            [0; 16],
-            vec![node],
-            vec![node],
-            vec![operator],
-        )?;
-        Ok(Self { key, genesis })
+        let operators = keys.iter().map(public).collect();
+        let genesis = Genesis::new(now.try_into()?, [0; 16], vec![node], vec![node], operators)?;
+        Ok(Self { keys, genesis })
     }
 
     fn config(
@@ -276,15 +286,18 @@ impl Operator {
         })
     }
 
-    fn sign(&self, nonce: u64, operation: Operation) -> Result<Vec<u8>, Failure> {
+    /// The fabric's transaction of that number.
+    fn sign(&self, number: u64, operation: Operation) -> Result<Vec<u8>, Failure> {
+        let turn = usize::try_from(number % u64::from(OPERATORS))?;
+        let key = self.keys.get(turn).ok_or("no such operator")?;
         let transaction = Transaction {
             fabric: self.genesis.fabric_id(),
-            principal: PublicKey::from_bytes(self.key.verifying_key().to_bytes()),
-            nonce,
+            principal: public(key),
+            nonce: number / u64::from(OPERATORS),
             expires_at: u64::MAX,
             operation,
         };
-        let signature = self.key.sign(&transaction.signing_bytes()).to_bytes();
+        let signature = key.sign(&transaction.signing_bytes()).to_bytes();
         Ok(transaction.encode_signed(&Signature::from_bytes(signature)))
     }
 }

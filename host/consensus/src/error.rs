@@ -3,9 +3,12 @@
 use std::path::PathBuf;
 
 use ledger::{DecodeTransactionError, UnknownRules};
-use types::{FabricId, PublicKey};
+use types::{FabricId, Principal, PublicKey};
 
-use crate::pool::{POOL_BYTES_MAX, POOL_TRANSACTIONS_MAX};
+use crate::pool::{
+    POOL_BYTES_MAX, POOL_PRINCIPAL_BYTES_MAX, POOL_PRINCIPAL_TRANSACTIONS_MAX,
+    POOL_TRANSACTIONS_MAX,
+};
 
 /// Why the ledger did not start. Nothing was voted for and no file of another identity touched.
 #[derive(Debug, thiserror::Error)]
@@ -164,6 +167,16 @@ pub enum SubmitError {
         transactions: usize,
         /// Their bytes.
         bytes: usize,
+    },
+    /// Too much of this signer waits already.
+    #[error(
+        "as much as may of principal {} waits for a block, {POOL_PRINCIPAL_TRANSACTIONS_MAX} \
+         transactions of {POOL_PRINCIPAL_BYTES_MAX} bytes; try again soon",
+        principal.short()
+    )]
+    PrincipalFull {
+        /// The signer.
+        principal: Principal,
     },
     /// It can be in no later block.
     #[error("the transaction expired at height {expires_at}, the ledger is at {height}")]

@@ -1,14 +1,15 @@
 //! Transactions that wait for a block, and who waits for them. Bounded in count and bytes, for
-//! all and for each peer. Never knows what a transaction does; validity beyond its signature is
+//! all, for each peer and for each signer. Never knows what a transaction does; validity beyond its signature is
 //! decided by the block.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ledger::{BLOCK_BYTES_MAX, BLOCK_TRANSACTIONS_MAX, SignedTransaction, TransactionOutcome};
 use tokio::sync::{Notify, oneshot};
-use types::NodeId;
+use types::{NodeId, Principal};
 
 use crate::error::{Closed, SubmitError};
 use crate::handle::Finality;
@@ -30,6 +31,16 @@ pub const POOL_PEER_BYTES_MAX: usize = 2 << 20;
 const POOL_PEERS_TRANSACTIONS_MAX: usize = POOL_TRANSACTIONS_MAX / 4 * 3;
 /// Bytes of all peers together that may wait.
 const POOL_PEERS_BYTES_MAX: usize = POOL_BYTES_MAX / 4 * 3;
+
+/// Transactions of one principal that may wait: one that signs faster than blocks are made leaves
+/// room for others, wherever it hands them in.
+pub const POOL_PRINCIPAL_TRANSACTIONS_MAX: usize = POOL_TRANSACTIONS_MAX / 4;
+/// Bytes of one principal that may wait.
+pub const POOL_PRINCIPAL_BYTES_MAX: usize = POOL_BYTES_MAX / 4;
+/// Once one principal has so many transactions in a block, those of others come before more of it.
+const BLOCK_PRINCIPAL_TRANSACTIONS_MAX: usize = BLOCK_TRANSACTIONS_MAX / 4;
+/// Once they have so many bytes, too.
+const BLOCK_PRINCIPAL_BYTES_MAX: usize = BLOCK_BYTES_MAX / 4;
 
 /// First pause before a transaction is sent again; each later one is twice as long.
 const RESEND_FIRST: Duration = Duration::from_millis(500);
@@ -64,6 +75,8 @@ struct Inner {
     bytes: usize,
     /// What each peer has waiting.
     shares: HashMap<NodeId, PoolDepth>,
+    /// What each principal has waiting.
+    signed: HashMap<Principal, PoolDepth>,
     settled: Settled,
     closed: Option<Closed>,
 }
@@ -87,6 +100,23 @@ pub struct PoolDepth {
     pub transactions: usize,
     /// Their bytes.
     pub bytes: usize,
+}
+
+impl PoolDepth {
+    const fn add(&mut self, bytes: usize) {
+        self.transactions += 1;
+        self.bytes += bytes;
+    }
+
+    const fn remove(&mut self, bytes: usize) {
+        self.transactions -= 1;
+        self.bytes -= bytes;
+    }
+
+    /// Whether one more fits below these bounds.
+    const fn fits(self, bytes: usize, transactions_max: usize, bytes_max: usize) -> bool {
+        self.transactions < transactions_max && self.bytes.saturating_add(bytes) <= bytes_max
+    }
 }
 
 impl Pool {
@@ -135,14 +165,18 @@ impl Pool {
         if !inner.has_room(transaction.bytes().len()) {
             return Err(full);
         }
+        let principal = transaction.transaction().principal;
+        if !inner.has_room_of(&principal, transaction.bytes().len()) {
+            return Err(SubmitError::PrincipalFull { principal });
+        }
         inner.add(transaction, None, vec![waiter], self.time.now());
         drop(inner);
         self.tell_of_arrival();
         Ok(told)
     }
 
-    /// Takes a transaction that `peer` passed on, if this peer and all peers have room left, and
-    /// says whether it did. One that waits or was final a moment ago is not taken again.
+    /// Takes a transaction that `peer` passed on, if this peer, all peers and its signer have room
+    /// left, and says whether it did. One that waits or was final a moment ago is not taken again.
     pub(crate) fn offer(&self, transaction: SignedTransaction, peer: NodeId, now: Instant) -> bool {
         let mut inner = self.lock();
         let id = transaction.id();
@@ -152,6 +186,7 @@ impl Pool {
             || known
             || !inner.has_room(bytes)
             || !inner.has_room_for(&peer, bytes)
+            || !inner.has_room_of(&transaction.transaction().principal, bytes)
         {
             return false;
         }
@@ -213,15 +248,33 @@ impl Pool {
         self.arrival.notify_one();
     }
 
-    /// The next block's transactions: the oldest that fit and are not in `taken`.
+    /// The next block's transactions: the oldest that fit and are not in `taken`. What one
+    /// principal has beyond its share comes after those of all others. The order of each stays.
     pub(crate) fn pick(&self, taken: &HashSet<types::Digest>) -> Vec<SignedTransaction> {
         let inner = self.lock();
+        let (mut first, mut later) = (Vec::new(), Vec::new());
+        let mut shares: HashMap<Principal, PoolDepth> = HashMap::new();
+        let waiting = inner.waiting.values().map(|waiting| &waiting.transaction);
+        for transaction in waiting.filter(|transaction| !taken.contains(&transaction.id())) {
+            let principal = transaction.transaction().principal;
+            let share = shares.entry(principal).or_default();
+            // One that had its share keeps having it, so that none of its own is overtaken.
+            if share.transactions >= BLOCK_PRINCIPAL_TRANSACTIONS_MAX
+                || share.bytes >= BLOCK_PRINCIPAL_BYTES_MAX
+            {
+                later.push(transaction);
+                continue;
+            }
+            share.add(transaction.bytes().len());
+            first.push(transaction);
+            if first.len() == BLOCK_TRANSACTIONS_MAX {
+                break;
+            }
+        }
         let mut bytes = 0;
-        inner
-            .waiting
-            .values()
-            .map(|waiting| &waiting.transaction)
-            .filter(|transaction| !taken.contains(&transaction.id()))
+        first
+            .into_iter()
+            .chain(later)
             .take_while(|transaction| {
                 bytes += transaction.bytes().len();
                 bytes <= BLOCK_BYTES_MAX
@@ -300,6 +353,7 @@ impl Pool {
         inner.closed.get_or_insert_with(|| reason.clone());
         inner.order_of.clear();
         inner.shares.clear();
+        inner.signed.clear();
         inner.bytes = 0;
         for waiter in std::mem::take(&mut inner.waiting)
             .into_values()
@@ -337,14 +391,11 @@ impl Inner {
     }
 
     fn has_room(&self, bytes: usize) -> bool {
-        self.waiting.len() < POOL_TRANSACTIONS_MAX
-            && self.bytes.saturating_add(bytes) <= POOL_BYTES_MAX
+        let all = self.depth();
+        all.fits(bytes, POOL_TRANSACTIONS_MAX, POOL_BYTES_MAX)
     }
 
     fn has_room_for(&self, peer: &NodeId, bytes: usize) -> bool {
-        let fits = |depth: PoolDepth, transactions_max, bytes_max| {
-            depth.transactions < transactions_max && depth.bytes.saturating_add(bytes) <= bytes_max
-        };
         let share = self.shares.get(peer).copied().unwrap_or_default();
         let all = self
             .shares
@@ -353,8 +404,17 @@ impl Inner {
                 transactions: sum.transactions + share.transactions,
                 bytes: sum.bytes + share.bytes,
             });
-        fits(share, POOL_PEER_TRANSACTIONS_MAX, POOL_PEER_BYTES_MAX)
-            && fits(all, POOL_PEERS_TRANSACTIONS_MAX, POOL_PEERS_BYTES_MAX)
+        share.fits(bytes, POOL_PEER_TRANSACTIONS_MAX, POOL_PEER_BYTES_MAX)
+            && all.fits(bytes, POOL_PEERS_TRANSACTIONS_MAX, POOL_PEERS_BYTES_MAX)
+    }
+
+    fn has_room_of(&self, principal: &Principal, bytes: usize) -> bool {
+        let share = self.signed.get(principal).copied().unwrap_or_default();
+        share.fits(
+            bytes,
+            POOL_PRINCIPAL_TRANSACTIONS_MAX,
+            POOL_PRINCIPAL_BYTES_MAX,
+        )
     }
 
     fn add(
@@ -367,10 +427,10 @@ impl Inner {
         let bytes = transaction.bytes().len();
         self.bytes += bytes;
         if let Some(peer) = origin {
-            let share = self.shares.entry(peer).or_default();
-            share.transactions += 1;
-            share.bytes += bytes;
+            self.shares.entry(peer).or_default().add(bytes);
         }
+        let principal = transaction.transaction().principal;
+        self.signed.entry(principal).or_default().add(bytes);
         self.arrivals += 1;
         let order = self.arrivals;
         self.order_of.insert(transaction.id(), order);
@@ -393,16 +453,22 @@ impl Inner {
         let bytes = waiting.transaction.bytes().len();
         self.order_of.remove(&waiting.transaction.id());
         self.bytes -= bytes;
-        if let Some(peer) = waiting.origin
-            && let Some(share) = self.shares.get_mut(&peer)
-        {
-            share.transactions -= 1;
-            share.bytes -= bytes;
-            if share.transactions == 0 {
-                self.shares.remove(&peer);
-            }
+        if let Some(peer) = waiting.origin {
+            release(&mut self.shares, peer, bytes);
         }
+        let principal = waiting.transaction.transaction().principal;
+        release(&mut self.signed, principal, bytes);
         waiting.waiters
+    }
+}
+
+/// Gives back the room of one transaction.
+fn release<K: Eq + std::hash::Hash>(shares: &mut HashMap<K, PoolDepth>, of: K, bytes: usize) {
+    if let Entry::Occupied(mut share) = shares.entry(of) {
+        share.get_mut().remove(bytes);
+        if share.get().transactions == 0 {
+            share.remove();
+        }
     }
 }
 

@@ -1,21 +1,36 @@
 //! The pool: its bounds, its order, and what it tells those who wait.
 
 use ed25519_dalek::{Signer as _, SigningKey};
-use ledger::{Operation, Transaction};
+use ledger::{MembershipOperation, Operation, Transaction};
 use types::{Digest, Name, PublicKey, Signature};
 
 use super::*;
 
+/// Of another signer for every 512 nonces, so that none comes near its own bounds.
 fn signed(nonce: u64, expires_at: u64) -> SignedTransaction {
-    let key = SigningKey::from_bytes(&[1; 32]);
+    let signer = u8::try_from(nonce / 512).unwrap();
+    signed_by(signer, nonce, expires_at)
+}
+
+fn signed_by(signer: u8, nonce: u64, expires_at: u64) -> SignedTransaction {
+    let workload = Name::new("shop").unwrap();
+    sign(signer, nonce, expires_at, Operation::Stop { workload })
+}
+
+/// With a text of so many bytes in it.
+fn large_by(signer: u8, nonce: u64, bytes: usize) -> SignedTransaction {
+    let node = peer(1);
+    let reason = "x".repeat(bytes);
+    let evict = MembershipOperation::Evict { node, reason };
+    sign(signer, nonce, 9, Operation::Membership(evict))
+}
+
+fn sign(signer: u8, nonce: u64, expires_at: u64, operation: Operation) -> SignedTransaction {
+    let key = SigningKey::from_bytes(&[signer; 32]);
     let fabric = Digest::of(b"fabric");
-    let principal = PublicKey::from_bytes(key.verifying_key().to_bytes());
-    let operation = Operation::Stop {
-        workload: Name::new("shop").unwrap(),
-    };
     let transaction = Transaction {
         fabric,
-        principal,
+        principal: PublicKey::from_bytes(key.verifying_key().to_bytes()),
         nonce,
         expires_at,
         operation,
@@ -210,4 +225,102 @@ fn one_that_was_final_a_moment_ago_is_told_so_again() {
     };
     assert_eq!(told.try_recv().unwrap(), Ok(finality));
     assert_eq!(pool.depth().transactions, 0);
+}
+
+#[test]
+fn a_principal_that_floods_leaves_room_for_others_wherever_it_hands_in() {
+    let (pool, now) = (Pool::default(), Instant::now());
+    let most = u64::try_from(POOL_PRINCIPAL_TRANSACTIONS_MAX).unwrap();
+    let own = most / 2;
+    for nonce in 0..own {
+        drop(pool.insert(signed_by(1, nonce, 9)).unwrap());
+    }
+    for nonce in own..most {
+        assert!(pool.offer(signed_by(1, nonce, 9), peer(1), now));
+    }
+    let next = signed_by(1, most, 9);
+    let principal = next.transaction().principal;
+    let full = SubmitError::PrincipalFull { principal };
+    assert_eq!(pool.insert(next.clone()).err(), Some(full));
+    assert!(!pool.offer(next.clone(), peer(2), now));
+    assert!(pool.insert(signed_by(1, 0, 9)).is_ok(), "it is joined");
+    assert!(pool.insert(signed_by(2, 0, 9)).is_ok());
+    assert!(pool.offer(signed_by(3, 0, 9), peer(2), now));
+    // What became final, and what expired, makes room for its signer again.
+    let first = signed_by(1, 0, 9).id();
+    pool.settle(1, &[(first, TransactionOutcome::Applied)]);
+    assert!(pool.insert(next.clone()).is_ok());
+    assert!(!pool.offer(signed_by(1, most + 1, 10), peer(2), now));
+    pool.settle(9, &[]);
+    assert_eq!(pool.depth().transactions, 0);
+    for nonce in 0..most {
+        assert!(pool.insert(signed_by(1, nonce, 99)).is_ok());
+    }
+}
+
+#[test]
+fn the_bytes_of_one_principal_leave_room_for_others() {
+    let pool = Pool::default();
+    let bytes = 120_000;
+    let large = |signer, nonce| pool.insert(large_by(signer, nonce, bytes));
+    let taken = (0..99).filter(|nonce| large(1, *nonce).is_ok()).count();
+    let whole = large_by(1, 0, bytes).bytes().len();
+    assert_eq!(taken, POOL_PRINCIPAL_BYTES_MAX / whole);
+    assert!(matches!(
+        large(1, 99),
+        Err(SubmitError::PrincipalFull { .. })
+    ));
+    assert!(large(2, 0).is_ok());
+}
+
+/// Signer by signer: the nonces that a block would carry, in its order.
+fn picked(pool: &Pool, signer: u8) -> Vec<u64> {
+    let principal = signed_by(signer, 0, 9).transaction().principal;
+    let all = pool.pick(&none()).into_iter();
+    nonces(all.filter(|tx| tx.transaction().principal == principal))
+}
+
+#[test]
+fn one_principal_has_a_quarter_of_a_block_while_those_of_others_wait() {
+    let pool = Pool::default();
+    let quarter = u64::try_from(BLOCK_PRINCIPAL_TRANSACTIONS_MAX).unwrap();
+    for nonce in 0..3 * quarter {
+        drop(pool.insert(signed_by(1, nonce, 9)).unwrap());
+    }
+    assert_eq!(picked(&pool, 1), (0..3 * quarter).collect::<Vec<_>>());
+    for signer in 2..=4 {
+        for nonce in 0..quarter {
+            drop(pool.insert(signed_by(signer, nonce, 9)).unwrap());
+        }
+    }
+    for signer in 1..=4 {
+        assert_eq!(picked(&pool, signer), (0..quarter).collect::<Vec<_>>());
+    }
+    // Where those of others leave room, it goes on in its order.
+    let of_fourth: Vec<_> = (0..quarter)
+        .map(|nonce| (signed_by(4, nonce, 9).id(), TransactionOutcome::Applied))
+        .collect();
+    pool.settle(1, &of_fourth);
+    assert_eq!(picked(&pool, 1), (0..2 * quarter).collect::<Vec<_>>());
+    assert_eq!(picked(&pool, 2), (0..quarter).collect::<Vec<_>>());
+    let taken = (0..quarter).map(|nonce| signed_by(1, nonce, 9).id());
+    let next = nonces(pool.pick(&taken.collect()).into_iter().take(1));
+    assert_eq!(next, [quarter], "the next block begins where this one ends");
+}
+
+#[test]
+fn one_principal_has_a_quarter_of_a_blocks_bytes_while_those_of_others_wait() {
+    let pool = Pool::default();
+    let bytes = BLOCK_PRINCIPAL_BYTES_MAX / 5;
+    for nonce in 0..20 {
+        drop(pool.insert(large_by(1, nonce, bytes)).unwrap());
+    }
+    drop(pool.insert(large_by(2, 0, bytes)).unwrap());
+    assert_eq!(picked(&pool, 2), [0]);
+    let signers = pool.pick(&none()).into_iter();
+    let of_second = large_by(2, 0, bytes).transaction().principal;
+    let before = signers.take_while(|tx| tx.transaction().principal != of_second);
+    assert_eq!(before.count(), 5);
+    let most = BLOCK_BYTES_MAX / large_by(1, 0, bytes).bytes().len();
+    assert_eq!(picked(&pool, 1).len() + 1, most, "the block is full");
 }

@@ -6,6 +6,7 @@ use crate::genesis::Genesis;
 use crate::key::StateKey;
 use crate::member::MembershipOperation;
 use crate::outcome::{Refusal, TransactionOutcome};
+use crate::rate::RateExceeded;
 use crate::record::FabricRecord;
 use crate::rules;
 use crate::state::{Draft, NotLoaded, StateView};
@@ -152,7 +153,13 @@ fn apply<V: StateView>(
     }
 }
 
-/// Signer known, time not over, nonce in order; spends the nonce.
+/// Signer known, time not over, not too often, nonce in order; spends the nonce.
+///
+/// A signer that signs too often does not spend its nonce, and all that it signed ahead is told the
+/// same reason. A newcomer has no record to count in: a `Join` that succeeds uses up a ticket
+/// (`INVITES_MAX` are open) or votes of validators (for `CANDIDATES_MAX` nodes), and those who gave
+/// them were counted; one that fails leaves nothing behind, as any transaction of a stranger.
+/// Founding nodes that have no record yet are counted from their first transaction on.
 fn admit<V: StateView>(
     draft: &mut Draft<'_, V>,
     block: &BlockContext,
@@ -178,6 +185,14 @@ fn admit<V: StateView>(
             _ => Err(Refusal::UnknownPrincipal(transaction.principal).into()),
         };
     };
+    principal.rate =
+        principal
+            .rate
+            .with_one_more(block.time_ms)
+            .map_err(|RateExceeded { until_ms }| Refusal::Rate {
+                principal: transaction.principal,
+                until_ms,
+            })?;
     if principal.nonce != transaction.nonce {
         let (expected, found) = (principal.nonce, transaction.nonce);
         return Err(Refusal::Nonce { expected, found }.into());

@@ -218,10 +218,7 @@ impl Genesis {
             validators: self.validators.clone(),
             deployments: 0,
         };
-        let principal = PrincipalRecord {
-            role: Role::Admin,
-            nonce: 0,
-        };
+        let principal = PrincipalRecord::new(Role::Admin);
         let node = NodeRecord { placements: 0 };
         let fabric = std::iter::once((StateKey::fabric(), record::encode(&fabric)));
         let nodes = self

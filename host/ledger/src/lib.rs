@@ -9,6 +9,7 @@ mod guest;
 mod key;
 mod member;
 mod outcome;
+mod rate;
 mod record;
 mod rules;
 mod schedule;
@@ -40,6 +41,7 @@ pub use member::{
     REASON_BYTES_MAX, ROLES_MAX, Revocation, RoleOperation, join_bytes,
 };
 pub use outcome::{Refusal, TransactionOutcome};
+pub use rate::{RATE_WINDOW_MS, SpentRate, TRANSACTIONS_PER_WINDOW_MAX};
 pub use record::{
     DecodeRecordError, DeploymentRecord, DesiredState, FabricRecord, NodeRecord, PlacementRecord,
     PrincipalRecord, Role, RouteRecord,

@@ -6,6 +6,7 @@ use types::{Digest, Name, NodeId, Principal, PublicKey, Route, WorkloadError};
 use crate::guest::{
     RECORD_CHANGES_PER_WINDOW_MAX, RECORD_LIFE_BLOCKS_MAX, RECORD_WINDOW_BLOCKS, RecordKey,
 };
+use crate::rate::{RATE_WINDOW_MS, TRANSACTIONS_PER_WINDOW_MAX};
 use crate::record::Role;
 use crate::upgrade::RULES_LEAD_BLOCKS_MIN;
 
@@ -14,7 +15,7 @@ use crate::upgrade::RULES_LEAD_BLOCKS_MIN;
 pub enum TransactionOutcome {
     /// Its changes are part of the state.
     Applied,
-    /// It changed nothing but, where the signer is known, the signer's nonce.
+    /// It changed nothing but the signer's nonce and rate, where the signer was admitted.
     Refused(Refusal),
 }
 
@@ -341,6 +342,21 @@ pub enum Refusal {
     /// Neither a decision nor a vote to take back.
     #[error("no change of the rules is decided, and this validator has no vote to take back")]
     NoRulesDecided,
+    /// The signer signs too often. Its nonce is not spent: what was refused may be in a later block
+    /// until it expires. To try again, sign with another expiry: nodes remember for a while what
+    /// became of these very bytes.
+    #[error(
+        "principal {} has signed {TRANSACTIONS_PER_WINDOW_MAX} transactions within {seconds} s, the \
+         most that count: try again within {seconds} s, from ledger time {until_ms} ms on",
+        principal.short(),
+        seconds = RATE_WINDOW_MS / 1000
+    )]
+    Rate {
+        /// The signer.
+        principal: Principal,
+        /// Ledger time at which the next window begins, Unix milliseconds.
+        until_ms: u64,
+    },
 }
 
 impl Refusal {
@@ -402,6 +418,7 @@ impl Refusal {
             Self::RulesHeight { .. } => "rules-height",
             Self::RulesDecided { .. } => "rules-decided",
             Self::NoRulesDecided => "no-rules-decided",
+            Self::Rate { .. } => "rate",
         }
     }
 }

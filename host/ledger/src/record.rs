@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use types::{Name, NodeId, Principal, PublicKey, WorkloadSpec};
 
 use crate::key::StateKey;
+use crate::rate::SpentRate;
 
 /// A value that can be stored.
 pub(crate) trait Record: Serialize + DeserializeOwned {}
@@ -122,6 +123,19 @@ pub struct PrincipalRecord {
     pub role: Role,
     /// The nonce that its next transaction must carry.
     pub nonce: u64,
+    /// What it has spent of its rate.
+    pub rate: SpentRate,
+}
+
+impl PrincipalRecord {
+    /// Of one that has signed nothing yet.
+    pub(crate) fn new(role: Role) -> Self {
+        Self {
+            role,
+            nonce: 0,
+            rate: SpentRate::default(),
+        }
+    }
 }
 
 /// A member node.

@@ -155,7 +155,9 @@ async fn submit(
 fn refused(error: SignError) -> ConsensusError {
     let refusal = match error {
         SignError::Refused(refusal) => refusal,
-        SignError::Submit(error @ SubmitError::Full { .. }) => {
+        SignError::Submit(
+            error @ (SubmitError::Full { .. } | SubmitError::PrincipalFull { .. }),
+        ) => {
             return ConsensusError::Busy(error.to_string());
         }
         SignError::Submit(error) => return unavailable(error),
@@ -165,9 +167,10 @@ fn refused(error: SignError) -> ConsensusError {
         Refusal::RecordExists(_) => ConsensusError::Exists,
         Refusal::UnknownRecord(_) => ConsensusError::Absent,
         Refusal::RecordQuota { .. } | Refusal::RecordsFull { .. } => ConsensusError::Quota(text),
-        Refusal::RecordRate { .. } | Refusal::Nonce { .. } | Refusal::TooMany { .. } => {
-            ConsensusError::Busy(text)
-        }
+        Refusal::RecordRate { .. }
+        | Refusal::Rate { .. }
+        | Refusal::Nonce { .. }
+        | Refusal::TooMany { .. } => ConsensusError::Busy(text),
         Refusal::RecordTooLarge { .. } | Refusal::RecordLife { .. } => {
             ConsensusError::Invalid(text)
         }

@@ -174,7 +174,10 @@ async fn a_proof_leads_over_every_change_of_validators() {
     until_validators(&mut members, 2).await;
     voters.vote(&members, &[1, 2], remove(1)).await;
     until_validators(&mut members, 1).await;
-    deploy(&members[2], &operator, "after").await;
+    let height = deploy(&members[2], &operator, "after").await;
+    for member in &mut members {
+        member.node.follow_to(height).await;
+    }
     // The one that follows proves it as well as the one that votes.
     for at in [1, 2] {
         members.iter_mut().for_each(|member| member.node.drain());

@@ -109,14 +109,14 @@ async fn data_without_an_owner_or_of_another_format_is_refused() {
     let dir = used().await;
     let identity = dir.path().join("identity");
     let text = fs::read_to_string(&identity).unwrap();
-    fs::write(&identity, text.replace("format 2", "format 3")).unwrap();
+    fs::write(&identity, text.replace("format 3", "format 2")).unwrap();
     let error = refused(config(dir.path())).await;
     assert!(
         matches!(
             error,
             StartError::Format {
-                found: 3,
-                supported: 2,
+                found: 2,
+                supported: 3,
                 ..
             }
         ),

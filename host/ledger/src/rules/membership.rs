@@ -14,6 +14,7 @@ use crate::member::{
     MembershipOperation, REASON_BYTES_MAX, join_bytes,
 };
 use crate::outcome::Refusal;
+use crate::rate::SpentRate;
 use crate::record::{PrincipalRecord, Role};
 use crate::rules::{certificates, roles, validators};
 use crate::state::{Draft, StateView};
@@ -199,9 +200,9 @@ fn join<V: StateView>(
         Some(Membership::Left { .. }) | None => {}
     }
     let principal: Option<PrincipalRecord> = draft.read(&StateKey::principal(&node))?;
-    // A known signer has paid with its nonce when it was admitted.
-    let nonce = principal.as_ref().map_or(1, |record| record.nonce);
-    if principal.is_some_and(|record| record.role != Role::Nothing)
+    if principal
+        .as_ref()
+        .is_some_and(|record| record.role != Role::Nothing)
         || fabric(draft)?.nodes.contains(&node)
     {
         return Err(Refusal::IsMember(node).into());
@@ -222,8 +223,17 @@ fn join<V: StateView>(
     };
     certificates::issue(draft, block, node, &mut record, certificate)?;
     draft.write(StateKey::member(&node), &record);
+    // A known signer has paid with its nonce and rate when it was admitted.
+    let paid = principal.unwrap_or(PrincipalRecord {
+        role: Role::Nothing,
+        nonce: 1,
+        rate: SpentRate::first(block.time_ms),
+    });
     let role = Role::Node;
-    draft.write(StateKey::principal(&node), &PrincipalRecord { role, nonce });
+    draft.write(
+        StateKey::principal(&node),
+        &PrincipalRecord { role, ..paid },
+    );
     Ok(())
 }
 

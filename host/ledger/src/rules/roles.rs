@@ -20,10 +20,7 @@ pub(crate) fn role_of<V: StateView>(
     }
     // Founding nodes sign, too; they get a record with their first transaction.
     let founder = fabric(draft)?.nodes.contains(principal);
-    Ok(founder.then_some(PrincipalRecord {
-        role: Role::Node,
-        nonce: 0,
-    }))
+    Ok(founder.then(|| PrincipalRecord::new(Role::Node)))
 }
 
 /// Refuses an operation that the signer's role does not cover.
@@ -90,7 +87,7 @@ pub(super) fn apply<V: StateView>(
         None if role == Role::Nothing => return Err(Refusal::UnknownPrincipal(principal).into()),
         None => {
             count(draft)?;
-            PrincipalRecord { role, nonce: 0 }
+            PrincipalRecord::new(role)
         }
     };
     draft.write(StateKey::principal(&principal), &record);

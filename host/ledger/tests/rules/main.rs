@@ -18,6 +18,7 @@ use types::{
 mod histories;
 mod lifecycle;
 mod membership;
+mod rates;
 mod records;
 mod roles;
 mod upgrades;

@@ -432,6 +432,6 @@ fn records_are_these_bytes() {
 }
 
 const PINNED_RECORDS: &str =
-    "blake3:7de66f76f5fc2aab6cd550e7ace3ab680c827321047707bf2f9ce11ccafe09fb";
+    "blake3:227f4d4512219d3840197927fb13463af682a2775e3865281f880467e1551069";
 const PINNED_OPERATIONS: &str =
     "blake3:2aab282b2c3aebfafcd0c093f4a83b3e89dd99af8fb3dfbb80a3e1428aef237c";

@@ -116,7 +116,7 @@ pub(super) async fn submit(
         let code = match &error {
             SubmitError::Invalid(_) => ErrorCode::BadRequest,
             SubmitError::Expired { .. } => ErrorCode::Refused,
-            SubmitError::Full { .. } => ErrorCode::Busy,
+            SubmitError::Full { .. } | SubmitError::PrincipalFull { .. } => ErrorCode::Busy,
             SubmitError::Stopped { .. } | SubmitError::Skipped { .. } => ErrorCode::Unavailable,
         };
         Refused::new(code, error)
