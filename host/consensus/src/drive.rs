@@ -274,11 +274,11 @@ impl Job {
             application: LedgerApplication {
                 genesis: Arc::new(config.genesis.clone()),
                 genesis_block: Arc::new(genesis_block),
-                executions,
+                executions: executions.clone(),
                 unsettled,
                 feed: self.feed.clone(),
             },
-            observer: Observer::new(shared.clone(), epochs.clone()),
+            observer: Observer::new(shared.clone(), epochs.clone(), executions),
             heartbeat: config.heartbeat,
             pace,
             waking: WakingClock::new(now, shared.wires.time.clone()),

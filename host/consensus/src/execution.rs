@@ -174,6 +174,14 @@ impl Executions {
         blocks.get(&(height, block)).cloned()
     }
 
+    /// What the block did, and its height, where only its digest is known.
+    pub(crate) fn find(&self, block: Digest) -> Option<(u64, Arc<Executed>)> {
+        let blocks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut blocks = blocks.iter().rev();
+        let ((height, _), executed) = blocks.find(|((_, digest), _)| *digest == block)?;
+        Some((*height, executed.clone()))
+    }
+
     /// Drops what lies at or below a final height.
     pub(crate) fn forget_through(&self, height: u64) {
         let mut blocks = self.0.lock().unwrap_or_else(PoisonError::into_inner);

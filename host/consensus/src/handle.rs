@@ -310,8 +310,9 @@ impl Ledger {
         *place = Some(thread);
     }
 
-    /// Hands in a transaction and waits until it is in a final block on disk: `kill -9` right
-    /// after the return loses nothing. Dropping the future does not take the transaction back.
+    /// Hands in a transaction and waits until it is in a final block: `kill -9` of every node right
+    /// after the return loses nothing. The stream may show the block a moment later, when it and its
+    /// state are stored here. Dropping the future does not take the transaction back.
     ///
     /// A follower sends it to the validators until it is final here or expired.
     ///

@@ -8,11 +8,12 @@ use bytes::Bytes;
 use commonware_actor::Feedback;
 use commonware_codec::Encode as _;
 use commonware_consensus::simplex::scheme::ed25519::Scheme;
-use commonware_consensus::simplex::types::{Activity, Vote};
+use commonware_consensus::simplex::types::{Activity, Finalization, Vote};
 use commonware_consensus::{Epochable as _, Reporter, Viewable as _};
 
 use crate::block::Digest;
 use crate::epochs::Epochs;
+use crate::execution::Executions;
 use crate::handle::Shared;
 
 /// Votes kept for [`Observer::recalled`]: at most three per round, of the last rounds only.
@@ -23,14 +24,16 @@ const RECALLED_VOTES_MAX: usize = 8;
 pub(crate) struct Observer {
     shared: Arc<Shared>,
     epochs: Epochs,
+    executions: Executions,
     recalled: Arc<Mutex<VecDeque<Bytes>>>,
 }
 
 impl Observer {
-    pub(crate) fn new(shared: Arc<Shared>, epochs: Epochs) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, epochs: Epochs, executions: Executions) -> Self {
         Self {
             shared,
             epochs,
+            executions,
             recalled: Arc::default(),
         }
     }
@@ -62,6 +65,18 @@ impl Observer {
     }
 }
 
+impl Observer {
+    /// Tells those whose transactions became final with this certificate. It is in this validator's
+    /// journal, and those who signed it have the block on disk and executed it: nothing can undo
+    /// it, and a start after a crash goes on from it. That this node stores the block and its state
+    /// takes some flushes more.
+    fn tell(&self, certificate: &Finalization<Scheme, Digest>) {
+        if let Some((height, executed)) = self.executions.find(certificate.proposal.payload) {
+            self.shared.pool.tell(height, &executed.outcomes);
+        }
+    }
+}
+
 impl Reporter for Observer {
     type Activity = Activity<Scheme, Digest>;
 
@@ -76,6 +91,7 @@ impl Reporter for Observer {
                 self.shared
                     .rounds
                     .send_modify(|rounds| rounds.finalized(epoch, view));
+                self.tell(&certificate);
                 Feedback::Ok
             }
             Activity::Nullification(certificate) => {

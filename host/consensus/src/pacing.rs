@@ -12,7 +12,6 @@ use commonware_consensus::{Application, Handoff};
 use commonware_cryptography::{Digested, Digestible as _};
 use commonware_runtime::Clock;
 use futures::StreamExt as _;
-use ledger::SignedTransaction;
 
 use crate::block::{Block, Context};
 use crate::engine::Pace;
@@ -175,18 +174,15 @@ impl Unsettled {
             }
             match self.executions.recall(height, block.digest()) {
                 Some(executed) => ids.extend(executed.outcomes.iter().map(|(id, _)| *id)),
-                None => ids.extend(self.decode(block.inner())),
+                None => ids.extend(
+                    block
+                        .inner()
+                        .transactions
+                        .iter()
+                        .map(|it| types::Digest::of(it)),
+                ),
             }
         }
         ids
-    }
-
-    fn decode(&self, block: &Block) -> impl Iterator<Item = types::Digest> {
-        let decode = |bytes| SignedTransaction::decode(&self.shared.fabric, bytes).ok();
-        block
-            .transactions
-            .iter()
-            .filter_map(move |bytes| decode(bytes))
-            .map(|tx| tx.id())
     }
 }

@@ -78,6 +78,8 @@ struct Inner {
     /// What each principal has waiting.
     signed: HashMap<Principal, PoolDepth>,
     settled: Settled,
+    /// The last block whose transactions were told their end.
+    told_through: u64,
     closed: Option<Closed>,
 }
 
@@ -297,24 +299,29 @@ impl Pool {
         }
     }
 
+    /// The waiting transaction with this id: its form and signature were checked.
+    pub(crate) fn find(&self, id: &types::Digest) -> Option<SignedTransaction> {
+        let inner = self.lock();
+        let order = inner.order_of.get(id)?;
+        let waiting = inner.waiting.get(order)?;
+        Some(waiting.transaction.clone())
+    }
+
+    /// Tells those who wait what a block did that is final and not yet stored here, if all below it
+    /// were told: of two blocks that carry one transaction, the lower one decides.
+    pub(crate) fn tell(&self, height: u64, outcomes: &[(types::Digest, TransactionOutcome)]) {
+        let mut inner = self.lock();
+        if inner.told_through.checked_add(1) == Some(height) {
+            inner.tell(height, outcomes, self.time.now());
+        }
+    }
+
     /// Removes what a final block executed, and what no later block may carry, and tells the
     /// waiters.
     pub(crate) fn settle(&self, height: u64, outcomes: &[(types::Digest, TransactionOutcome)]) {
         let mut inner = self.lock();
-        let now = self.time.now();
-        for (id, outcome) in outcomes {
-            let finality = Finality {
-                height,
-                outcome: outcome.clone(),
-            };
-            inner.settled.remember(*id, finality.clone(), now);
-            let Some(order) = inner.order_of.get(id).copied() else {
-                continue;
-            };
-            for waiter in inner.remove(order) {
-                // A caller that went away does not mind.
-                let _ = waiter.send(Ok(finality.clone()));
-            }
+        if inner.told_through < height {
+            inner.tell(height, outcomes, self.time.now());
         }
         let late = |waiting: &Waiting| waiting.transaction.transaction().expires_at <= height;
         let expired: Vec<(u64, u64)> = inner
@@ -336,6 +343,7 @@ impl Pool {
     /// them carried it is not known.
     pub(crate) fn skip(&self, height: u64) {
         let mut inner = self.lock();
+        inner.told_through = inner.told_through.max(height);
         let all: Vec<u64> = inner.waiting.keys().copied().collect();
         for order in all {
             for waiter in inner.remove(order) {
@@ -443,6 +451,30 @@ impl Inner {
             due: now,
         };
         self.waiting.insert(order, waiting);
+    }
+
+    /// Ends what the block at `height` executed.
+    fn tell(
+        &mut self,
+        height: u64,
+        outcomes: &[(types::Digest, TransactionOutcome)],
+        now: Instant,
+    ) {
+        self.told_through = height;
+        for (id, outcome) in outcomes {
+            let finality = Finality {
+                height,
+                outcome: outcome.clone(),
+            };
+            self.settled.remember(*id, finality.clone(), now);
+            let Some(order) = self.order_of.get(id).copied() else {
+                continue;
+            };
+            for waiter in self.remove(order) {
+                // A caller that went away does not mind.
+                let _ = waiter.send(Ok(finality.clone()));
+            }
+        }
     }
 
     /// Takes one out and returns who waits for it.

@@ -1,6 +1,6 @@
 //! The engine alone: its agreement with its journal on disk, over queues in memory, on payloads that
-//! nobody reads, executes or keeps. What is left out is ours: transactions and their pool, blocks on
-//! disk, authenticated state, links.
+//! nobody reads, executes or keeps; or with its own delivery, which keeps them. What is left out is
+//! ours: transactions and their pool, authenticated state, links.
 
 use std::collections::BTreeMap;
 use std::future::pending;
@@ -27,24 +27,70 @@ use commonware_p2p::{
 };
 use commonware_parallel::Sequential;
 use commonware_runtime::buffer::paged::{CacheRef, page_size};
-use commonware_runtime::{IoBufs, Runner as _, Supervisor as _, tokio as engine_runtime};
+use commonware_runtime::{Handle, IoBufs, Runner as _, Supervisor as _, tokio as engine_runtime};
 use commonware_utils::channel::{oneshot as answer, ring};
 use commonware_utils::ordered::Set;
 use commonware_utils::{NZDuration, NZUsize};
 use tokio::sync::{Notify, mpsc, oneshot};
 
-/// Votes, certificates, questions after certificates.
-const CHANNELS: usize = 3;
+use super::delivered::{Payloads, deliver};
+
+/// Votes, certificates, questions after certificates; blocks, questions after blocks.
+const CHANNELS: usize = 5;
 /// No round fails here, so nothing but the end of a measurement is longer.
 const NEVER: Duration = Duration::from_secs(3_600);
 
 /// Payloads that wait for a leader or for finality, and who waits for them.
 #[derive(Default)]
-struct Desk {
+pub(super) struct Desk {
     waiting: Mutex<Vec<Payload>>,
     arrived: Notify,
-    /// By the view that carries them.
-    proposed: Mutex<BTreeMap<u64, Vec<Payload>>>,
+    /// By the view or height that carries them.
+    proposed: Mutex<BTreeMap<u64, Vec<oneshot::Sender<()>>>>,
+}
+
+impl Desk {
+    /// What waits, as soon as anything does; `at` will say that it is final.
+    pub(super) async fn take(&self, at: u64) -> Vec<Vec<u8>> {
+        let batch = loop {
+            let arrived = self.arrived.notified();
+            let mut arrived = std::pin::pin!(arrived);
+            arrived.as_mut().enable();
+            let batch = std::mem::take(&mut *self.waiting.lock().unwrap());
+            if !batch.is_empty() {
+                break batch;
+            }
+            arrived.await;
+        };
+        let (bytes, waiters) = batch
+            .into_iter()
+            .map(|payload| (payload.bytes, payload.is_final))
+            .unzip();
+        self.proposed.lock().unwrap().insert(at, waiters);
+        bytes
+    }
+
+    /// Tells who waits for `at`, and for all before it.
+    pub(super) fn tell(&self, at: u64) {
+        let mut proposed = self.proposed.lock().unwrap();
+        let later = proposed.split_off(&(at + 1));
+        for waiter in std::mem::replace(&mut *proposed, later)
+            .into_values()
+            .flatten()
+        {
+            // Whoever does not wait any more need not be told.
+            let _ = waiter.send(());
+        }
+    }
+}
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Agreement on digests.
+    Agreement,
+    /// The same, and every validator has every payload on its disk.
+    Delivery,
 }
 
 struct Payload {
@@ -60,7 +106,7 @@ pub(crate) struct Bare {
 }
 
 impl Bare {
-    pub(crate) fn start(validators: u8, dir: &Path) -> Self {
+    pub(crate) fn start(validators: u8, kind: Kind, dir: &Path) -> Self {
         let desk = Arc::new(Desk::default());
         let keys: Vec<_> = (0..u64::from(validators))
             .map(PrivateKey::from_seed)
@@ -85,10 +131,11 @@ impl Bare {
                     desk: Arc::clone(&desk),
                     tells: number == 0,
                 },
+                kind,
                 key,
             };
             let (stop, stopped) = oneshot::channel();
-            let storage = dir.join(format!("bare-{validators}-{number}"));
+            let storage = dir.join(format!("{kind:?}-{validators}-{number}"));
             stops.push(stop);
             threads.push(std::thread::spawn(move || {
                 let runtime = engine_runtime::Config::new()
@@ -130,60 +177,94 @@ struct Validator {
     senders: Arc<Peers>,
     inboxes: Vec<mpsc::UnboundedReceiver<(PublicKey, Bytes)>>,
     application: Application,
+    kind: Kind,
     key: PrivateKey,
 }
 
 impl Validator {
     async fn run(self, context: engine_runtime::Context, stopped: oneshot::Receiver<()>) {
         let me = self.key.public_key();
+        let peers = self.participants.clone();
         let scheme = Scheme::signer(b"bare", self.participants, self.key).expect("a participant");
-        let application = self.application;
-        let config = Config {
-            scheme,
-            elector: RoundRobin::<Blake3>::default(),
-            blocker: Nobody,
-            automaton: application.clone(),
-            relay: application.clone(),
-            reporter: application,
-            track_historical_votes: false,
-            strategy: Sequential,
-            partition: "votes".into(),
-            mailbox_size: NZUsize!(1024),
-            epoch: Epoch::zero(),
-            floor: Floor::Genesis(Blake3::hash(&[b"genesis"])),
-            replay_buffer: NZUsize!(1 << 18),
-            write_buffer: NZUsize!(1 << 16),
-            page_cache: CacheRef::new(page_size(4096), NZUsize!(1024)),
-            leader_timeout: NEVER,
-            certification_timeout: NEVER * 2,
-            timeout_retry: NEVER,
-            view_retention: ViewDelta::new(64),
-            skip: SkipPolicy::Disabled,
-            fetch_timeout: NZDuration!(Duration::from_secs(1)),
-            fetch_retry_delay: Duration::from_millis(100),
-            forward: ForwardPolicy::SilentLeader,
+        let ends = self.inboxes.into_iter().enumerate();
+        let ends = ends.map(|(channel, inbox)| {
+            let sender = ToInboxes {
+                me: me.clone(),
+                peers: Arc::clone(&self.senders),
+                channel,
+            };
+            (sender, Inbox(inbox))
+        });
+        let ends: Vec<_> = ends.collect();
+        let Ok([votes, certificates, resolver, blocks, questions]) =
+            <[_; CHANNELS]>::try_from(ends)
+        else {
+            panic!("as many as there are channels");
         };
-        let mut ends = self
-            .inboxes
-            .into_iter()
-            .enumerate()
-            .map(|(channel, inbox)| {
-                let sender = ToInboxes {
-                    me: me.clone(),
-                    peers: Arc::clone(&self.senders),
-                    channel,
-                };
-                (sender, Inbox(inbox))
-            });
-        let mut next = || ends.next().expect("three channels");
-        let (votes, certificates, resolver) = (next(), next(), next());
-        let engine = Engine::new(context.child("agreement"), config);
-        let engine = engine.start(votes, certificates, resolver);
+        let network = (votes, certificates, resolver);
+        let application = self.application;
+        let base = Blake3::hash(&[b"genesis"]);
+        let (engine, mut others) = match self.kind {
+            Kind::Agreement => (agree(&context, scheme, application, base, network), vec![]),
+            Kind::Delivery => {
+                let Application { desk, tells } = application;
+                let payloads = Payloads { desk, tells };
+                let ends = [blocks, questions];
+                let (delivered, base, others) =
+                    deliver(&context, &me, peers, scheme.clone(), payloads, ends).await;
+                (agree(&context, scheme, delivered, base, network), others)
+            }
+        };
+        others.push(engine);
         tokio::select! {
             _ = stopped => {}
-            end = engine => panic!("the engine ended: {end:?}"),
+            (end, _, _) = futures::future::select_all(others) => panic!("the engine ended: {end:?}"),
         }
     }
+}
+
+type End = (ToInboxes, Inbox);
+
+/// Starts agreement on what `application` proposes.
+fn agree<A>(
+    context: &engine_runtime::Context,
+    scheme: Scheme,
+    application: A,
+    base: Digest,
+    (votes, certificates, resolver): (End, End, End),
+) -> Handle<()>
+where
+    A: CertifiableAutomaton<Context = Context<Digest, PublicKey>, Digest = Digest>
+        + Relay<Digest = Digest, PublicKey = PublicKey, Plan = Plan<PublicKey>>
+        + Reporter<Activity = Activity<Scheme, Digest>>
+        + Sync,
+{
+    let config = Config {
+        scheme,
+        elector: RoundRobin::<Blake3>::default(),
+        blocker: Nobody,
+        automaton: application.clone(),
+        relay: application.clone(),
+        reporter: application,
+        track_historical_votes: false,
+        strategy: Sequential,
+        partition: "votes".into(),
+        mailbox_size: NZUsize!(1024),
+        epoch: Epoch::zero(),
+        floor: Floor::Genesis(base),
+        replay_buffer: NZUsize!(1 << 18),
+        write_buffer: NZUsize!(1 << 16),
+        page_cache: CacheRef::new(page_size(4096), NZUsize!(1024)),
+        leader_timeout: NEVER,
+        certification_timeout: NEVER * 2,
+        timeout_retry: NEVER,
+        view_retention: ViewDelta::new(64),
+        skip: SkipPolicy::Disabled,
+        fetch_timeout: NZDuration!(Duration::from_secs(1)),
+        fetch_retry_delay: Duration::from_millis(100),
+        forward: ForwardPolicy::SilentLeader,
+    };
+    Engine::new(context.child("agreement"), config).start(votes, certificates, resolver)
 }
 
 /// Proposes what waits, believes everything, and tells who waits.
@@ -202,21 +283,11 @@ impl Automaton for Application {
         let desk = Arc::clone(&self.desk);
         let view = context.round.view().get();
         tokio::spawn(async move {
-            let batch = loop {
-                let arrived = desk.arrived.notified();
-                let mut arrived = std::pin::pin!(arrived);
-                arrived.as_mut().enable();
-                let batch = std::mem::take(&mut *desk.waiting.lock().unwrap());
-                if !batch.is_empty() {
-                    break batch;
-                }
-                arrived.await;
-            };
             let number = view.to_be_bytes();
-            let parts = batch.iter().map(|payload| payload.bytes.as_slice());
+            let batch = desk.take(view).await;
+            let parts = batch.iter().map(Vec::as_slice);
             let parts: Vec<_> = std::iter::once(number.as_slice()).chain(parts).collect();
             let digest = Blake3::hash(&parts);
-            desk.proposed.lock().unwrap().insert(view, batch);
             sender.send(digest).expect("no round is given up here");
         });
         receiver
@@ -246,17 +317,7 @@ impl Reporter for Application {
 
     fn report(&mut self, activity: Self::Activity) -> Feedback {
         if let (true, Activity::Finalization(it)) = (self.tells, activity) {
-            // With it all before it is final.
-            let above = it.proposal.round.view().get() + 1;
-            let mut proposed = self.desk.proposed.lock().unwrap();
-            let later = proposed.split_off(&above);
-            for payload in std::mem::replace(&mut *proposed, later)
-                .into_values()
-                .flatten()
-            {
-                // Whoever does not wait any more need not be told.
-                let _ = payload.is_final.send(());
-            }
+            self.desk.tell(it.proposal.round.view().get());
         }
         Feedback::Ok
     }
@@ -266,13 +327,13 @@ impl Reporter for Application {
 type Peers = Vec<(PublicKey, Vec<mpsc::UnboundedSender<(PublicKey, Bytes)>>)>;
 
 #[derive(Clone, Debug)]
-struct ToInboxes {
+pub(super) struct ToInboxes {
     me: PublicKey,
     peers: Arc<Peers>,
     channel: usize,
 }
 
-struct Checked<'a> {
+pub(super) struct Checked<'a> {
     sender: &'a ToInboxes,
     to: Vec<PublicKey>,
 }
@@ -314,7 +375,7 @@ impl CheckedSender for Checked<'_> {
 }
 
 #[derive(Debug)]
-struct Inbox(mpsc::UnboundedReceiver<(PublicKey, Bytes)>);
+pub(super) struct Inbox(mpsc::UnboundedReceiver<(PublicKey, Bytes)>);
 
 impl Receiver for Inbox {
     type Error = std::convert::Infallible;
@@ -334,7 +395,7 @@ impl Receiver for Inbox {
 
 /// Blames nobody: all are honest here.
 #[derive(Clone)]
-struct Nobody;
+pub(super) struct Nobody;
 
 impl Blocker for Nobody {
     type PublicKey = PublicKey;

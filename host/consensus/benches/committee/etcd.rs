@@ -74,12 +74,20 @@ impl Etcd {
         Connection::open(&self.client)
     }
 
-    /// Puts `count` values over `connections` at once; how long each took.
-    pub(crate) fn puts(&self, connections: usize, count: u64) -> Result<Vec<Duration>, Failure> {
+    /// Puts `count` values over `connections` at once, each after a pause; how long each took.
+    pub(crate) fn puts(
+        &self,
+        connections: usize,
+        count: u64,
+        pause: Duration,
+    ) -> Result<Vec<Duration>, Failure> {
         let one = |first: u64| -> Result<Vec<Duration>, Failure> {
             let mut client = self.connect()?;
             (0..count)
-                .map(|number| client.put(first * count + number))
+                .map(|number| {
+                    std::thread::sleep(pause);
+                    client.put(first * count + number)
+                })
                 .collect()
         };
         std::thread::scope(|scope| {
