@@ -341,6 +341,15 @@ pub enum Refusal {
     /// Neither a decision nor a vote to take back.
     #[error("no change of the rules is decided, and this validator has no vote to take back")]
     NoRulesDecided,
+    /// Whoever can say that it is gone is not.
+    #[error("no node reports that it is gone itself")]
+    AboutItself,
+    /// One report is enough.
+    #[error("this validator reports already that node {} is gone", .0.short())]
+    Reported(NodeId),
+    /// There is no report to take back.
+    #[error("the signer has no report about node {} to take back", .0.short())]
+    NotReported(NodeId),
 }
 
 impl Refusal {
@@ -402,6 +411,9 @@ impl Refusal {
             Self::RulesHeight { .. } => "rules-height",
             Self::RulesDecided { .. } => "rules-decided",
             Self::NoRulesDecided => "no-rules-decided",
+            Self::AboutItself => "about-itself",
+            Self::Reported(_) => "reported",
+            Self::NotReported(_) => "not-reported",
         }
     }
 }
