@@ -11,6 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::components::LIBRARY;
+use crate::discovery::is;
 use crate::harness::{Fabric, Running, binary, eventually, run};
 
 /// Longer than it takes four validators to agree, many times.
@@ -229,6 +230,10 @@ fn who_is_killed_is_absent_by_two_witnesses_until_it_is_back() {
     let killed = nodes.remove(3);
     let status = killed.nexus(&["node", "status", "-o", "json"]).json();
     let id = status["node"].as_str().unwrap();
+    // Nobody misses whom nobody ever met.
+    for node in &nodes {
+        is(node, id, "alive");
+    }
     killed.process.signal(Signal::KILL);
     let folder = killed.folder;
     drop(killed.process);
