@@ -7,9 +7,11 @@ use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::Signal;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::components::LIBRARY;
+use crate::discovery::is;
 use crate::harness::{Fabric, Running, binary, eventually, run};
 
 /// Longer than it takes four validators to agree, many times.
@@ -213,4 +215,44 @@ fn the_example_of_four_runs_to_its_end() {
     }
     let left = std::fs::read_dir(folder.path()).unwrap().count();
     assert_eq!(left, 0, "the script leaves its folder behind");
+}
+
+/// What the ledger says of the absence of a node.
+fn absence(at: &Fabric, node: &str) -> Option<Value> {
+    let list = at.nexus(&["validator", "list", "-o", "json"]).json();
+    let mut absent = list["absent"].as_array().unwrap().iter();
+    absent.find(|absence| absence["node"] == node).cloned()
+}
+
+#[test]
+fn who_is_killed_is_absent_by_two_witnesses_until_it_is_back() {
+    let mut nodes = four();
+    let killed = nodes.remove(3);
+    let status = killed.nexus(&["node", "status", "-o", "json"]).json();
+    let id = status["node"].as_str().unwrap();
+    // Nobody misses whom nobody ever met.
+    for node in &nodes {
+        is(node, id, "alive");
+    }
+    killed.process.signal(Signal::KILL);
+    let folder = killed.folder;
+    drop(killed.process);
+    for node in &nodes {
+        let absence = eventually("it is absent", || {
+            absence(node, id).filter(|absence| absence["since"].is_u64())
+        });
+        assert!(absence["witnesses"].as_u64().unwrap() >= 2, "{absence}");
+        assert_eq!(absence["needed"], 2);
+        let shown = node.nexus(&["validator", "list"]).ok();
+        assert!(shown.contains(&format!("{id} is absent since")), "{shown}");
+    }
+    let back = Fabric::start_in(folder, &["--stoq", "127.0.0.1:0"]);
+    nodes.push(back);
+    for node in &nodes {
+        eventually("nobody is absent", || {
+            let list = node.nexus(&["validator", "list", "-o", "json"]).json();
+            let absent = list["absent"].as_array().unwrap();
+            absent.is_empty().then_some(())
+        });
+    }
 }

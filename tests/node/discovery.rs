@@ -24,7 +24,7 @@ fn member(fabric: &Fabric, node: &str) -> Value {
     found.unwrap_or_default()
 }
 
-fn is(fabric: &Fabric, node: &str, liveness: &str) {
+pub(crate) fn is(fabric: &Fabric, node: &str, liveness: &str) {
     eventually(&format!("the member is {liveness}"), || {
         (member(fabric, node)["liveness"] == liveness).then_some(())
     });
@@ -59,7 +59,7 @@ fn members_that_joined_through_one_find_each_other_and_do_without_it() {
         eventually("the dead session is closed", || {
             session(at, &a).is_none().then_some(())
         });
-        // A node's liveness is no part of the ledger.
+        // Being away ends no membership.
         assert_eq!(member(at, &a)["membership"], "member");
     }
     assert!(second.log().contains("no sign of life"), "{}", second.log());

@@ -32,7 +32,9 @@ pub use request::{
     ArtifactQuery, ArtifactUse, CapQuery, InvokeRequest, ListQuery, LogQuery, PublishQuery,
     StatusQuery,
 };
-pub use validators::{Conviction, HandoverList, ProposedChange, ValidatorList, ValidatorStatus};
+pub use validators::{
+    Absence, Conviction, HandoverList, ProposedChange, ValidatorList, ValidatorStatus,
+};
 
 /// Name of the admin socket in a node's data directory.
 pub const SOCKET_FILE: &str = "admin.sock";

@@ -22,6 +22,8 @@ pub struct ValidatorList {
     pub proposed: Vec<ProposedChange>,
     /// Those who broke the rules of voting, in key order. They never vote again.
     pub convicted: Vec<Conviction>,
+    /// Members that validators report as gone, in key order.
+    pub absent: Vec<Absence>,
 }
 
 /// One validator.
@@ -61,6 +63,22 @@ pub struct Conviction {
     pub epoch: u64,
     /// The view of that round.
     pub view: u64,
+}
+
+/// A member that validators report as gone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Absence {
+    /// The node.
+    #[schema(value_type = String)]
+    pub node: NodeId,
+    /// Validators in office that say so.
+    pub witnesses: u64,
+    /// So many must: fewer have no effect.
+    pub needed: u64,
+    /// Height of the block in which enough of them said so; none if they do not.
+    pub since: Option<u64>,
+    /// Ledger time of that block, Unix milliseconds.
+    pub since_ms: Option<u64>,
 }
 
 /// The ends of epochs in which validators changed, oldest first.

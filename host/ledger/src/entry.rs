@@ -9,6 +9,7 @@ use crate::guest::{
     GuestRecord, GuestRecordsRecord, RecordRateRecord, RecordTotalsRecord, RecordsDueRecord,
 };
 use crate::key::StateKey;
+use crate::liveness::{AbsenceRecord, AbsencesRecord};
 use crate::member::{
     CandidatesRecord, CensusRecord, CertificateRecord, InviteRecord, InvitesRecord, MemberRecord,
 };
@@ -44,6 +45,8 @@ pub enum AnyRecord {
     RecordsDue(RecordsDueRecord),
     RecordRate(RecordRateRecord),
     Rules(RulesRecord),
+    Absence(AbsenceRecord),
+    Absences(AbsencesRecord),
 }
 
 impl AnyRecord {
@@ -74,6 +77,8 @@ impl AnyRecord {
             b"records-due" => Self::RecordsDue(decode(key, value)?),
             b"record-rate" => Self::RecordRate(decode(key, value)?),
             b"rules" => Self::Rules(decode(key, value)?),
+            b"absence" => Self::Absence(decode(key, value)?),
+            b"absences" => Self::Absences(decode(key, value)?),
             _ => return Ok(None),
         }))
     }
@@ -182,6 +187,8 @@ mod tests {
             StateKey::records_due(7),
             StateKey::record_rate(&id),
             StateKey::rules(),
+            StateKey::absence(&id),
+            StateKey::absences(),
         ];
         for key in keys {
             let newer = AnyRecord::decode(&key, &[0xff]);

@@ -77,6 +77,10 @@ pub fn execute(
     known.check(&rules, block.height)?;
     if genesis.begins_epoch(block.height) {
         rules::begin_epoch(&mut draft)?;
+        rules::clean(&mut draft)?;
+    }
+    if genesis.ends_epoch(block.height + 1) {
+        rules::release_absent(&mut draft, block)?;
     }
     rules::expire(&mut draft, block.height)?;
     draft.commit();

@@ -239,6 +239,13 @@ pub const fn quorum(validators: usize) -> usize {
     validators * 2 / 3 + 1
 }
 
+/// Validators that must say the same before it counts that they do: one more than may lie, so at
+/// least one of them is honest.
+#[must_use]
+pub const fn witnesses(validators: usize) -> usize {
+    validators.saturating_sub(1) / 3 + 1
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -131,6 +131,18 @@ impl StateKey {
         Self::text(format!("conviction/{validator}"))
     }
 
+    /// Who says that a node is gone: [`crate::AbsenceRecord`].
+    #[must_use]
+    pub fn absence(node: &NodeId) -> Self {
+        Self::text(format!("absence/{node}"))
+    }
+
+    /// The nodes of which that is said: [`crate::AbsencesRecord`].
+    #[must_use]
+    pub fn absences() -> Self {
+        Self::text("absences".to_owned())
+    }
+
     /// What is counted: [`crate::CensusRecord`].
     #[must_use]
     pub fn census() -> Self {

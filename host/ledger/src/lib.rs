@@ -7,6 +7,7 @@ mod execute;
 mod genesis;
 mod guest;
 mod key;
+mod liveness;
 mod member;
 mod outcome;
 mod rate;
@@ -25,7 +26,7 @@ pub use evidence::{Contradiction, ConvictionRecord, Evidence, SignedVote, VOTE_D
 pub use execute::{
     BLOCK_BYTES_MAX, BLOCK_TRANSACTIONS_MAX, BlockContext, ExecuteError, Execution, execute,
 };
-pub use genesis::{DecodeGenesisError, Genesis, GenesisError, quorum};
+pub use genesis::{DecodeGenesisError, Genesis, GenesisError, quorum, witnesses};
 pub use guest::{
     GuestRecord, GuestRecordsRecord, RECORD_CHANGES_PER_WINDOW_MAX, RECORD_DUE_SEARCH_BLOCKS,
     RECORD_LIFE_BLOCKS_MAX, RECORD_VALUE_BYTES_MAX, RECORD_WINDOW_BLOCKS, RECORDS_BYTES_MAX,
@@ -33,6 +34,10 @@ pub use guest::{
     RecordOperation, RecordRateRecord, RecordTotalsRecord, RecordsDueRecord,
 };
 pub use key::{StateKey, StateKeyError};
+pub use liveness::{
+    ABSENCES_CLEANED_PER_EPOCH, AbsenceRecord, AbsenceReport, AbsencesRecord, AbsentSince,
+    LivenessOperation, VALIDATORS_KEPT, VOTE_KEPT_MS,
+};
 pub use member::{
     Admission, CANDIDATES_MAX, CERTIFICATE_LIFE_MS_MAX, CERTIFICATE_RECORD_GRACE_MS,
     CERTIFICATES_PER_MEMBER_MAX, CLOCK_TOLERANCE_MS, CandidatesRecord, CensusRecord,

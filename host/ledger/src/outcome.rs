@@ -357,6 +357,15 @@ pub enum Refusal {
         /// Ledger time at which the next window begins, Unix milliseconds.
         until_ms: u64,
     },
+    /// Whoever can say that it is gone is not.
+    #[error("no node reports that it is gone itself")]
+    AboutItself,
+    /// One report is enough.
+    #[error("this validator reports already that node {} is gone", .0.short())]
+    Reported(NodeId),
+    /// There is no report to take back.
+    #[error("the signer has no report about node {} to take back", .0.short())]
+    NotReported(NodeId),
 }
 
 impl Refusal {
@@ -419,6 +428,9 @@ impl Refusal {
             Self::RulesDecided { .. } => "rules-decided",
             Self::NoRulesDecided => "no-rules-decided",
             Self::Rate { .. } => "rate",
+            Self::AboutItself => "about-itself",
+            Self::Reported(_) => "reported",
+            Self::NotReported(_) => "not-reported",
         }
     }
 }

@@ -3,6 +3,7 @@
 mod certificates;
 mod deployments;
 mod evidence;
+mod liveness;
 mod membership;
 mod records;
 mod roles;
@@ -11,6 +12,7 @@ mod unreleased;
 mod upgrades;
 mod validators;
 
+pub(crate) use liveness::{clean, release_absent};
 pub(crate) use records::expire;
 pub(crate) use roles::role_of;
 pub(crate) use upgrades::begin_block;
@@ -63,6 +65,9 @@ pub(crate) fn apply<V: StateView>(
         }
         Operation::Rules(operation) => {
             upgrades::apply(draft, block, transaction.principal, *operation)
+        }
+        Operation::Liveness(operation) => {
+            liveness::apply(draft, block, transaction.principal, *operation)
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::evidence::Evidence;
 use crate::guest::RecordOperation;
+use crate::liveness::LivenessOperation;
 use crate::member::{CertificateOperation, MembershipOperation, RoleOperation};
 use crate::upgrade::RulesOperation;
 use crate::validator::ValidatorOperation;
@@ -78,6 +79,8 @@ pub enum Operation {
     Record(RecordOperation),
     /// Which rules are in force, from when on.
     Rules(RulesOperation),
+    /// Who is there.
+    Liveness(LivenessOperation),
 }
 
 /// One operation with what makes it valid once, here, for a while.

@@ -9,6 +9,7 @@ use types::{Digest, Name, NodeId, Principal, PublicKey, Route};
 use crate::evidence::ConvictionRecord;
 use crate::guest::{GuestRecord, GuestRecordsRecord, RecordKey};
 use crate::key::StateKey;
+use crate::liveness::AbsenceRecord;
 use crate::member::{CandidatesRecord, CertificateRecord, InviteRecord, MemberRecord};
 use crate::record::{
     self, DecodeRecordError, DeploymentRecord, FabricRecord, PlacementRecord, PrincipalRecord,
@@ -233,6 +234,15 @@ impl View {
     pub fn convictions(&self) -> Result<BTreeMap<PublicKey, ConvictionRecord>, DecodeRecordError> {
         let convictions = self.keyed("conviction/", |text| text.parse().ok())?;
         Ok(convictions.into_iter().collect())
+    }
+
+    /// The nodes that witnesses report as gone, with the reports.
+    ///
+    /// # Errors
+    /// [`DecodeRecordError`] if a newer release wrote one.
+    pub fn absences(&self) -> Result<BTreeMap<NodeId, AbsenceRecord>, DecodeRecordError> {
+        let absences = self.keyed("absence/", |text| text.parse().ok())?;
+        Ok(absences.into_iter().collect())
     }
 
     /// A logged certificate.

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::evidence::Evidence;
 use crate::guest::{RecordChange, RecordOperation};
+use crate::liveness::LivenessOperation;
 use crate::member::{Admission, CertificateOperation, MembershipOperation, RoleOperation};
 use crate::transaction::Operation;
 use crate::upgrade::{RulesChange, RulesOperation};
@@ -40,6 +41,7 @@ impl fmt::Display for Operation {
             Self::Evidence(evidence) => evidence.fmt(f),
             Self::Record(operation) => operation.fmt(f),
             Self::Rules(operation) => operation.fmt(f),
+            Self::Liveness(operation) => operation.fmt(f),
         }
     }
 }
@@ -126,6 +128,15 @@ impl fmt::Display for RulesOperation {
                 write!(f, "vote for rules {version} from height {height} on")
             }
             Self::Cancel => f.write_str("vote against a change of the rules"),
+        }
+    }
+}
+
+impl fmt::Display for LivenessOperation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent { node } => write!(f, "report that node {} is gone", node.short()),
+            Self::Present { node } => write!(f, "say that node {} is there", node.short()),
         }
     }
 }

@@ -38,6 +38,7 @@ mod shared;
 mod signer;
 mod status;
 mod stores;
+mod witness;
 
 pub use acme::{
     AcmeConfig, AcmeName, Directory, OpenAcmeError, ParseAcmeNameError, ParseDirectoryError,

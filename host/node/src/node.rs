@@ -39,6 +39,7 @@ use crate::secrets::Secrets;
 use crate::shared::{FollowedState, Shared};
 use crate::signer::Signer;
 use crate::stores::GuestStores;
+use crate::witness::witness;
 
 /// How long the first block of a fabric may take before a start counts as failed.
 const FIRST_BLOCK_TIMEOUT: Duration = Duration::from_secs(30);
@@ -215,6 +216,7 @@ impl Node {
         let follower = Follower::new(Arc::clone(&shared), blocks, stop_follower.clone());
         let follower = tokio::spawn(follower.follow());
         tokio::spawn(accuse(Arc::clone(&shared), stop_peers.clone()));
+        tokio::spawn(witness(Arc::clone(&shared), stop_peers.clone()));
         let status = shared.ledger.status();
         if status.role == consensus::Role::Validator {
             match status.validators {

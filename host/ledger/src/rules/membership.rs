@@ -16,7 +16,7 @@ use crate::member::{
 use crate::outcome::Refusal;
 use crate::rate::SpentRate;
 use crate::record::{PrincipalRecord, Role};
-use crate::rules::{certificates, roles, validators};
+use crate::rules::{certificates, liveness, roles, validators};
 use crate::state::{Draft, StateView};
 use crate::transaction::Transaction;
 
@@ -294,6 +294,7 @@ fn end<V: StateView>(
     for fingerprint in &record.certificates {
         certificates::revoke(draft, block, fingerprint, reason)?;
     }
+    liveness::forget(draft, node)?;
     record.membership = membership;
     draft.write(StateKey::member(node), &record);
     let key = StateKey::principal(node);

@@ -35,7 +35,8 @@ pub(super) fn check<V: StateView>(
         | Operation::Validator(_)
         | Operation::Evidence(_)
         | Operation::Record(_)
-        | Operation::Rules(_) => return Ok(()),
+        | Operation::Rules(_)
+        | Operation::Liveness(_) => return Ok(()),
         Operation::Role(_) => Role::Admin,
         _ => Role::Deployer,
     };

@@ -6,6 +6,7 @@ use crate::evidence::ConvictionRecord;
 use crate::execute::{Stop, fabric};
 use crate::genesis::{Genesis, quorum};
 use crate::key::StateKey;
+use crate::liveness::VALIDATORS_KEPT;
 use crate::outcome::Refusal;
 use crate::record::FabricRecord;
 use crate::rules::membership::member;
@@ -155,6 +156,20 @@ pub(super) fn convict<V: StateView>(
         return Err(Refusal::NotAValidator(*validator).into());
     }
     if committee.next() != [*validator] {
+        committee.decide(ValidatorChange::Remove { node: *validator });
+        committee.write(draft);
+    }
+    Ok(())
+}
+
+/// Takes an absent validator's vote with the next epoch, if enough others keep theirs.
+pub(super) fn release<V: StateView>(
+    draft: &mut Draft<'_, V>,
+    validator: &PublicKey,
+) -> Result<(), NotLoaded> {
+    let mut committee = Committee::read(draft)?;
+    let next = committee.next();
+    if next.len() > VALIDATORS_KEPT && next.contains(validator) {
         committee.decide(ValidatorChange::Remove { node: *validator });
         committee.write(draft);
     }

@@ -17,6 +17,7 @@ use types::{
 
 mod histories;
 mod lifecycle;
+mod liveness;
 mod membership;
 mod rates;
 mod records;

@@ -43,7 +43,7 @@ impl Fabric {
         self.run_as(&secret(seed), Operation::Validator(operation))
     }
 
-    fn validators(&self) -> Vec<PublicKey> {
+    pub(crate) fn validators(&self) -> Vec<PublicKey> {
         self.view().fabric().unwrap().unwrap().validators
     }
 
@@ -51,7 +51,7 @@ impl Fabric {
         self.view().committee().unwrap().next
     }
 
-    fn next_epoch(&mut self) {
+    pub(crate) fn next_epoch(&mut self) {
         loop {
             self.block(&[]);
             if self.genesis.begins_epoch(self.height) {

@@ -76,6 +76,7 @@ fn render(list: &ValidatorList) -> String {
         validators,
         proposed,
         convicted,
+        absent,
     } = list;
     let mut table = Table::new(&["VALIDATOR", "NOW", "NEXT EPOCH"]);
     let says = |votes| if votes { "votes" } else { "-" }.to_owned();
@@ -100,6 +101,17 @@ fn render(list: &ValidatorList) -> String {
         text.push_str(&format!(
             "\n{} contradicted itself in epoch {}, view {} (proven at height {})",
             conviction.node, conviction.epoch, conviction.view, conviction.at
+        ));
+    }
+    for absence in absent {
+        let node = absence.node;
+        let state = match absence.since {
+            Some(height) => format!("is absent since height {height}"),
+            None => "is not reached by some".to_owned(),
+        };
+        let (witnesses, needed) = (absence.witnesses, absence.needed);
+        text.push_str(&format!(
+            "\n{node} {state}: {witnesses} validators say so, {needed} are needed"
         ));
     }
     text

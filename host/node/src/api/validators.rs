@@ -8,12 +8,12 @@ use axum::extract::State;
 use data_encoding::HEXLOWER;
 
 use admin::{
-    ApiError, BlockProof, Conviction, HandoverList, ProposedChange, TransactionReport,
+    Absence, ApiError, BlockProof, Conviction, HandoverList, ProposedChange, TransactionReport,
     ValidatorList, ValidatorStatus,
 };
 use ledger::{
-    ConvictionRecord, DecodeRecordError, Evidence, Operation, ValidatorChange, ValidatorOperation,
-    View, quorum,
+    AbsenceRecord, ConvictionRecord, DecodeRecordError, Evidence, Operation, ValidatorChange,
+    ValidatorOperation, View, quorum, witnesses,
 };
 use types::NodeId;
 
@@ -131,6 +131,18 @@ fn validator_list(shared: &Shared, view: &View) -> Result<ValidatorList, DecodeR
             view: contradiction.view,
         }
     };
+    let in_office: Vec<NodeId> = now.iter().copied().collect();
+    let absence = |(node, record): (NodeId, AbsenceRecord)| {
+        let since = record.since(&in_office);
+        Absence {
+            node,
+            witnesses: record.counting(&in_office).count() as u64,
+            needed: witnesses(in_office.len()) as u64,
+            since: since.map(|since| since.height),
+            since_ms: since.map(|since| since.time_ms),
+        }
+    };
+    let absent = view.absences()?.into_iter().map(absence);
     let epoch = shared.ledger.status().epoch;
     let blocks = u64::from(shared.genesis.epoch_blocks());
     Ok(ValidatorList {
@@ -147,5 +159,6 @@ fn validator_list(shared: &Shared, view: &View) -> Result<ValidatorList, DecodeR
             .collect(),
         proposed: committee.proposed.into_iter().map(proposed).collect(),
         convicted: view.convictions()?.into_iter().map(conviction).collect(),
+        absent: absent.filter(|absence| absence.witnesses > 0).collect(),
     })
 }

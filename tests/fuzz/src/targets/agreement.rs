@@ -190,6 +190,8 @@ fn state(bytes: &[u8]) {
         StateKey::census(),
         StateKey::committee(),
         StateKey::conviction(&id),
+        StateKey::absence(&id),
+        StateKey::absences(),
         StateKey::deployment(&name),
         StateKey::placement(&name, &name, 1),
         StateKey::route(&route),
@@ -214,7 +216,12 @@ fn state(bytes: &[u8]) {
     // Errors are fine, panics are not.
     let _ = (view.fabric(), view.principal(&principal), view.principals());
     let _ = (view.member(&node), view.members(), view.is_approved(&node));
-    let _ = (view.committee(), view.convictions(), view.rules());
+    let _ = (
+        view.committee(),
+        view.convictions(),
+        view.absences(),
+        view.rules(),
+    );
     let _ = (view.certificate(&digest), view.invite(&id), view.invites());
     let _ = (
         view.deployment(&name),
