@@ -138,6 +138,7 @@ mod terms;
 mod time;
 mod tips;
 mod upgrade;
+mod votes;
 mod waking;
 mod wanted;
 
