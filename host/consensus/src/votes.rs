@@ -219,7 +219,9 @@ impl<B: Blob> Notes<B> {
     async fn note(&self, view: u64, flushed: u64) -> Result<(), Error> {
         let at = (view % NOTED_VIEWS) * NOTE_BYTES as u64;
         let note = encode(view, flushed).to_vec();
-        self.file.write_at(at, note, WriteOptions::default()).await?;
+        self.file
+            .write_at(at, note, WriteOptions::default())
+            .await?;
         if self.flush_is_due() {
             // It goes on by itself, and a flush that fails fails the next write.
             drop(self.file.start_sync().await);
@@ -335,3 +337,7 @@ impl<B: Blob> Blob for NotedBlob<B> {
         self.inner.start_sync()
     }
 }
+
+#[cfg(test)]
+#[path = "votes_tests.rs"]
+mod tests;
