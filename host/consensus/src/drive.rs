@@ -4,6 +4,7 @@
 use std::any::Any;
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -19,7 +20,7 @@ use crate::application::LedgerApplication;
 use crate::ballots::of_epoch;
 use crate::blame::Blamer;
 use crate::block::Block;
-use crate::data_dir::DataDir;
+use crate::data_dir::{DataDir, votes_partition};
 use crate::engine::{EngineRuntime, Files, Foundation, Pace, Parts, lay_foundation};
 use crate::epochs::Epochs;
 use crate::error::{Closed, StartError};
@@ -37,6 +38,7 @@ use crate::start::{Job, Tell};
 use crate::state::{Databases, Snapshot, read_all, read_head};
 use crate::sync::{Behind, Standing};
 use crate::terms::{Terms, take_office};
+use crate::votes;
 use crate::waking::WakingClock;
 
 /// Pause before each reminder of votes.
@@ -214,6 +216,13 @@ impl Job {
         let votes = dir.map_or(Ok(()), |dir| dir.check_votes(epochs.latest()));
         if let Err(error) = votes {
             return Err(self.refuse(error));
+        }
+        if let Err(lost) = votes::check(context, epochs.latest()).await {
+            let votes = PathBuf::from(votes_partition(epochs.latest()));
+            return Err(self.refuse(StartError::VotesDamaged {
+                path: dir.map_or_else(|| votes.clone(), |dir| dir.engine().join(&votes)),
+                reason: lost.to_string(),
+            }));
         }
         Ok((epochs, handovers))
     }

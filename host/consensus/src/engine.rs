@@ -44,10 +44,11 @@ use crate::network::{Delivery, PeerSet};
 use crate::observer::Observer;
 use crate::pacing::Paced;
 use crate::state::db_config;
+use crate::votes::Notes;
 use crate::waking::{Waking, WakingClock};
 
 /// Size of a page on disk. Part of the disk format: files of another page size do not open.
-const PAGE_BYTES: u32 = 4096;
+pub(crate) const PAGE_BYTES: u32 = 4096;
 /// Pages kept in memory for all stores together: 4 MiB.
 const PAGE_CACHE_PAGES: usize = 1024;
 /// Messages that may wait for an actor.
@@ -122,11 +123,12 @@ pub(crate) struct Parts {
 }
 
 /// One epoch, as its engine is told of it.
-pub(crate) struct Term {
+pub(crate) struct Term<B> {
     pub(crate) epoch: u64,
     pub(crate) committee: Arc<Committee>,
     /// The block that the epoch builds on.
     pub(crate) base: Digest,
+    pub(crate) notes: Arc<Notes<B>>,
 }
 
 /// How long rounds may take.
@@ -265,7 +267,7 @@ pub(crate) fn agree<E: EngineRuntime>(
     context: &E,
     parts: &Parts,
     foundation: &Foundation<E>,
-    term: &Term,
+    term: &Term<E::Blob>,
     network: Agreement,
     blocker: Blamer,
 ) -> Handle<()> {
@@ -317,10 +319,8 @@ pub(crate) fn agree<E: EngineRuntime>(
         certificates,
         resolver,
     } = network;
-    if alone {
-        return simplex::Engine::new(context, config).start(votes, certificates, resolver);
-    }
-    let context = Waking::new(context, parts.waking.clone());
+    let clock = (!alone).then(|| parts.waking.clone());
+    let context = Waking::new(context, clock, term.notes.clone());
     simplex::Engine::new(context, config).start(votes, certificates, resolver)
 }
 

@@ -93,6 +93,19 @@ pub enum StartError {
         /// Where the votes should be.
         path: PathBuf,
     },
+    /// This key voted before and some of its votes are not what was flushed any more.
+    #[error(
+        "votes that this validator cast are lost from {path}: {reason}; starting without them \
+         could vote twice: put the whole data directory back as it was when the validator stopped, \
+         never an older copy, or join with a new identity",
+        path = path.display()
+    )]
+    VotesDamaged {
+        /// Where the votes are.
+        path: PathBuf,
+        /// What is wrong with them.
+        reason: String,
+    },
     /// This node has no vote in this fabric, and no links over which it could follow.
     #[error(
         "this node ({key}) is not a validator of fabric {fabric}, and it has no links to nodes \

@@ -4,7 +4,7 @@
 //! exclude each other, with good signatures, are evidence for the ledger. Never decides what
 //! follows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -57,6 +57,8 @@ struct Seen {
     rounds: BTreeMap<(u64, u64), Votes>,
     /// Proven, and not handed in yet: one piece per validator is enough.
     proven: BTreeMap<NodeId, Evidence>,
+    /// Whose contradictions were told of already: validators that signed two votes.
+    told: BTreeSet<NodeId>,
 }
 
 impl Vigilance {
@@ -164,7 +166,11 @@ impl Vigilance {
         // Votes are remembered before anybody checked them.
         let holds = || contradiction.verify_signatures(&self.fabric).is_ok();
         if !seen.proven.contains_key(&validator) && holds() {
-            tracing::error!(%validator, epoch, view, "a validator contradicted itself");
+            if seen.told.insert(validator) {
+                tracing::error!(%validator, epoch, view, "a validator contradicted itself");
+            } else {
+                tracing::debug!(%validator, epoch, view, "a validator contradicted itself again");
+            }
             let evidence = Evidence::Contradiction(contradiction);
             seen.proven.insert(validator, evidence);
             self.arrived.notify_one();

@@ -11,11 +11,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 use types::{FabricId, NodeId};
 
 use crate::ballots::Ahead;
+use crate::depth::PoolDepth;
 use crate::error::{Closed, QueryError, ShutdownError, SubmitError};
 use crate::evidence::Vigilance;
 use crate::handovers::Handover;
 use crate::links::Wires;
-use crate::pool::{Pool, PoolDepth};
+use crate::pool::Pool;
 use crate::proof::{FinalizedProof, StateProof};
 use crate::query::Query;
 use crate::quorum::Quorum;

@@ -103,6 +103,7 @@ mod committees;
 mod config;
 mod contents;
 mod data_dir;
+mod depth;
 mod drive;
 mod engine;
 mod entry_proof;
@@ -138,6 +139,7 @@ mod terms;
 mod time;
 mod tips;
 mod upgrade;
+mod votes;
 mod waking;
 mod wanted;
 
@@ -145,6 +147,7 @@ pub use blame::{Blame, PEER_BLOCKED_FOR};
 pub use committees::Committees;
 pub use config::{Config, SecretKey};
 pub use contents::{ReadTransactionsError, carries_transaction, read_transactions};
+pub use depth::PoolDepth;
 pub use entry_proof::{
     DecodeEntryProofError, ENTRY_PROOF_BYTES_MAX, EntryProof, ProvenEntry, VerifyEntryProofError,
 };
@@ -158,7 +161,7 @@ pub use links::{
 };
 pub use pool::{
     POOL_BYTES_MAX, POOL_PEER_BYTES_MAX, POOL_PEER_TRANSACTIONS_MAX, POOL_PRINCIPAL_BYTES_MAX,
-    POOL_PRINCIPAL_TRANSACTIONS_MAX, POOL_TRANSACTIONS_MAX, POOL_WAITERS_MAX, PoolDepth,
+    POOL_PRINCIPAL_TRANSACTIONS_MAX, POOL_TRANSACTIONS_MAX, POOL_WAITERS_MAX,
 };
 pub use proof::{
     BlockHeader, FinalizedProof, StateProof, VerifyFinalizedError, VerifyProofError,

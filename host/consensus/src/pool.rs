@@ -1,6 +1,6 @@
 //! Transactions that wait for a block, and who waits for them. Bounded in count and bytes, for
-//! all, for each peer and for each signer. Never knows what a transaction does; validity beyond its signature is
-//! decided by the block.
+//! all, for each peer and for each signer. Never knows what a transaction does; validity beyond its
+//! signature is decided by the block.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -11,6 +11,7 @@ use ledger::{BLOCK_BYTES_MAX, BLOCK_TRANSACTIONS_MAX, SignedTransaction, Transac
 use tokio::sync::{Notify, oneshot};
 use types::{NodeId, Principal};
 
+use crate::depth::PoolDepth;
 use crate::error::{Closed, SubmitError};
 use crate::handle::Finality;
 use crate::settled::Settled;
@@ -93,32 +94,6 @@ struct Waiting {
     sends: u32,
     /// When it is to be sent next, where it is sent at all.
     due: Instant,
-}
-
-/// How full the pool is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PoolDepth {
-    /// Transactions waiting.
-    pub transactions: usize,
-    /// Their bytes.
-    pub bytes: usize,
-}
-
-impl PoolDepth {
-    const fn add(&mut self, bytes: usize) {
-        self.transactions += 1;
-        self.bytes += bytes;
-    }
-
-    const fn remove(&mut self, bytes: usize) {
-        self.transactions -= 1;
-        self.bytes -= bytes;
-    }
-
-    /// Whether one more fits below these bounds.
-    const fn fits(self, bytes: usize, transactions_max: usize, bytes_max: usize) -> bool {
-        self.transactions < transactions_max && self.bytes.saturating_add(bytes) <= bytes_max
-    }
 }
 
 impl Pool {

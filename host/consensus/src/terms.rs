@@ -12,12 +12,12 @@ use commonware_runtime::Handle;
 
 use crate::ballots::Ballots;
 use crate::blame::Blamer;
-use crate::data_dir::votes_partition;
 use crate::drive::CAUSE_GRACE;
 use crate::engine::{EngineRuntime, Foundation, Parts, Term, agree};
 use crate::epochs::Epochs;
 use crate::handle::{Office, Shared};
 use crate::handovers::{Handover, Handovers};
+use crate::votes::{self, Notes};
 
 /// Pause between looks for the certificate of an epoch's last block.
 const CERTIFICATE_LOOK: Duration = Duration::from_millis(50);
@@ -97,10 +97,14 @@ impl<'a, E: EngineRuntime> Terms<'a, E> {
                     .digest()
             }
         };
+        let time = self.shared.wires.time.clone();
+        let notes = Notes::open(self.context, epoch, time).await;
+        let notes = notes.map_err(|error| format!("the notes on votes do not open: {error}"))?;
         let term = Term {
             epoch,
             committee,
             base,
+            notes: Arc::new(notes),
         };
         let ballots = self.ballots.of(epoch);
         let blocker = self.blocker.clone();
@@ -169,8 +173,7 @@ impl<'a, E: EngineRuntime> Terms<'a, E> {
         }
         let handovers = handovers.keep(epoch, proof).await?;
         self.parts.epochs.hand_over(epoch, &committee);
-        // Nobody votes in an epoch that is over. A node that never voted in it has no such files.
-        let _ = self.context.remove(&votes_partition(epoch), None).await;
+        votes::forget(self.context, epoch).await;
         Ok(handovers)
     }
 

@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use crate::engine::EngineRuntime;
 use crate::handle::Shared;
 use crate::time::Time;
+use crate::votes::{NotedBlob, Notes, open_noted};
 
 /// Pause between looks whether there is still work.
 const LOOK: Duration = Duration::from_millis(50);
@@ -130,33 +131,43 @@ impl WakingClock {
     }
 }
 
-/// A runtime whose voter has a [`WakingClock`].
-pub(crate) struct Waking<E> {
+/// The engine's runtime: its voter has a [`WakingClock`], unless it votes alone, and its journal is
+/// noted.
+pub(crate) struct Waking<E: Storage> {
     inner: E,
-    clock: WakingClock,
+    clock: Option<WakingClock>,
+    notes: Arc<Notes<E::Blob>>,
     /// Whether this is the voter, or part of it.
     is_voter: bool,
 }
 
-impl<E> Waking<E> {
-    pub(crate) const fn new(inner: E, clock: WakingClock) -> Self {
+impl<E: Storage> Waking<E> {
+    pub(crate) const fn new(
+        inner: E,
+        clock: Option<WakingClock>,
+        notes: Arc<Notes<E::Blob>>,
+    ) -> Self {
         Self {
             inner,
             clock,
+            notes,
             is_voter: false,
         }
     }
 
-    fn with<F>(self, change: impl FnOnce(E) -> F) -> Waking<F> {
-        Waking {
+    fn with(self, change: impl FnOnce(E) -> E) -> Self {
+        Self {
             inner: change(self.inner),
-            clock: self.clock,
-            is_voter: self.is_voter,
+            ..self
         }
+    }
+
+    fn voters_clock(&self) -> Option<&WakingClock> {
+        self.clock.as_ref().filter(|_| self.is_voter)
     }
 }
 
-impl<E: Clock> governor::clock::Clock for Waking<E> {
+impl<E: Clock + Storage> governor::clock::Clock for Waking<E> {
     type Instant = SystemTime;
 
     fn now(&self) -> SystemTime {
@@ -164,14 +175,13 @@ impl<E: Clock> governor::clock::Clock for Waking<E> {
     }
 }
 
-impl<E: Clock> governor::clock::ReasonablyRealtime for Waking<E> {}
+impl<E: Clock + Storage> governor::clock::ReasonablyRealtime for Waking<E> {}
 
-impl<E: Clock> Clock for Waking<E> {
+impl<E: Clock + Storage> Clock for Waking<E> {
     fn current(&self) -> SystemTime {
-        if self.is_voter {
-            self.clock.current()
-        } else {
-            self.inner.current()
+        match self.voters_clock() {
+            Some(clock) => clock.current(),
+            None => self.inner.current(),
         }
     }
 
@@ -183,7 +193,7 @@ impl<E: Clock> Clock for Waking<E> {
         &self,
         deadline: SystemTime,
     ) -> impl Future<Output = ()> + Send + 'static + use<E> {
-        let waking = self.is_voter.then(|| self.clock.clone());
+        let waking = self.voters_clock().cloned();
         let real = self.inner.sleep_until(deadline);
         async move {
             match waking {
@@ -194,7 +204,7 @@ impl<E: Clock> Clock for Waking<E> {
     }
 }
 
-impl<E: Supervisor> Supervisor for Waking<E> {
+impl<E: Supervisor + Storage> Supervisor for Waking<E> {
     fn name(&self) -> Name {
         self.inner.name()
     }
@@ -203,6 +213,7 @@ impl<E: Supervisor> Supervisor for Waking<E> {
         Self {
             inner: self.inner.child(label),
             clock: self.clock.clone(),
+            notes: self.notes.clone(),
             is_voter: self.is_voter || label == VOTER,
         }
     }
@@ -212,7 +223,7 @@ impl<E: Supervisor> Supervisor for Waking<E> {
     }
 }
 
-impl<E: Spawner> Spawner for Waking<E> {
+impl<E: Spawner + Storage> Spawner for Waking<E> {
     fn shared(self, blocking: bool) -> Self {
         self.with(|inner| inner.shared(blocking))
     }
@@ -230,12 +241,14 @@ impl<E: Spawner> Spawner for Waking<E> {
         let Self {
             inner,
             clock,
+            notes,
             is_voter,
         } = self;
         inner.spawn(move |inner| {
             task(Self {
                 inner,
                 clock,
+                notes,
                 is_voter,
             })
         })
@@ -250,7 +263,7 @@ impl<E: Spawner> Spawner for Waking<E> {
     }
 }
 
-impl<E: Metrics> Metrics for Waking<E> {
+impl<E: Metrics + Storage> Metrics for Waking<E> {
     fn register<N: Into<String>, H: Into<String>, M: Metric>(
         &self,
         name: N,
@@ -266,7 +279,7 @@ impl<E: Metrics> Metrics for Waking<E> {
 }
 
 impl<E: Storage> Storage for Waking<E> {
-    type Blob = E::Blob;
+    type Blob = NotedBlob<E::Blob>;
 
     async fn open_versioned(
         &self,
@@ -274,7 +287,7 @@ impl<E: Storage> Storage for Waking<E> {
         name: &[u8],
         versions: RangeInclusive<BlobVersion>,
     ) -> Result<(Self::Blob, u64, BlobVersion), Error> {
-        self.inner.open_versioned(partition, name, versions).await
+        open_noted(&self.inner, &self.notes, (partition, name), versions).await
     }
 
     async fn remove(&self, partition: &str, name: Option<&[u8]>) -> Result<(), Error> {

@@ -281,28 +281,45 @@ pub(super) async fn deliver(
         context.child("marshal"),
         certificates.expect("a new archive"),
         blocks.expect("a new archive"),
-        marshal::Config {
-            provider: ConstantProvider::new(scheme),
-            epocher: epocher.clone(),
-            start: Start::Genesis(genesis),
-            partition_prefix: "delivery".to_owned(),
-            mailbox_size: NZUsize!(1024),
-            view_retention: ViewDelta::new(64),
-            prunable_items_per_section: NZU64!(64),
-            page_cache: pages,
-            replay_buffer: NZUsize!(1 << 18),
-            key_write_buffer: NZUsize!(1 << 16),
-            value_write_buffer: NZUsize!(1 << 16),
-            block_codec_config: (),
-            max_repair: NZUsize!(32),
-            max_pending_acks: NZUsize!(16),
-            strategy: Sequential,
-        },
+        marshal_config(scheme, epocher.clone(), genesis, pages),
     )
     .await;
     let marshal = marshal.start(payloads.clone(), buffer, resolver);
     let deferred = Deferred::new(context.child("deferred"), payloads, mailbox, epocher);
     (deferred, base, vec![marshal, broadcast])
+}
+
+type MarshalConfig = marshal::Config<
+    ConstantProvider<Scheme, Epoch>,
+    FixedEpocher,
+    Sequential,
+    Block,
+    Digested<Block>,
+>;
+
+fn marshal_config(
+    scheme: Scheme,
+    epocher: FixedEpocher,
+    genesis: Digested<Block>,
+    pages: CacheRef,
+) -> MarshalConfig {
+    marshal::Config {
+        provider: ConstantProvider::new(scheme),
+        epocher,
+        start: Start::Genesis(genesis),
+        partition_prefix: "delivery".to_owned(),
+        mailbox_size: NZUsize!(1024),
+        view_retention: ViewDelta::new(64),
+        prunable_items_per_section: NZU64!(64),
+        page_cache: pages,
+        replay_buffer: NZUsize!(1 << 18),
+        key_write_buffer: NZUsize!(1 << 16),
+        value_write_buffer: NZUsize!(1 << 16),
+        block_codec_config: (),
+        max_repair: NZUsize!(32),
+        max_pending_acks: NZUsize!(16),
+        strategy: Sequential,
+    }
 }
 
 fn archive_config<C>(name: &str, pages: &CacheRef, codec: C) -> prunable::Config<EightCap, C> {

@@ -10,7 +10,7 @@ use commonware_consensus::marshal::Identifier;
 use commonware_consensus::types::Height;
 
 use super::standing::Standing;
-use crate::data_dir::{DataDir, votes_partition};
+use crate::data_dir::DataDir;
 use crate::drive::{Ground, first_end};
 use crate::engine::{EngineRuntime, Files, Foundation, Pace};
 use crate::epochs::Epochs;
@@ -19,6 +19,7 @@ use crate::runs::End;
 use crate::start::Job;
 use crate::state::read_head;
 use crate::time::Time;
+use crate::votes;
 
 /// Without a part that holds for so long, this node goes on with what it had.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -90,8 +91,7 @@ impl Job {
         if let Err(reason) = handovers.adopt(generation, through, &ended).await {
             return End::failed(reason);
         }
-        // That epoch is over. A node that never voted in it has no such files.
-        let _ = context.remove(&votes_partition(before), None).await;
+        votes::forget(&context, before).await;
         End::TakenOver
     }
 }

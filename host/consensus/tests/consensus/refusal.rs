@@ -105,6 +105,33 @@ async fn a_key_that_voted_never_goes_on_without_its_votes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_voted_never_goes_on_without_some_of_its_votes() {
+    let dir = used().await;
+    let votes = dir.path().join("engine/votes-epoch-0");
+    let mut views: Vec<_> = fs::read_dir(&votes)
+        .unwrap()
+        .map(|view| view.unwrap().path())
+        .collect();
+    views.sort();
+    for view in views {
+        let whole = fs::read(&view).unwrap();
+        // The pages begin behind the file's head of the same length.
+        let first_vote = whole.iter().skip(4096).position(|byte| *byte != 0);
+        let mut damaged = whole.clone();
+        damaged[4096 + first_vote.unwrap() + 20] ^= 1;
+        fs::write(&view, damaged).unwrap();
+        let error = refused(config(dir.path())).await;
+        let StartError::VotesDamaged { path, .. } = &error else {
+            panic!("{}: {error}", view.display());
+        };
+        assert_eq!(*path, votes);
+        assert!(error.to_string().contains("never an older copy"), "{error}");
+        fs::write(&view, whole).unwrap();
+    }
+    Node::open(dir.path()).await.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn data_without_an_owner_or_of_another_format_is_refused() {
     let dir = used().await;
     let identity = dir.path().join("identity");
@@ -183,7 +210,7 @@ async fn a_damaged_file_is_refused_or_harmless() {
                 );
                 node.ledger.shutdown().await.ok();
             }
-            Err(StartError::Engine { reason, .. }) => {
+            Err(StartError::Engine { reason, .. } | StartError::VotesDamaged { reason, .. }) => {
                 assert!(!reason.is_empty());
                 refusals += 1;
             }
