@@ -16,6 +16,7 @@ use crate::handovers::Handover;
 use crate::proof::engine_first_block;
 use crate::sync::messages::{Answer, Message, Page, decode_part};
 use crate::tips;
+use crate::votes::{decode_note, encode_note};
 
 /// A block, decoded and encoded again; none if the bytes are no block.
 #[must_use]
@@ -81,4 +82,11 @@ pub fn state_message(bytes: &[u8]) -> Option<Vec<u8>> {
 pub fn handover(bytes: &[u8]) -> Option<Vec<u8>> {
     let handover = Handover::decode(Copying(bytes)).ok()?;
     Some(handover.encode().to_vec())
+}
+
+/// What is noted of a flushed vote, decoded and encoded again; none if the bytes are none.
+#[must_use]
+pub fn vote_note(bytes: &[u8]) -> Option<Vec<u8>> {
+    let (view, flushed) = decode_note(bytes)?;
+    Some(encode_note(view, flushed).to_vec())
 }

@@ -7,9 +7,10 @@
 //! that much of each file must hold. What stands behind it was sent to nobody and may be torn.
 //!
 //! The note is written, not flushed, before the vote is sent: the end of the process takes none
-//! away and the vote waits for no second flush. A loss of power may take the notes since the last
-//! [`FLUSH_PAUSE`], which leaves a shorter length that holds, too: less is checked then, and
-//! nothing good is refused. A note is in one sector, so it is the new one or the old one.
+//! away and the vote waits for no second flush. A loss of power may take the notes since their last
+//! flush, which a vote begins and at most once a [`FLUSH_PAUSE`]. That leaves a shorter length that
+//! holds, too: less is checked then, and nothing good is refused. A note is in one sector, so it is
+//! the new one or the old one.
 
 use std::future::Future;
 use std::ops::RangeInclusive;
@@ -123,7 +124,7 @@ async fn notes(context: &impl Storage, epoch: u64) -> Result<Vec<(u64, u64)>, Er
     let bytes = file.read_at(0, size, ReadOptions::default()).await?;
     let bytes = bytes.coalesce();
     let notes = bytes.as_ref().chunks_exact(NOTE_BYTES);
-    Ok(notes.filter_map(decode).collect())
+    Ok(notes.filter_map(decode_note).collect())
 }
 
 async fn names(context: &impl Storage, partition: &str) -> Result<Vec<Vec<u8>>, Error> {
@@ -173,7 +174,7 @@ fn intact_bytes(page: &[u8]) -> Option<usize> {
     lengths.max()
 }
 
-fn encode(view: u64, flushed: u64) -> [u8; NOTE_BYTES] {
+pub(crate) fn encode_note(view: u64, flushed: u64) -> [u8; NOTE_BYTES] {
     let mut note = [0; NOTE_BYTES];
     let mut text = [0; NOTE_TEXT_BYTES];
     text[..8].copy_from_slice(&view.to_be_bytes());
@@ -184,13 +185,11 @@ fn encode(view: u64, flushed: u64) -> [u8; NOTE_BYTES] {
     note
 }
 
-fn decode(note: &[u8]) -> Option<(u64, u64)> {
-    let (text, rest) = note.split_first_chunk::<NOTE_TEXT_BYTES>()?;
-    let (sum, _) = rest.split_first_chunk::<4>()?;
-    let (view, flushed) = text.split_first_chunk::<8>()?;
-    let flushed = u64::from_be_bytes(flushed.try_into().ok()?);
-    let holds = u32::from_be_bytes(*sum) == Crc32::checksum(text) && flushed > 0;
-    holds.then_some((u64::from_be_bytes(*view), flushed))
+pub(crate) fn decode_note(note: &[u8]) -> Option<(u64, u64)> {
+    let (view, rest) = note.split_first_chunk::<8>()?;
+    let (flushed, _) = rest.split_first_chunk::<8>()?;
+    let (view, flushed) = (u64::from_be_bytes(*view), u64::from_be_bytes(*flushed));
+    (flushed > 0 && encode_note(view, flushed) == *note).then_some((view, flushed))
 }
 
 /// The file of the notes, while its epoch lasts.
@@ -218,7 +217,7 @@ impl<B: Blob> Notes<B> {
 
     async fn note(&self, view: u64, flushed: u64) -> Result<(), Error> {
         let at = (view % NOTED_VIEWS) * NOTE_BYTES as u64;
-        let note = encode(view, flushed).to_vec();
+        let note = encode_note(view, flushed).to_vec();
         self.file
             .write_at(at, note, WriteOptions::default())
             .await?;

@@ -206,10 +206,10 @@ fn a_vote_is_noted_when_its_flush_returns() {
 /// The format on disk.
 #[test]
 fn a_note_is_these_bytes() {
-    let note = encode(0x0102, 0x0304);
+    let note = encode_note(0x0102, 0x0304);
     let sum = Crc32::checksum(&note[..16]).to_be_bytes();
     assert_eq!(note[..16], [0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 3, 4]);
     assert_eq!(note[16..20], sum);
     assert_eq!(note[20..], [0; 12]);
-    assert_eq!(decode(&note), Some((0x0102, 0x0304)));
+    assert_eq!(decode_note(&note), Some((0x0102, 0x0304)));
 }

@@ -77,6 +77,12 @@ pub(super) const TARGETS: &[Target] = &[
         seeds: || vec![vec![2, 7, 8, 1, 9], vec![0, 0]],
     },
     Target {
+        name: "consensus_vote_note",
+        covers: &["consensus::decode_note"],
+        run: vote_note,
+        seeds: || vec![vec![0; 32]],
+    },
+    Target {
         name: "consensus_state",
         covers: &[
             "Message::decode",
@@ -247,6 +253,12 @@ fn block(bytes: &[u8]) {
 fn handover(bytes: &[u8]) {
     if let Some(again) = consensus::fuzz::handover(bytes) {
         assert_eq!(again, bytes, "a handover has two encodings");
+    }
+}
+
+fn vote_note(bytes: &[u8]) {
+    if let Some(again) = consensus::fuzz::vote_note(bytes) {
+        assert_eq!(again, bytes, "a note has two encodings");
     }
 }
 
