@@ -88,6 +88,7 @@ fn a_validator_that_tells_different_things_loses_its_vote_and_forks_nobody() {
             });
         }
     });
+    shunned(honest, liar, &id);
     // Three are left, and all are needed from now on.
     let last = "ef".repeat(32);
     assert!(grant(&mut honest[1].command(&[]), &last));
@@ -106,6 +107,27 @@ fn a_validator_that_tells_different_things_loses_its_vote_and_forks_nobody() {
             "{shown}"
         );
     }
+}
+
+/// Who heard both of two votes that contradict each other hears nothing more from the liar, which
+/// knocks on and is told why; the log says so once.
+fn shunned(honest: &[Fabric], liar: &Fabric, id: &str) {
+    let mut blocked_by = 0;
+    for node in honest {
+        let log = node.log();
+        let told = log.matches("a peer is blocked").count();
+        assert!(told <= 1, "{log}");
+        if told == 0 {
+            continue;
+        }
+        blocked_by += 1;
+        let sessions = node.nexus(&["stoq", "sessions", "-o", "json"]).json();
+        assert!(!sessions.to_string().contains(id), "{sessions}");
+    }
+    assert!(blocked_by > 0, "nobody blocks the liar");
+    eventually("the liar is told why it is refused", || {
+        liar.log().contains("is blocked: ").then_some(())
+    });
 }
 
 /// Whoever installs `nexus` cannot lie with it.

@@ -60,12 +60,19 @@ fn nodes_stop_before_rules_that_they_do_not_know_and_keep_what_they_have() {
     for node in &four.nodes[..3] {
         node.nexus(&[&vote[..], &["--unknown"]].concat()).ok();
     }
+    let coming = format!("2 from height {at} on: this node will stop there");
     for node in &four.nodes {
         eventually("the node tells of the change", || {
             let status = node.nexus(&["ledger", "status"]).ok();
-            let coming = format!("2 from height {at} on: this node will stop there");
             status.contains(&coming).then_some(())
         });
+        let shown = node.nexus(&["node", "status"]).ok();
+        assert!(shown.contains(&coming), "{shown}");
+        assert!(shown.contains("(this node knows 1)"), "{shown}");
+        let shown = node.nexus(&["node", "status", "-o", "json"]).json();
+        let next = serde_json::json!({"version": 2, "height": at});
+        assert_eq!(shown["rules"]["next"], next, "{shown}");
+        assert_eq!(shown["rules"]["known_newest"], 1, "{shown}");
         assert!(
             node.log().contains("this nexus will stop"),
             "{}",

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use types::{ComponentKind, Digest, FabricId, Limits, Name, NodeId, Principal, WorkloadSpec};
 use utoipa::ToSchema;
 
+use crate::ledger::RulesStatus;
+
 /// A node and the fabric it is part of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NodeStatus {
@@ -23,6 +25,8 @@ pub struct NodeStatus {
     pub state_root: String,
     /// Its time, Unix milliseconds.
     pub block_time_ms: u64,
+    /// The rules in force, those that follow, and those that the program knows.
+    pub rules: RulesStatus,
     /// Nodes with a vote.
     pub validators: u32,
     /// Transactions that wait for a block.

@@ -21,6 +21,8 @@ use crate::time::Time;
 /// How long a peer is shunned: long enough that its lies cost this node next to nothing, short
 /// enough that a node which was repaired comes back without anybody's help.
 pub const PEER_BLOCKED_FOR: Duration = Duration::from_secs(10 * 60);
+/// A peer that is blocked again and again is told of once, and then at most so often.
+const BLAME_TOLD_EVERY: Duration = Duration::from_secs(10 * 60);
 /// Peers remembered as blocked; beyond this the one whose block ends first is let go.
 const BLOCKED_PEERS_MAX: usize = 1024;
 
@@ -79,15 +81,26 @@ pub(crate) struct Blocklist {
 
 #[derive(Debug)]
 struct Inner {
+    /// Who was told of, for the log; as bounded as the list itself.
+    reported: BTreeMap<NodeId, Reported>,
     until: BTreeMap<NodeId, Instant>,
     told: watch::Sender<BTreeMap<NodeId, Blame>>,
     engine: Vec<ring::Sender<Set<PublicKey>>>,
+}
+
+/// What the log was told about a peer.
+#[derive(Debug)]
+struct Reported {
+    at: Instant,
+    /// How often it was blamed since.
+    since: u64,
 }
 
 impl Blocklist {
     pub(crate) fn new(time: Time) -> (Self, watch::Receiver<BTreeMap<NodeId, Blame>>) {
         let (told, blocked) = watch::channel(BTreeMap::new());
         let inner = Inner {
+            reported: BTreeMap::new(),
             until: BTreeMap::new(),
             told,
             engine: Vec::new(),
@@ -106,10 +119,18 @@ impl Blocklist {
 
     /// Shuns `peer` for [`PEER_BLOCKED_FOR`] from now.
     pub(crate) fn block(&self, peer: NodeId, blame: Blame) {
-        tracing::warn!(%peer, %blame, "a peer is blocked");
         let mut inner = self.lock();
-        let until = self.time.now() + PEER_BLOCKED_FOR;
-        inner.until.insert(peer, until);
+        let now = self.time.now();
+        match inner.report(peer, now) {
+            Some(0) => tracing::warn!(%peer, %blame, "a peer is blocked"),
+            Some(since) => tracing::warn!(
+                %peer,
+                %blame,
+                "a peer is blocked, and was blamed {since} times since this was told last"
+            ),
+            None => tracing::debug!(%peer, %blame, "a peer is blocked"),
+        }
+        inner.until.insert(peer, now + PEER_BLOCKED_FOR);
         let mut dropped = None;
         if inner.until.len() > BLOCKED_PEERS_MAX {
             let first = inner.until.iter().min_by_key(|(_, until)| **until);
@@ -179,6 +200,27 @@ impl Blocklist {
 }
 
 impl Inner {
+    /// Whether the log is to be told that `peer` is blamed, and how often it was since the last time.
+    fn report(&mut self, peer: NodeId, now: Instant) -> Option<u64> {
+        if let Some(known) = self.reported.get_mut(&peer) {
+            if now < known.at + BLAME_TOLD_EVERY {
+                known.since += 1;
+                return None;
+            }
+            known.at = now;
+            return Some(std::mem::take(&mut known.since));
+        }
+        if self.reported.len() >= BLOCKED_PEERS_MAX {
+            let oldest = self.reported.iter().min_by_key(|(_, told)| told.at);
+            if let Some(oldest) = oldest.map(|(peer, _)| *peer) {
+                self.reported.remove(&oldest);
+            }
+        }
+        let first = Reported { at: now, since: 0 };
+        self.reported.insert(peer, first);
+        Some(0)
+    }
+
     fn tell_engine(&mut self) {
         self.engine.retain(|subscriber| !subscriber.is_closed());
         if self.engine.is_empty() {
@@ -230,6 +272,29 @@ mod tests {
         assert_eq!(list.release(end), None);
         assert!(!list.holds(&node(1)));
         assert!(told.borrow().is_empty());
+    }
+
+    #[test]
+    fn a_peer_is_told_of_once_and_then_with_a_count() {
+        let (list, _told) = Blocklist::new(Time::default());
+        let mut inner = list.lock();
+        let begun = Instant::now();
+        assert_eq!(inner.report(node(1), begun), Some(0));
+        for second in 1..600 {
+            let now = begun + Duration::from_secs(second);
+            assert_eq!(inner.report(node(1), now), None);
+        }
+        assert_eq!(inner.report(node(2), begun), Some(0));
+        let later = begun + BLAME_TOLD_EVERY;
+        assert_eq!(inner.report(node(1), later), Some(599));
+        assert_eq!(inner.report(node(1), later), None);
+        let later = later + BLAME_TOLD_EVERY;
+        assert_eq!(inner.report(node(1), later), Some(1));
+        let count = u64::try_from(BLOCKED_PEERS_MAX).unwrap();
+        for number in 0..2 * count {
+            inner.report(node(number), later);
+        }
+        assert_eq!(inner.reported.len(), BLOCKED_PEERS_MAX);
     }
 
     #[test]

@@ -5,7 +5,10 @@
 //! from there on. A verifier that remembers a later handover is not deceived; one that starts from
 //! the genesis has to take the newest chain that it is shown.
 
+use std::collections::BTreeSet;
+
 use ledger::Genesis;
+use types::NodeId;
 
 use crate::config::engine_key;
 use crate::epochs::Epochs;
@@ -30,6 +33,13 @@ impl Committees {
             genesis: genesis.clone(),
             epochs: epochs.map_err(|key| VerifyFinalizedError::ValidatorKey { key })?,
         })
+    }
+
+    /// Whose signatures the block at `height` needs, as far as was shown.
+    #[must_use]
+    pub fn validators(&self, height: u64) -> BTreeSet<NodeId> {
+        let epoch = self.epochs.containing(height);
+        self.epochs.committee(epoch).validators.clone()
     }
 
     /// Checks that a block is final by the signatures of those who voted in its epoch, as far as

@@ -171,7 +171,7 @@ impl Job {
         tokio::select! {
             biased;
             _ = stopped => End::stopped(),
-            unknown = shared.rules.outdated(&context) => End::Closed(Closed::Outdated(unknown)),
+            unknown = shared.rules.outdated(&context, shared.tip.subscribe()) => End::Closed(Closed::Outdated(unknown)),
             end = first_end(&context, actors) => end,
             () = timed => End::stopped(),
             reason = terms => End::failed(reason),

@@ -355,6 +355,7 @@ impl Tips {
         self.shared.heard.send_modify(|heard| {
             heard.tips.insert(peer, tip);
         });
+        self.shared.rules.heard(height);
         let claim = Claim {
             peer,
             height,

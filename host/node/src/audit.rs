@@ -1,11 +1,15 @@
-//! An audit of a ledger by somebody who trusts nobody: blocks are walked from the genesis, or from
-//! where an earlier audit ended, and each is checked. Pure; never asks a node by itself.
+//! An audit of a ledger by somebody who trusts nobody: blocks are walked from the genesis, from the
+//! oldest that is left, or from where an earlier audit ended, and each is checked. Pure; never asks
+//! a node by itself.
+
+use std::collections::BTreeSet;
 
 use consensus::{
     BlockHeader, Committees, Handover, VerifyFinalizedError, VerifyProofError, genesis_digest,
     read_block, verify_proof,
 };
 use ledger::{Genesis, StateKey};
+use types::NodeId;
 
 /// One place in a history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +73,15 @@ pub enum AuditError {
         /// What is wrong.
         source: VerifyProofError,
     },
+    /// The changes of validators that are told lead to others than those who were in office.
+    #[error(
+        "other validators are told to be in office after height {height} than were audited before: \
+         the history is forked"
+    )]
+    OtherValidators {
+        /// Where the audit goes on.
+        height: u64,
+    },
     /// A proof for another state than the audited one.
     #[error("the proof is for height {found}, the audit is at {expected}")]
     OtherHeight {
@@ -90,6 +103,27 @@ impl Audit {
         // Nothing is proven about the empty state.
         let state_root = [0; 32];
         Self::from_point(genesis, AuditPoint { height: 0, digest }, state_root, &[])
+    }
+
+    /// A walk on from the oldest block that is left, of a node that took over the state from its
+    /// peers. Nothing links `oldest` to the genesis but signatures: `handovers`, the ends of epochs
+    /// in which validators changed, oldest first, say whose it needs. It is taken next.
+    ///
+    /// # Errors
+    /// [`AuditError::Block`] if a handover does not hold, or `oldest` is no block of the fabric.
+    pub fn from_oldest(
+        genesis: Genesis,
+        oldest: &[u8],
+        handovers: &[Handover],
+    ) -> Result<Self, AuditError> {
+        let header = read_block(&genesis, oldest);
+        let header = header.map_err(|source| AuditError::Block { after: 0, source })?;
+        let below = AuditPoint {
+            height: header.height.saturating_sub(1),
+            digest: header.parent_digest,
+        };
+        // Nothing is proven about the state before it.
+        Self::from_point(genesis, below, [0; 32], handovers)
     }
 
     /// A walk on from where an earlier one ended; `state_root` is what the block there says, and
@@ -118,6 +152,25 @@ impl Audit {
             state_root,
             proven: at.height,
         })
+    }
+
+    /// Who certifies the next block.
+    #[must_use]
+    pub fn validators(&self) -> BTreeSet<NodeId> {
+        self.committees.validators(self.next_height())
+    }
+
+    /// Compares who certifies the next block with who did when an audit ended here: old keys of
+    /// validators that were replaced can sign another change.
+    ///
+    /// # Errors
+    /// [`AuditError::OtherValidators`]
+    pub fn expect_validators(&self, remembered: &BTreeSet<NodeId>) -> Result<(), AuditError> {
+        if self.validators() == *remembered {
+            return Ok(());
+        }
+        let height = self.at.height;
+        Err(AuditError::OtherValidators { height })
     }
 
     /// The height of the next block.

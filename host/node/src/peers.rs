@@ -17,12 +17,12 @@ mod relay;
 mod remote;
 mod renewal;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use consensus::{Blame, Carrier};
+use consensus::Carrier;
 use ledger::{CertificateFact, Membership};
 use stoq::{
     CloseReason, Closer, DialError, Direction, Endpoint, InboundStream, Service, Session,
@@ -42,12 +42,12 @@ use crate::peers::book::{Book, Known, Source};
 use crate::peers::carriage::Carriage;
 use crate::peers::control::SessionDial;
 use crate::peers::gossip::{Gossip, Inbound};
-use crate::peers::keeping::Kept;
+use crate::peers::keeping::Keeping;
 use crate::peers::renewal::Renewals;
 use crate::shared::Shared;
 
 pub(crate) use artifacts::FetchError;
-use authority::is_stranger;
+use authority::{BLOCKED, is_stranger};
 pub(crate) use authority::{label, standing};
 pub(crate) use book::read_again as read_book_again;
 pub use credentials::CredentialsError;
@@ -171,6 +171,14 @@ impl Opened {
     }
 }
 
+/// Whether a connection was refused because the ledger blames its peer.
+const fn is_of_blocked(reason: &CloseReason) -> bool {
+    let CloseReason::Refused { by, code, .. } = reason else {
+        return false;
+    };
+    matches!(by, Closer::Us) && *code == BLOCKED
+}
+
 /// The addresses of this machine at which a socket bound to `address` is reached, those that reach
 /// farthest first.
 fn reached_at(address: SocketAddr) -> Vec<SocketAddr> {
@@ -203,8 +211,7 @@ pub(crate) struct Peers {
     artifacts: ArtifactPeers,
     /// Why a peer refused this node, once one did.
     refused: watch::Sender<Option<String>>,
-    /// Sessions that are kept, by peer.
-    kept: Mutex<BTreeMap<NodeId, Kept>>,
+    kept: Arc<Keeping>,
     gossip: Gossip,
     book: Mutex<Book>,
     listening: Option<SocketAddr>,
@@ -233,17 +240,18 @@ impl Peers {
             listening,
             advertised,
         } = opened;
+        let (carriage, blocked) = Carriage::start(carrier);
+        authority.heed(blocked.clone());
         authority.attach(Arc::downgrade(shared));
         let path = certificate_path;
         let renewals = Renewals::start(shared, endpoint.clone(), path, certificate, stop);
-        let (carriage, blocked) = Carriage::start(carrier);
         let (gossip, prepared) = gossip::prepare(gossip, mdns);
         let peers = Arc::new(Self {
             carriage,
             renewals,
             artifacts: ArtifactPeers::new(endpoint.clone()),
             refused: watch::Sender::new(None),
-            kept: Mutex::default(),
+            kept: Arc::new(Keeping::new(endpoint.clone(), blocked)),
             gossip,
             book: Mutex::new(book),
             listening,
@@ -252,7 +260,7 @@ impl Peers {
         });
         let events = peers.endpoint.events();
         tokio::spawn(Arc::clone(&peers).watch(events, stop.clone()));
-        tokio::spawn(Arc::clone(&peers).watch_blame(blocked));
+        tokio::spawn(Arc::clone(&peers.kept).heed());
         let until_stop = stop.clone().cancelled_owned();
         let expiring = expiry::recheck_at_ends(peers.endpoint.clone(), Arc::new(unix_ms));
         tokio::spawn(async move {
@@ -288,10 +296,7 @@ impl Peers {
             let member = state.view.member(peer).ok().flatten();
             member.is_some_and(|member| member.membership != Membership::Member)
         };
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let gone: Vec<_> = kept.keys().copied().filter(gone).collect();
-        for peer in gone {
-            kept.remove(&peer);
+        for peer in self.kept.forget(gone) {
             self.book().forget(&peer);
         }
     }
@@ -353,10 +358,7 @@ impl Peers {
 
     /// Ends all sessions.
     pub(crate) async fn close(&self) {
-        self.kept
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        self.kept.clear();
         self.endpoint.close("the node is stopping").await;
     }
 
@@ -383,7 +385,12 @@ impl Peers {
                 }
                 Ok(SessionEvent::Refused { remote, reason }) => {
                     self.session_ended(&reason);
-                    tracing::info!(%remote, "refused a connection: {reason}");
+                    if is_of_blocked(&reason) {
+                        // The log was told when it was blocked; it may knock often.
+                        tracing::debug!(%remote, "refused a connection: {reason}");
+                    } else {
+                        tracing::info!(%remote, "refused a connection: {reason}");
+                    }
                 }
                 Err(broadcast::error::RecvError::Lagged(missed)) => {
                     tracing::warn!("missed {missed} events of sessions");
@@ -425,13 +432,6 @@ impl Peers {
         }
     }
 
-    fn kept_count(&self) -> usize {
-        self.kept
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .len()
-    }
-
     /// Peers that refuse this node's certificate, and not the node, are shown another one: the
     /// identity is good, and no session is left in which a new one could be logged first.
     fn refused_by_peer(&self, code: u32) {
@@ -467,19 +467,6 @@ impl Peers {
             Ok(text) => text.clone().unwrap_or_default(),
             // The sender is in `self`.
             Err(_) => std::future::pending().await,
-        }
-    }
-
-    /// Ends the sessions of peers that lied about the ledger.
-    async fn watch_blame(self: Arc<Self>, mut blocked: watch::Receiver<BTreeMap<NodeId, Blame>>) {
-        while blocked.changed().await.is_ok() {
-            let blamed = blocked.borrow_and_update().clone();
-            for (peer, blame) in blamed {
-                if let Some(session) = self.endpoint.session(&peer) {
-                    tracing::warn!(peer = %peer.short(), "the peer is blocked: {blame:?}");
-                    session.close(&format!("blocked: {blame:?}"));
-                }
-            }
         }
     }
 

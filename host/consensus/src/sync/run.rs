@@ -14,6 +14,7 @@ use crate::data_dir::DataDir;
 use crate::drive::{Ground, first_end};
 use crate::engine::{EngineRuntime, Files, Foundation, Pace};
 use crate::epochs::Epochs;
+use crate::error::Closed;
 use crate::handovers::Handover;
 use crate::runs::End;
 use crate::start::Job;
@@ -75,6 +76,8 @@ impl Job {
         let whole = tokio::select! {
             biased;
             _ = stopped => return End::stopped(),
+            // What follows the state that was taken over is executed before it counts.
+            unknown = shared.rules.reached() => return End::Closed(Closed::Outdated(unknown)),
             end = first_end(&context, actors) => return end,
             () = exchange => return End::stopped(),
             () = follow_ends(&base, &epochs, &time, &mut ended) => return End::stopped(),

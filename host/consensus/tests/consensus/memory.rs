@@ -195,7 +195,7 @@ pub(crate) struct Member {
     pub(crate) node: Node,
     pub(crate) dir: Arc<tempfile::TempDir>,
     pub(crate) key: u8,
-    genesis: Genesis,
+    pub(crate) genesis: Genesis,
 }
 
 impl Member {
@@ -243,7 +243,8 @@ impl Member {
         Self::start_with(memory, key, dir, genesis, config).await
     }
 
-    async fn start_with(
+    /// The same with any choice of the node's own.
+    pub(crate) async fn start_with(
         memory: &Memory,
         key: u8,
         dir: Arc<tempfile::TempDir>,

@@ -23,7 +23,7 @@ async fn join(memory: &Memory, key: u8, genesis: &Genesis) -> Member {
 
 /// Lets no final block through to a node before `stands` says that somebody proved to it where the
 /// fabric stands, so that it cannot catch up by itself.
-fn hold_back(memory: &Memory, from: u8, to: u8, stands: &Arc<AtomicBool>) {
+pub(crate) fn hold_back(memory: &Memory, from: u8, to: u8, stands: &Arc<AtomicBool>) {
     let stands = stands.clone();
     memory.alter(from, move |message| {
         if message.peer != key_of(to) {

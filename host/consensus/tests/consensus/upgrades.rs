@@ -2,25 +2,32 @@
 //! are those of the tests: a workload's name has two letters or more.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use futures::future::join_all;
-use hypermesh_consensus::{Closed, StartError, Status, SubmitError};
+use hypermesh_consensus::{Channel, Closed, StartError, Status, SubmitError};
 use ledger::{
-    KnownRules, Operation, RULES_LEAD_BLOCKS_MIN, RulesChange, RulesOperation, TransactionOutcome,
-    UnknownRules,
+    Genesis, KnownRules, Operation, RULES_LEAD_BLOCKS_MIN, RulesChange, RulesOperation,
+    TransactionOutcome, UnknownRules,
 };
 
 use crate::committee::deploy;
 use crate::follow::{stop_alike, until};
 use crate::memory::{Member, Memory};
-use crate::support::{Principal, genesis_of};
+use crate::support::{Principal, config_of, genesis_of, genesis_with_epochs, key_of};
+use crate::sync::hold_back;
 
 const NEW: KnownRules = KnownRules::UNRELEASED;
 const OLD: KnownRules = KnownRules::RELEASED;
 
 /// Validators 1 to 4, each with the program that `rules` says.
 async fn committee(memory: &Memory, rules: [KnownRules; 4]) -> Vec<Member> {
+    committee_of(memory, &genesis_of(4), rules).await
+}
+
+/// The same in a fabric of any four.
+async fn committee_of(memory: &Memory, genesis: &Genesis, rules: [KnownRules; 4]) -> Vec<Member> {
     for one in 1..=4 {
         for other in 1..one {
             memory.connect(one, other);
@@ -28,7 +35,7 @@ async fn committee(memory: &Memory, rules: [KnownRules; 4]) -> Vec<Member> {
     }
     let start = async |(key, rules)| {
         let dir = Arc::new(tempfile::tempdir().expect("a directory"));
-        start(memory, key, dir, rules).await
+        Member::start_knowing(memory, key, dir, genesis.clone(), rules).await
     };
     let started = join_all((1..=4).zip(rules).map(start)).await;
     let started: Result<Vec<_>, _> = started.into_iter().collect();
@@ -49,7 +56,7 @@ async fn decide(members: &[Member]) -> u64 {
     let height = members[0].node.ledger.status().height + RULES_LEAD_BLOCKS_MIN + 8;
     for member in &members[..3] {
         let vote = RulesOperation::Vote(RulesChange { version: 2, height });
-        let voter = Principal::node_in(&genesis_of(4), member.key);
+        let voter = Principal::node_in(&member.genesis, member.key);
         let end = member.node.submit(voter.sign(Operation::Rules(vote))).await;
         assert_eq!(end.outcome, TransactionOutcome::Applied);
     }
@@ -155,4 +162,118 @@ async fn a_fabric_where_nobody_knows_the_rules_stops_and_goes_on_with_newer_prog
     assert!(on >= height);
     crate::committee::follow_all(&mut members, on).await;
     stop_alike(members).await;
+}
+
+/// Cuts the last member off before the last old block, and makes blocks of the new rules.
+async fn leave_behind(memory: &Memory, members: &[Member], height: u64) {
+    let operator = Principal::operator_in(&members[0].genesis, 0);
+    fill(&members[0], &operator, height - 4).await;
+    (1..=3).for_each(|other| memory.disconnect(4, other));
+    for index in 0.. {
+        let at = deploy(&members[0], &operator, &format!("beyond-{index}")).await;
+        if at > height + 4 {
+            break;
+        }
+    }
+}
+
+async fn stops_in_time(member: &Member, height: u64) {
+    let end = tokio::time::timeout(Duration::from_secs(60), member.node.ledger.closed()).await;
+    let status = member.node.ledger.status();
+    let end = end.unwrap_or_else(|_| panic!("it does not stop: {status:?}"));
+    assert_eq!(end, stopped(height));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_is_too_old_and_behind_stops_where_all_others_are_beyond() {
+    let memory = Memory::new();
+    let mut members = committee(&memory, [NEW, NEW, NEW, OLD]).await;
+    reads_on(&mut members);
+    let height = decide(&members).await;
+    leave_behind(&memory, &members, height).await;
+    let old = members.pop().expect("four members");
+    assert!(old.node.ledger.status().height + 1 < height);
+    (1..=3).for_each(|other| memory.connect(4, other));
+    stops_in_time(&old, height).await;
+}
+
+/// Whether it comes to the change before or after its start is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_is_too_old_and_behind_stops_after_a_start_too() {
+    let memory = Memory::new();
+    let mut members = committee(&memory, [NEW, NEW, NEW, OLD]).await;
+    reads_on(&mut members);
+    let height = decide(&members).await;
+    leave_behind(&memory, &members, height).await;
+    let old = members.pop().expect("four members");
+    let dir = old.dir.clone();
+    assert!(old.node.ledger.shutdown().await.is_ok());
+    drop(old);
+    (1..=3).for_each(|other| memory.connect(4, other));
+    match start(&memory, 4, dir, OLD).await {
+        Ok(old) => stops_in_time(&old, height).await,
+        Err(error) => assert_eq!(error.to_string(), stopped(height).to_string()),
+    }
+}
+
+/// It hears how far the others are, and nobody has the blocks any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_is_too_old_stops_though_nobody_hands_on_the_blocks_before() {
+    let memory = Memory::new();
+    let mut members = committee(&memory, [NEW, NEW, NEW, OLD]).await;
+    reads_on(&mut members);
+    let height = decide(&members).await;
+    leave_behind(&memory, &members, height).await;
+    let old = members.pop().expect("four members");
+    let before = old.node.ledger.status().height;
+    assert!(before + 1 < height);
+    for other in 1..=3 {
+        memory.alter(other, |message| {
+            let held = message.peer == key_of(4) && message.channel != Channel::Tip;
+            (!held).then_some(message)
+        });
+        memory.connect(4, other);
+    }
+    stops_in_time(&old, height).await;
+    assert_eq!(old.node.ledger.status().height, before);
+}
+
+/// It is so far behind that it takes over a state of rules that it does not know.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_is_too_old_stops_once_it_has_the_state_of_newer_ones() {
+    let memory = Memory::new();
+    let genesis = genesis_with_epochs(4, 4, 8);
+    let mut members = committee_of(&memory, &genesis, [NEW, NEW, NEW, OLD]).await;
+    reads_on(&mut members);
+    let height = decide(&members).await;
+    leave_behind(&memory, &members, height).await;
+    let operator = Principal::operator_in(&genesis, 1);
+    for index in 0..16 {
+        deploy(&members[0], &operator, &format!("far-{index}")).await;
+    }
+    let old = members.pop().expect("four members");
+    let (before, dir) = (old.node.ledger.status().height, old.dir.clone());
+    assert!(before + 1 < height);
+    assert!(old.node.ledger.shutdown().await.is_ok());
+    drop(old);
+    let stands = Arc::new(AtomicBool::new(false));
+    for other in 1..=3 {
+        hold_back(&memory, other, 4, &stands);
+        memory.connect(4, other);
+    }
+    let behind = |rules| {
+        let mut config = config_of(4, dir.path());
+        (config.rules, config.sync_beyond_blocks) = (rules, 4);
+        Member::start_with(&memory, 4, dir.clone(), genesis.clone(), config)
+    };
+    let old = behind(OLD).await.expect("it knows the rules of its state");
+    stops_in_time(&old, height).await;
+    assert!(old.node.ledger.shutdown().await.is_err());
+    drop(old);
+    let mut new = behind(NEW).await.expect("new enough");
+    new.node.let_pass();
+    let beyond = |status: &Status| status.height >= height;
+    until("beyond the change", &new, beyond).await;
+    // It has the state, and not the blocks before.
+    assert_eq!(new.node.ledger.finalized(before + 1).await, Ok(None));
 }

@@ -287,7 +287,8 @@ Examples:
   nexus --node far trust audit blake3:…
 
 Blocks must be linked and signed by the validators of the genesis, whose digest is the fabric's id. What
-was seen is remembered in $XDG_STATE_HOME: a history that is shorter or another one is refused later.")]
+was seen is remembered in $XDG_STATE_HOME: a history that is shorter or another one is refused later.
+A node that took over a state is audited from its oldest block on; the answer says from which height.")]
     Audit {
         /// The fabric that the node must tell the history of [default: whichever it tells]
         #[arg(value_name = "DIGEST")]

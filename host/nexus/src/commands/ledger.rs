@@ -73,7 +73,8 @@ fn render_status(status: &LedgerStatus) -> String {
     fields.render(0)
 }
 
-fn render_rules(rules: &RulesStatus) -> String {
+/// Which rules are in force, what follows, and what the node knows, in one line.
+pub(super) fn render_rules(rules: &RulesStatus) -> String {
     let mut text = format!("{} since height {}", rules.version, rules.since);
     if let Some(next) = rules.next {
         let (version, height) = (next.version, next.height);

@@ -2,6 +2,7 @@
 
 use admin::{HttpsCertificateStatus, NodeStatus};
 
+use crate::commands::ledger::render_rules;
 use crate::exit::Outcome;
 use crate::patience::shortage;
 use crate::session::Session;
@@ -34,6 +35,7 @@ fn render(status: &NodeStatus) -> String {
     fields.add("Height", status.height);
     fields.add("Block time", text::moment(status.block_time_ms));
     fields.add("State root", &status.state_root);
+    fields.add("Rules", render_rules(&status.rules));
     fields.add("Validators", status.validators);
     fields.add(
         "Waiting",

@@ -18,6 +18,7 @@ use types::{Digest, Principal};
 
 use crate::api::blocks::acceptance;
 use crate::api::refusal::{Path, Refused};
+use crate::api::rules;
 use crate::shared::Shared;
 use crate::status;
 
@@ -46,6 +47,7 @@ pub(super) async fn node(State(shared): State<Arc<Shared>>) -> Result<Json<NodeS
         height: ledger.height,
         state_root: Digest::from_bytes(ledger.state_root).hex(),
         block_time_ms: ledger.time_ms,
+        rules: rules::status(&shared.state().view).map_err(Refused::internal)?,
         validators: u32::try_from(ledger.validators).unwrap_or(u32::MAX),
         waiting_transactions: u32::try_from(ledger.pool.transactions).unwrap_or(u32::MAX),
         quorum: ledger.quorum.map(|quorum| QuorumStatus {

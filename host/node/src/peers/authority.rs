@@ -1,9 +1,12 @@
 //! What STOQ asks about peers, answered from the ledger as far as this node has followed it.
 
-use std::sync::{PoisonError, RwLock, Weak};
+use std::collections::BTreeMap;
+use std::sync::{OnceLock, PoisonError, RwLock, Weak};
 
+use consensus::Blame;
 use ledger::{Membership, Role};
 use stoq::{CertificateDer, Occasion, Peer, PeerAuthority, PeerRefusal, Service, ServiceSet};
+use tokio::sync::watch;
 use trust::{LoggedCertificate, MemberFact, Registry, Standing};
 use types::{Digest, FabricId, NodeId, Principal};
 
@@ -16,10 +19,17 @@ pub(crate) struct Authority {
     fabric: FabricId,
     clock: Clock,
     shared: RwLock<Weak<Shared>>,
+    blocked: OnceLock<Blocked>,
 }
 
-/// The code of a refusal that is no judgement about the peer.
+/// The peers that the ledger blames now, each with why.
+pub(crate) type Blocked = watch::Receiver<BTreeMap<NodeId, Blame>>;
+
+/// The code of a refusal that is no judgement about the peer. Those of certificates and standing are
+/// [`trust::Refusal::code`].
 const STOPPING: u32 = 100;
+/// The code of a refusal of a peer that the ledger blames, for as long as it does.
+pub(crate) const BLOCKED: u32 = 101;
 
 impl Authority {
     pub(crate) fn new(fabric: FabricId) -> Self {
@@ -32,12 +42,39 @@ impl Authority {
             fabric,
             clock,
             shared: RwLock::new(Weak::new()),
+            blocked: OnceLock::new(),
         }
     }
 
     /// From now on the ledger is asked.
     pub(crate) fn attach(&self, shared: Weak<Shared>) {
         *self.shared.write().unwrap_or_else(PoisonError::into_inner) = shared;
+    }
+
+    /// From now on peers are refused for as long as they are in `blocked`.
+    pub(crate) fn heed(&self, blocked: Blocked) {
+        // The first one counts: a node has one ledger.
+        let _ = self.blocked.set(blocked);
+    }
+
+    /// Refuses a node that the ledger blames. Operators speak to no ledger.
+    fn allows(&self, standing: Standing) -> Result<(), PeerRefusal> {
+        let (Standing::Member(node) | Standing::Unlogged(node) | Standing::Stranger(node)) =
+            standing
+        else {
+            return Ok(());
+        };
+        let blame = self
+            .blocked
+            .get()
+            .and_then(|blocked| blocked.borrow().get(&node).cloned());
+        match blame {
+            None => Ok(()),
+            Some(blame) => Err(PeerRefusal {
+                code: BLOCKED,
+                text: format!("node {} is blocked: {blame}", node.short()),
+            }),
+        }
     }
 }
 
@@ -60,6 +97,7 @@ impl PeerAuthority for Authority {
             code: refusal.code().into(),
             text: refusal.to_string(),
         })?;
+        self.allows(standing)?;
         Ok(Peer {
             valid_until_ms: Some(certificate.not_after_ms),
             ..peer(standing)

@@ -74,7 +74,7 @@ fn dial_members(peers: &Peers, shared: &Shared) {
         if member.membership == Membership::Member
             && is_ours
             && peers.endpoint.session(&node).is_none()
-            && peers.kept_count() < KEPT_MAX
+            && peers.kept.count() < KEPT_MAX
         {
             peers.keep_session(node);
         }
