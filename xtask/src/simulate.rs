@@ -1,12 +1,12 @@
-//! `cargo xtask simulate [--seeds N] [--from S] [--nodes n]`, or `--traffic n`: builds the simulator
-//! for release and hands the words on. It says which seed failed, and with which scenario.
+//! `cargo xtask simulate [--seeds N] [--from S] [--nodes n]`, or `--traffic n [--followers m]`: builds
+//! the simulator for release and hands the words on. It says which seed failed, and with which scenario.
 
 use crate::failure::Failure;
 use crate::process;
 use crate::project::Project;
 
 /// The words that the simulator takes, each with a number behind it.
-const OPTIONS: [&str; 4] = ["--seeds", "--from", "--nodes", "--traffic"];
+const OPTIONS: [&str; 5] = ["--seeds", "--from", "--nodes", "--traffic", "--followers"];
 
 /// Runs the simulator with `words`.
 pub(crate) fn run(project: &Project, words: &[String]) -> Result<String, Failure> {
@@ -28,7 +28,9 @@ pub(crate) fn run(project: &Project, words: &[String]) -> Result<String, Failure
 /// Whether the simulator will understand `words`: a release build is a long way to a wrong word.
 fn check(words: &[String]) -> Result<(), Failure> {
     let usage = || {
-        Failure::new("usage: cargo xtask simulate [--seeds N] [--from S] [--nodes n] [--traffic n]")
+        Failure::new(
+            "usage: cargo xtask simulate [--seeds N] [--from S] [--nodes n] | --traffic n [--followers m]",
+        )
     };
     for pair in words.chunks(2) {
         match pair {

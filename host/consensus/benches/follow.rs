@@ -1,8 +1,8 @@
 //! How soon a node that joins late is there: one that executes every block, beside one that takes the
-//! state over, after a short and a long history and with a large state; and how soon each starts
-//! again. Then what submitting through a follower costs. Prints and asserts nothing.
+//! state over, after a short and a long history and with larger and larger states; and how soon each
+//! starts again. Then what submitting through a follower costs. Prints and asserts nothing.
 //!
-//! `cargo bench -p hypermesh-consensus --bench follow -- [--dir DIR] [--blocks N]`
+//! `cargo bench -p hypermesh-consensus --bench follow -- [--dir DIR] [--blocks N] [--entries N,N]`
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -14,18 +14,20 @@ use ed25519_dalek::{Signer as _, SigningKey};
 use hypermesh_consensus::{
     Carrier, Config, Finality, Finalized, Inbound, Ledger, Links, SecretKey, links, start,
 };
-use ledger::{Genesis, Operation, Refusal, Role, RoleOperation, Transaction, TransactionOutcome};
+use ledger::{Genesis, Operation, Refusal, Transaction, TransactionOutcome};
 use tokio::sync::{mpsc, watch};
-use types::{Name, NodeId, PublicKey, Signature};
+use types::{
+    ComponentKind, ComponentSpec, Digest, Name, NodeId, PublicKey, Signature, WorkloadSpec,
+};
 
 /// Blocks to catch up on, unless asked otherwise.
 const BLOCKS: u64 = 5_000;
 /// Transactions measured one after the other on each node.
 const ROUNDS: u64 = 200;
-/// Entries that the state gets in the end, for each block.
-const ENTRIES_PER_BLOCK: u64 = 4;
-/// Transactions that wait at once meanwhile: one of each operator.
-const IN_FLIGHT: u64 = 64;
+/// Entries that the state has in the end, unless asked otherwise.
+const ENTRIES: &str = "10000,100000,1000000";
+/// Entries of one transaction: replicas of a deployment, as many as it may have.
+const ENTRIES_PER_DEPLOYMENT: u16 = ComponentSpec::REPLICAS_MAX;
 /// Who signs, in turns: one alone signs no more than `TRANSACTIONS_PER_WINDOW_MAX` in a while. As
 /// many as a genesis takes.
 const OPERATORS: u8 = 64;
@@ -34,6 +36,8 @@ const BEYOND: u64 = 64;
 /// The keys of the validator and of the first node that joins late.
 const VALIDATOR: u8 = 1;
 const FOLLOWERS: u8 = 2;
+/// The key of the node that submits.
+const SUBMITTER: u8 = 99;
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -41,12 +45,20 @@ fn main() -> Result<(), Failure> {
     let temporary = tempfile::tempdir()?;
     let dir = argument("--dir").map_or_else(|| temporary.path().to_owned(), PathBuf::from);
     let blocks = argument("--blocks").map_or(Ok(BLOCKS), |text| text.parse())?;
+    let entries = argument("--entries").unwrap_or_else(|| ENTRIES.to_owned());
+    let entries = entries.split(',').map(str::parse);
+    let entries = entries.collect::<Result<Vec<u64>, _>>()?;
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(1).enable_all().build()?;
-    runtime.block_on(measure(&dir, blocks, &mut io::stdout()))
+    runtime.block_on(measure(&dir, blocks, &entries, &mut io::stdout()))
 }
 
-async fn measure(dir: &Path, blocks: u64, output: &mut impl Write) -> Result<(), Failure> {
+async fn measure(
+    dir: &Path,
+    blocks: u64,
+    entries: &[u64],
+    output: &mut impl Write,
+) -> Result<(), Failure> {
     let cable = Cable::default();
     let signer = Operators::new()?;
     let (validator, _, stream) = {
@@ -68,23 +80,19 @@ async fn measure(dir: &Path, blocks: u64, output: &mut impl Write) -> Result<(),
         let seed = FOLLOWERS + 2 * u8::try_from(index)?;
         late(output, &signer, dir, seed, &cable, height).await?;
     }
-    let entries = blocks * ENTRIES_PER_BLOCK;
-    let mut granted = 0;
-    while granted < entries {
-        let turn: Vec<_> = (granted..entries.min(granted + IN_FLIGHT))
-            .map(|entry| signer.sign(number + entry - granted, grant(entry)))
-            .collect::<Result<_, _>>()?;
-        (granted, number) = (granted + turn.len() as u64, number + turn.len() as u64);
-        let submitted = turn.into_iter().map(|bytes| validator.submit(bytes));
-        for finality in futures::future::join_all(submitted).await {
-            counted(finality?)?;
+    let mut deployed = 0;
+    let mut height = validator.status().height;
+    for (seed, entries) in (FOLLOWERS + 4..).step_by(2).zip(entries) {
+        while deployed * u64::from(ENTRIES_PER_DEPLOYMENT) < *entries {
+            let bytes = signer.sign(number, deploy(deployed)?)?;
+            (number, deployed) = (number + 1, deployed + 1);
+            accepted(validator.submit(bytes).await?)?;
         }
+        height = validator.status().height;
+        late(output, &signer, dir, seed, &cable, height).await?;
     }
-    let height = validator.status().height;
-    let seed = FOLLOWERS + 4;
-    late(output, &signer, dir, seed, &cable, height).await?;
 
-    let config = signer.config(&dir.join("submitter"), FOLLOWERS + 6, &cable, BEYOND)?;
+    let config = signer.config(&dir.join("submitter"), SUBMITTER, &cable, BEYOND)?;
     let (follower, _, mut stream) = start(config).await?;
     cable.connect();
     reach(&mut stream, height).await?;
@@ -123,6 +131,7 @@ async fn late(
         let restarted = began.elapsed();
         drain(stream);
         ledger.shutdown().await?;
+        cable.leave(&SecretKey::from([seed; 32]).public_key());
         writeln!(
             output,
             "late::{name}/blocks={height}/entries={}   {took:.2?}, started again in {restarted:.2?}",
@@ -153,6 +162,14 @@ fn counted(finality: Finality) -> Result<(), Failure> {
     }
 }
 
+/// Whether a transaction did what it asks for.
+fn accepted(finality: Finality) -> Result<(), Failure> {
+    match finality.outcome {
+        TransactionOutcome::Refused(refusal) => Err(refusal.into()),
+        TransactionOutcome::Applied => Ok(()),
+    }
+}
+
 fn stop() -> Result<Operation, Failure> {
     // The smallest transaction: it spends a nonce and is refused for the rest.
     Ok(Operation::Stop {
@@ -160,13 +177,22 @@ fn stop() -> Result<Operation, Failure> {
     })
 }
 
-/// One more entry in the state.
-fn grant(number: u64) -> Operation {
-    let mut key = [0; 32];
-    key[..8].copy_from_slice(&number.to_be_bytes());
-    Operation::Role(RoleOperation::Grant {
-        principal: PublicKey::from_bytes(key),
-        role: Role::Viewer,
+/// So many entries more in the state, and one for the deployment.
+fn deploy(number: u64) -> Result<Operation, Failure> {
+    let component = ComponentSpec {
+        replicas: ENTRIES_PER_DEPLOYMENT,
+        ..ComponentSpec::new(
+            Name::new("web")?,
+            ComponentKind::Library,
+            Digest::of(b"web"),
+        )
+    };
+    Ok(Operation::Deploy {
+        spec: WorkloadSpec {
+            name: Name::new(format!("w{number}"))?,
+            components: vec![component],
+        },
+        replaces: None,
     })
 }
 
@@ -242,6 +268,12 @@ impl Cable {
         for (me, (_, members)) in ports.iter() {
             members.send_replace(ports.keys().filter(|peer| *peer != me).copied().collect());
         }
+    }
+
+    /// Nobody asks a node that is gone.
+    fn leave(&self, me: &NodeId) {
+        self.ports().remove(me);
+        self.connect();
     }
 
     fn ports(&self) -> std::sync::MutexGuard<'_, Ports> {

@@ -52,9 +52,13 @@ async fn measure(dir: &Path, validators: u8, entries: u16) -> Result<(), Failure
     while at < entries {
         let replicas = (entries - at).clamp(1, ComponentSpec::REPLICAS_MAX);
         let transaction = operator.deploy(nonce, replicas)?;
-        ledgers[0].submit(transaction).await?;
+        let height = ledgers[0].submit(transaction).await?.height;
         nonce += 1;
         at += replicas;
+        // It is told before the state is stored, which is what is asked below.
+        while ledgers[0].status().height < height {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
     let mut output = io::stdout();
     for (what, name) in [("present", "w0"), ("absent", "gone")] {

@@ -1,5 +1,6 @@
 //! `simulate [--seeds N] [--from S] [--nodes n]`: runs scenarios and says what was found.
-//! `simulate --traffic n`: what n validators send for each block when nothing goes wrong.
+//! `simulate --traffic n [--followers m]`: what n validators, and m nodes without a vote, send for each
+//! block when nothing goes wrong.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -22,6 +23,8 @@ struct Wanted {
     nodes: Option<usize>,
     /// Measure the traffic of a calm fabric of so many validators instead.
     traffic: Option<usize>,
+    /// And of so many nodes that follow them.
+    followers: usize,
 }
 
 fn main() -> ExitCode {
@@ -30,13 +33,14 @@ fn main() -> ExitCode {
         Ok(wanted) => wanted,
         Err(what) => {
             eprintln!(
-                "{what}\nusage: simulate [--seeds N] [--from S] [--nodes n] | simulate --traffic n"
+                "{what}\nusage: simulate [--seeds N] [--from S] [--nodes n] \
+                 | simulate --traffic n [--followers m]"
             );
             return ExitCode::from(2);
         }
     };
     if let Some(validators) = wanted.traffic {
-        return traffic(validators);
+        return traffic(validators, wanted.followers);
     }
     let started = Instant::now();
     let total = run_all(&wanted);
@@ -60,10 +64,11 @@ fn main() -> ExitCode {
 }
 
 /// Prints what goes over each channel for one block.
-fn traffic(validators: usize) -> ExitCode {
+fn traffic(validators: usize, followers: usize) -> ExitCode {
     let scenario = Scenario {
         seconds: 3,
         gap_ms: 1000,
+        followers,
         ..Scenario::calm(1, validators)
     };
     match simulate(&scenario) {
@@ -72,7 +77,7 @@ fn traffic(validators: usize) -> ExitCode {
             let blocks = summary.height.max(1);
             for (channel, Traffic { messages, bytes }) in summary.traffic {
                 println!(
-                    "{validators} validators, {channel:?}: {} messages, {} bytes a block",
+                    "{validators} validators, {followers} followers, {channel:?}: {} messages, {} bytes a block",
                     messages / blocks,
                     bytes / blocks
                 );
@@ -145,6 +150,7 @@ fn wanted(words: &[String]) -> Result<Wanted, String> {
         from: 1,
         nodes: None,
         traffic: None,
+        followers: 0,
     };
     let mut words = words.iter();
     while let Some(word) = words.next() {
@@ -157,6 +163,9 @@ fn wanted(words: &[String]) -> Result<Wanted, String> {
             "--from" => wanted.from = number,
             "--nodes" => wanted.nodes = usize::try_from(number).ok(),
             "--traffic" => wanted.traffic = usize::try_from(number).ok(),
+            "--followers" => {
+                wanted.followers = usize::try_from(number).map_err(|error| error.to_string())?;
+            }
             _ => return Err(format!("there is no option `{word}`")),
         }
     }
