@@ -279,6 +279,7 @@ pub(crate) fn agree<E: EngineRuntime>(
         unsettled: parts.application.unsettled.clone(),
         heartbeat: parts.heartbeat,
         pace: parts.pace,
+        base: parts.epochs.base(term.epoch),
     };
     let marshal = foundation.marshal.clone();
     let child = |label| context.child(label).with_attribute("epoch", epoch);
