@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ed25519_dalek::{Signer as _, SigningKey};
 use futures::future::try_join_all;
-use hypermesh_consensus::{Config, Ledger, SecretKey, start};
+use hypermesh_consensus::{Config, Ledger, Retention, SecretKey, start};
 use ledger::{Genesis, Operation, Transaction};
 use types::{FabricId, Name, PublicKey, Signature};
 
@@ -223,6 +223,7 @@ impl Operator {
             rules: ledger::KnownRules::RELEASED,
             heartbeat: heartbeat.map_or(Config::HEARTBEAT, Duration::from_secs),
             sync_beyond_blocks: Config::SYNC_BEYOND_BLOCKS,
+            retention: Retention::USUAL,
             links: None,
         })
     }

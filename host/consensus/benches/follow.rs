@@ -12,7 +12,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ed25519_dalek::{Signer as _, SigningKey};
 use hypermesh_consensus::{
-    Carrier, Config, Finality, Finalized, Inbound, Ledger, Links, SecretKey, links, start,
+    Carrier, Config, Finality, Finalized, Inbound, Ledger, Links, Retention, SecretKey, links,
+    start,
 };
 use ledger::{Genesis, Operation, Refusal, Transaction, TransactionOutcome};
 use tokio::sync::{mpsc, watch};
@@ -314,6 +315,7 @@ impl Operators {
             rules: ledger::KnownRules::RELEASED,
             heartbeat: Config::HEARTBEAT,
             sync_beyond_blocks,
+            retention: Retention::USUAL,
             links,
         })
     }

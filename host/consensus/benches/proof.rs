@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use ed25519_dalek::{Signer as _, SigningKey, Verifier as _};
 use futures::future::join_all;
 use hypermesh_consensus::{
-    Carrier, Config, EntryProof, Inbound, Ledger, Links, SecretKey, links, start,
+    Carrier, Config, EntryProof, Inbound, Ledger, Links, Retention, SecretKey, links, start,
 };
 use ledger::{Genesis, Operation, StateKey, Transaction};
 use tokio::sync::watch;
@@ -134,6 +134,7 @@ impl Operator {
                 rules: ledger::KnownRules::RELEASED,
                 heartbeat: Config::HEARTBEAT,
                 sync_beyond_blocks: Config::SYNC_BEYOND_BLOCKS,
+                retention: Retention::USUAL,
                 links: Some(ends),
             });
         }

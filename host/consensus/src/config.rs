@@ -1,6 +1,7 @@
 //! What starts one node's ledger. Knows no file format and no engine type beyond the key.
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ pub struct Config {
     /// Blocks that this node may be behind its peers before it takes their state over instead of
     /// executing what it missed; [`Config::SYNC_BEYOND_BLOCKS`] unless there is a reason.
     pub sync_beyond_blocks: u64,
+    /// What it keeps of the past; [`Retention::USUAL`] but in tests.
+    pub retention: Retention,
     /// The way to other nodes, of [`crate::links`]. A fabric's only validator works without; a
     /// node that follows needs one.
     pub links: Option<Links>,
@@ -39,6 +42,30 @@ impl Config {
     pub const HEARTBEAT: Duration = Duration::from_secs(15 * 60);
     /// Default of [`Config::sync_beyond_blocks`]: what is executed in some ten seconds.
     pub const SYNC_BEYOND_BLOCKS: u64 = 4096;
+}
+
+/// What a node keeps of the past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Final blocks kept, for peers that catch up and for people who look back; the state needs
+    /// none of them. At least as many as an epoch has.
+    pub blocks: u64,
+    /// Blocks and certificates per file, which goes as a whole. Part of the disk format: files that
+    /// were written with another number do not open.
+    pub file_blocks: NonZeroU64,
+}
+
+impl Retention {
+    /// What every node keeps: with an old block up to 4,095 older ones.
+    pub const USUAL: Self = Self {
+        blocks: 1 << 16,
+        file_blocks: NonZeroU64::MIN.saturating_add(4095),
+    };
+
+    /// The lowest block that is kept for peers once the one at `height` is final.
+    pub(crate) const fn kept_from(&self, height: u64) -> u64 {
+        height.saturating_sub(self.blocks).saturating_add(1)
+    }
 }
 
 /// An ed25519 signing key that `Debug` never prints and that is wiped when dropped.

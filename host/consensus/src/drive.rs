@@ -279,6 +279,7 @@ impl Job {
         Parts {
             files,
             epochs: epochs.clone(),
+            retention: config.retention,
             me: self.me.clone(),
             application: LedgerApplication {
                 genesis: Arc::new(config.genesis.clone()),

@@ -2,6 +2,7 @@
 //! (stateful over qmdb), and our application between them. Never knows where the network's bytes
 //! go, nor who submits transactions.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +38,7 @@ use crate::application::{LedgerApplication, Runtime};
 use crate::ballots::Agreement;
 use crate::blame::Blamer;
 use crate::block::{Block, Digest};
+use crate::config::Retention;
 use crate::data_dir::{generation_partition, votes_partition};
 use crate::epochs::{Committee, Epochs};
 use crate::handovers::Handover;
@@ -53,10 +55,6 @@ pub(crate) const PAGE_BYTES: u32 = 4096;
 const PAGE_CACHE_PAGES: usize = 1024;
 /// Messages that may wait for an actor.
 const MAILBOX_MESSAGES: usize = 1024;
-/// Blocks and certificates per archive file: what pruning frees at a time.
-const ARCHIVE_SECTION_BLOCKS: u64 = 4096;
-/// Blocks kept for peers that catch up and for people who look back; the state needs none of them.
-pub(crate) const RETAINED_BLOCKS: usize = 1 << 16;
 /// Blocks whose state peers can still fetch: more than are made while somebody fetches it. The log
 /// keeps what those blocks replaced.
 const RETAINED_STATES: usize = 4096;
@@ -103,16 +101,22 @@ const SYNC: SyncEngineConfig = SyncEngineConfig {
     max_outstanding_requests: NZUsize!(8),
 };
 
-const PRUNE: PruneConfig = PruneConfig {
-    maintenance_interval: NZUsize!(PRUNE_INTERVAL_BLOCKS),
-    retained_marshal_blocks: RETAINED_BLOCKS,
-    retained_qmdb_blocks: RETAINED_STATES,
-};
+/// When the state forgets what was replaced. It counts from the start of the run, and lets go of
+/// blocks only then, too; `pruning.rs` does that sooner.
+fn prune_config(retention: Retention) -> PruneConfig {
+    let blocks = usize::try_from(retention.blocks).unwrap_or(usize::MAX);
+    PruneConfig {
+        maintenance_interval: NZUsize!(PRUNE_INTERVAL_BLOCKS),
+        retained_marshal_blocks: blocks,
+        retained_qmdb_blocks: RETAINED_STATES.min(blocks),
+    }
+}
 
 /// What differs between nodes and fabrics.
 pub(crate) struct Parts {
     pub(crate) files: Files,
     pub(crate) epochs: Epochs,
+    pub(crate) retention: Retention,
     pub(crate) me: PublicKey,
     pub(crate) application: LedgerApplication,
     pub(crate) observer: Observer,
@@ -169,7 +173,7 @@ pub(crate) struct Foundation<E: Runtime> {
     page_cache: CacheRef,
     /// The block before the first.
     pub(crate) genesis: Digested<Block>,
-    /// The lowest block of a state that was taken over.
+    /// The lowest block that was there at the start.
     pub(crate) kept_from: Option<u64>,
 }
 
@@ -213,9 +217,8 @@ pub(crate) async fn lay_foundation<E: EngineRuntime>(
         network.backfill,
     );
 
-    let (certificates, blocks) = archives(context, files, &page_cache).await;
-    // Before the first state that was taken over, blocks are complete from the first one on.
-    let kept_from = blocks.first_index().filter(|_| files.generation > 0);
+    let (certificates, blocks) = archives(context, parts, &page_cache).await;
+    let kept_from = blocks.first_index();
     let mut plan = SyncPlan::init(context.child("plan"), files.name("state-")).await;
     if let Some(floor) = &files.floor {
         plan = plan.set_floor(floor.clone()).await;
@@ -241,7 +244,7 @@ pub(crate) async fn lay_foundation<E: EngineRuntime>(
             plan,
             resolvers: network.state,
             sync_config: SYNC,
-            prune_config: Some(PRUNE),
+            prune_config: Some(prune_config(parts.retention)),
             strategy: Sequential,
         },
     );
@@ -279,6 +282,7 @@ pub(crate) fn agree<E: EngineRuntime>(
         unsettled: parts.application.unsettled.clone(),
         heartbeat: parts.heartbeat,
         pace: parts.pace,
+        base: parts.epochs.base(term.epoch),
     };
     let marshal = foundation.marshal.clone();
     let child = |label| context.child(label).with_attribute("epoch", epoch);
@@ -360,16 +364,17 @@ type Archive<E, V> = prunable::Archive<EightCap, E, Digest, V>;
 /// Opens what is final: the certificates and the blocks, by height.
 async fn archives<E: Runtime>(
     context: &E,
-    files: &Files,
+    parts: &Parts,
     pages: &CacheRef,
 ) -> (
     Archive<E, Finalization<Scheme, Digest>>,
     Archive<E, Arc<Block>>,
 ) {
     let codec = Scheme::certificate_codec_config_unbounded();
-    let config = archive_config(&files.name("certificates"), pages, codec);
+    let (files, file_blocks) = (&parts.files, parts.retention.file_blocks);
+    let config = archive_config(&files.name("certificates"), file_blocks, pages, codec);
     let certificates = archive(context.child("certificates"), config).await;
-    let config = archive_config(&files.name("blocks"), pages, ());
+    let config = archive_config(&files.name("blocks"), file_blocks, pages, ());
     let blocks = archive(context.child("blocks"), config).await;
     (certificates, blocks)
 }
@@ -385,7 +390,12 @@ where
     }
 }
 
-fn archive_config<C>(name: &str, pages: &CacheRef, codec: C) -> prunable::Config<EightCap, C> {
+fn archive_config<C>(
+    name: &str,
+    file_blocks: NonZeroU64,
+    pages: &CacheRef,
+    codec: C,
+) -> prunable::Config<EightCap, C> {
     prunable::Config {
         translator: EightCap,
         metadata_partition: format!("{name}-metadata"),
@@ -394,7 +404,7 @@ fn archive_config<C>(name: &str, pages: &CacheRef, codec: C) -> prunable::Config
         value_partition: format!("{name}-value"),
         compression: None,
         codec_config: codec,
-        items_per_section: NZU64!(ARCHIVE_SECTION_BLOCKS),
+        items_per_section: file_blocks,
         key_write_buffer: NZUsize!(WRITE_BUFFER_BYTES),
         value_write_buffer: NZUsize!(WRITE_BUFFER_BYTES),
         replay_buffer: NZUsize!(REPLAY_BUFFER_BYTES),

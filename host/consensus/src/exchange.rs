@@ -10,6 +10,7 @@ use crate::engine::{EngineRuntime, Foundation};
 use crate::epochs::Epochs;
 use crate::handle::Shared;
 use crate::network::PeerSet;
+use crate::pruning::Old;
 use crate::query::{Query, answer};
 use crate::relay::Relay;
 use crate::sync::{Asking, Fetching, Serving, StatePeers};
@@ -64,6 +65,10 @@ impl Exchange {
             state_peers: _,
         } = self;
         let wires = shared.wires.clone();
+        let old = Old {
+            shared: shared.clone(),
+            epochs: epochs.clone(),
+        };
         let relay = Relay {
             shared: shared.clone(),
             wires: wires.clone(),
@@ -81,6 +86,12 @@ impl Exchange {
             behind: Behind::default(),
             kept_from: base.kept_from,
         };
+        let forgetting = async {
+            // What is taken over is complete first.
+            if open {
+                old.forget(base).await;
+            }
+        };
         futures::join!(
             peers.follow(),
             wires.blocklist.expire(),
@@ -90,6 +101,7 @@ impl Exchange {
             relay.send(),
             answer(base, queries),
             serving.run(base, open),
+            forgetting,
             fetching.run(),
         );
     }

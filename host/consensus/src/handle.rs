@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use types::{FabricId, NodeId};
 
 use crate::ballots::Ahead;
+use crate::config::Retention;
 use crate::depth::PoolDepth;
 use crate::error::{Closed, QueryError, ShutdownError, SubmitError};
 use crate::evidence::Vigilance;
@@ -53,6 +54,7 @@ pub(crate) struct Shared {
     pub(crate) executes: watch::Sender<bool>,
     /// How far above this node peers may be before their state is taken over.
     pub(crate) beyond_blocks: u64,
+    pub(crate) retention: Retention,
     pub(crate) pool: Pool,
     pub(crate) tip: watch::Sender<Tip>,
     pub(crate) rounds: watch::Sender<Rounds>,

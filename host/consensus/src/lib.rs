@@ -33,8 +33,9 @@
 //! [`Carrier::blocked`] says why. A tip carries a certificate, so that a lie about it costs one
 //! check of signatures. Silence, loss and floods block nobody.
 //!
-//! Peers keep the last 65,536 blocks. A node that is [`Config::sync_beyond_blocks`] behind, or needs
-//! blocks that nobody keeps, takes over the state instead.
+//! Peers keep the last 65,536 blocks ([`Retention`]), however often they are started, and the block
+//! that the epoch builds on. A node that is [`Config::sync_beyond_blocks`] behind, or needs blocks
+//! that nobody keeps, takes over the state instead.
 //!
 //! # State from peers
 //! Such a node asks for the ends of epochs, proves them from the genesis, and begins from the last
@@ -124,6 +125,7 @@ mod pacing;
 mod pool;
 mod proof;
 mod proving;
+mod pruning;
 mod query;
 mod queue;
 mod quorum;
@@ -145,7 +147,7 @@ mod wanted;
 
 pub use blame::{Blame, PEER_BLOCKED_FOR};
 pub use committees::Committees;
-pub use config::{Config, SecretKey};
+pub use config::{Config, Retention, SecretKey};
 pub use contents::{ReadTransactionsError, carries_transaction, read_transactions};
 pub use depth::PoolDepth;
 pub use entry_proof::{

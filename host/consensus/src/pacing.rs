@@ -31,6 +31,8 @@ pub(crate) struct Paced<A> {
     pub(crate) unsettled: Unsettled,
     pub(crate) heartbeat: Duration,
     pub(crate) pace: Pace,
+    /// Height of the block that the epoch builds on.
+    pub(crate) base: u64,
 }
 
 impl<E, A> Application<E> for Paced<A>
@@ -103,6 +105,7 @@ impl<A> Paced<A> {
         let due_ms = parent.inner().time_ms.saturating_add(heartbeat_ms);
         // A parent ahead of this clock must not hold the proposal beyond the leader's time.
         let wait_ms = due_ms.saturating_sub(now_ms(clock)).min(heartbeat_ms);
+        self.unsettled.applied(self.base).await;
         let taken = self.unsettled.transactions(ancestry).await;
         let round = parent.inner().context.round;
         let round = (round.epoch().get(), round.view().get());
@@ -161,6 +164,16 @@ pub(crate) struct Unsettled {
 }
 
 impl Unsettled {
+    /// Returns once the last final block is known to be at `base`, which is final, or above.
+    ///
+    /// A round may begin before that, while a start still reads the state. What is walked from there
+    /// down to a final block of height 0 meets blocks that are pruned, and waits for them for ever.
+    async fn applied(&self, base: u64) {
+        let mut tip = self.shared.tip.subscribe();
+        // The sender is in `shared`.
+        let _ = tip.wait_for(|tip| tip.height >= base).await;
+    }
+
     /// The ids in `ancestry` above the last final block: a child must not carry them again.
     pub(crate) async fn transactions(
         &self,

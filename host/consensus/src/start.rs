@@ -121,6 +121,7 @@ fn shared(config: &Config, committee: &Committee, links: &Links) -> Arc<Shared> 
         heard: watch::Sender::new(Heard::default()),
         executes: watch::Sender::default(),
         beyond_blocks: config.sync_beyond_blocks,
+        retention: config.retention,
         pool: Pool::new(links.wires.time.clone()),
         tip: watch::Sender::new(Tip::default()),
         rounds: watch::Sender::new(Rounds::default()),

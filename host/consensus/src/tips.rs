@@ -36,7 +36,6 @@ use crate::ballots::of_epoch;
 use crate::blame::Blame;
 use crate::block::{Block, Digest};
 use crate::config::engine_key;
-use crate::engine::RETAINED_BLOCKS;
 use crate::epochs::Epochs;
 use crate::handle::Shared;
 use crate::links::{Channel, Wires};
@@ -160,7 +159,7 @@ pub(crate) struct Tips {
     pub(crate) epochs: Epochs,
     pub(crate) marshal: Marshal,
     pub(crate) behind: Behind,
-    /// The lowest block of a state that was taken over.
+    /// The lowest block that was there at the start.
     pub(crate) kept_from: Option<u64>,
 }
 
@@ -237,12 +236,11 @@ impl Tips {
     /// The announcement of the final block at `height`, if it has a certificate of its own.
     async fn announcement(&self, height: u64) -> Option<Announcement> {
         let certificate = self.marshal.get_finalization(Height::new(height)).await?;
-        let retained = u64::try_from(RETAINED_BLOCKS).unwrap_or(u64::MAX);
         Some(Announcement {
             height,
             kept_from: self
                 .kept_from
-                .max(Some(height.saturating_sub(retained) + 1))?,
+                .max(Some(self.shared.retention.kept_from(height)))?,
             certificate,
         })
     }

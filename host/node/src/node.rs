@@ -390,6 +390,7 @@ fn consensus_config(
         rules: ledger::KnownRules::RELEASED,
         heartbeat: consensus::Config::HEARTBEAT,
         sync_beyond_blocks: sync_beyond_blocks.unwrap_or(consensus::Config::SYNC_BEYOND_BLOCKS),
+        retention: consensus::Retention::USUAL,
         links,
     }
 }

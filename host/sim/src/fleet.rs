@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use consensus::simulated::{Forger, Machine, NodeConfig, Plug, Powered, SimWorld, Task};
-use consensus::{Blame, Carrier, Closed, Finalized, Ledger, Outbound, SecretKey};
+use consensus::{Blame, Carrier, Closed, Finalized, Ledger, Outbound, Retention, SecretKey};
 use ledger::Genesis;
 use tokio::sync::{mpsc, watch};
 use types::NodeId;
@@ -126,6 +126,7 @@ impl Fleet {
             genesis: self.genesis.clone(),
             heartbeat: Duration::from_secs(self.scenario.heartbeat_seconds),
             sync_beyond_blocks: self.scenario.sync_beyond_blocks,
+            retention: Retention::USUAL,
         };
         let Powered {
             ledger,

@@ -16,6 +16,8 @@ const FLUSH_MS_MAX: u64 = 4;
 #[derive(Clone, Debug)]
 pub struct Disk {
     inner: Arc<Mutex<Inner>>,
+    /// How often the power was cut before this handle came to be.
+    cuts: u64,
 }
 
 #[derive(Debug)]
@@ -26,6 +28,8 @@ struct Inner {
     failing: bool,
     /// Flushes are said to be done, and are not.
     lying: bool,
+    /// How often the power was cut.
+    cuts: u64,
 }
 
 impl Disk {
@@ -37,9 +41,20 @@ impl Disk {
             dice: Dice::new(seed),
             failing: false,
             lying: false,
+            cuts: 0,
         };
         Self {
             inner: Arc::new(Mutex::new(inner)),
+            cuts: 0,
+        }
+    }
+
+    /// A handle that removes files until the power is cut, as those that are open change theirs.
+    pub(crate) fn powered(&self) -> Self {
+        let cuts = self.lock().cuts;
+        Self {
+            inner: self.inner.clone(),
+            cuts,
         }
     }
 
@@ -58,6 +73,7 @@ impl Disk {
     /// of its sectors or all. Handles of before see the old contents and change nothing any more.
     pub fn cut_power(&self) {
         let mut inner = self.lock();
+        inner.cuts += 1;
         let Inner {
             partitions, dice, ..
         } = &mut *inner;
@@ -103,6 +119,10 @@ impl Disk {
     /// Removes a file, or all of a partition; says whether there was one.
     pub(crate) fn remove(&self, partition: &str, name: Option<&[u8]>) -> bool {
         let mut inner = self.lock();
+        if inner.cuts != self.cuts {
+            // A task of a process that is gone, in its last turn.
+            return true;
+        }
         match name {
             Some(name) => inner
                 .partitions
@@ -112,7 +132,9 @@ impl Disk {
         }
     }
 
-    pub(crate) fn scan(&self, partition: &str) -> Option<Vec<Vec<u8>>> {
+    /// The names of the files in a partition, if there is one.
+    #[must_use]
+    pub fn scan(&self, partition: &str) -> Option<Vec<Vec<u8>>> {
         let inner = self.lock();
         Some(inner.partitions.get(partition)?.keys().cloned().collect())
     }

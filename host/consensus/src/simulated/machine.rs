@@ -43,6 +43,14 @@ impl Machine {
         self.skew_ms.store(skew_ms, Ordering::Relaxed);
     }
 
+    /// The same machine with its power on, for one process.
+    pub(crate) fn powered(&self) -> Self {
+        Self {
+            disk: self.disk.powered(),
+            ..self.clone()
+        }
+    }
+
     fn local(&self, time: SystemTime) -> SystemTime {
         self.shift(time, self.skew_ms.load(Ordering::Relaxed))
     }

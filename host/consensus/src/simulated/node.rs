@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::machine::{Machine, OnMachine};
 use super::world::World;
-use crate::config::{Config, SecretKey};
+use crate::config::{Config, Retention, SecretKey};
 use crate::engine::EngineRuntime;
 use crate::error::{Closed, StartError};
 use crate::handle::{Finalized, Ledger, Shared};
@@ -32,6 +32,8 @@ pub struct NodeConfig {
     pub heartbeat: Duration,
     /// Blocks that it may be behind before it takes over a state.
     pub sync_beyond_blocks: u64,
+    /// What it keeps of the past.
+    pub retention: Retention,
 }
 
 /// A node under power.
@@ -79,6 +81,7 @@ impl<E: EngineRuntime> World<E> {
             genesis,
             heartbeat,
             sync_beyond_blocks,
+            retention,
         } = config;
         let time = Time::of(self.context.child("time"));
         let (links, carrier) = links_in(time);
@@ -94,12 +97,13 @@ impl<E: EngineRuntime> World<E> {
             rules: ledger::KnownRules::RELEASED,
             heartbeat,
             sync_beyond_blocks,
+            retention,
             links: Some(links),
         })?;
         let shared = job.shared.clone();
         let context = self.context.child("node");
         let context = context.with_attribute("number", machine.number);
-        let task = run(OnMachine::new(context, machine.clone()), job);
+        let task = run(OnMachine::new(context, machine.powered()), job);
         Ok(Powered {
             ledger,
             stream,

@@ -11,6 +11,7 @@ mod memory;
 mod proofs;
 mod refusal;
 mod restart;
+mod retention;
 mod support;
 mod sync;
 mod upgrades;

@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ed25519_dalek::{Signer as _, SigningKey};
 use hypermesh_consensus::{
-    Config, Finality, Finalized, FinalizedBlock, Ledger, SecretKey, Snapshot, StartError, start,
+    Config, Finality, Finalized, FinalizedBlock, Ledger, Retention, SecretKey, Snapshot,
+    StartError, start,
 };
 use ledger::{Genesis, KnownRules, Operation, StateKey, Transaction, View};
 use tokio::sync::mpsc;
@@ -91,6 +92,7 @@ pub(crate) fn config(dir: &Path) -> Config {
         rules: KnownRules::RELEASED,
         heartbeat: Config::HEARTBEAT,
         sync_beyond_blocks: Config::SYNC_BEYOND_BLOCKS,
+        retention: Retention::USUAL,
         links: None,
     }
 }

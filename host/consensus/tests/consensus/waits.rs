@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hypermesh_consensus::simulated::{self, Machine, NodeConfig, Plug, Powered, SimWorld};
-use hypermesh_consensus::{Carrier, Finalized, Inbound, Ledger, SecretKey};
+use hypermesh_consensus::{Carrier, Finalized, Inbound, Ledger, Retention, SecretKey};
 use ledger::Genesis;
 use tokio::sync::{mpsc, watch};
 use types::NodeId;
@@ -22,40 +22,44 @@ const BEYOND: u64 = 12;
 type Ends = Arc<Mutex<BTreeMap<NodeId, (Inbound, watch::Sender<BTreeSet<NodeId>>)>>>;
 
 /// A node with its power on.
-struct Up {
-    ledger: Ledger,
+pub(crate) struct Up {
+    pub(crate) ledger: Ledger,
     stream: mpsc::Receiver<Finalized>,
-    plug: Plug,
+    pub(crate) plug: Plug,
     /// Where the stream is.
-    height: u64,
+    pub(crate) height: u64,
 }
 
 /// Nodes that are all connected with each other.
-struct Fabric {
-    world: SimWorld,
-    genesis: Genesis,
+pub(crate) struct Fabric {
+    pub(crate) world: SimWorld,
+    pub(crate) genesis: Genesis,
+    /// What its nodes keep of the past.
+    pub(crate) retention: Retention,
     ends: Ends,
     /// Whether every message is lost.
     loses: Arc<AtomicBool>,
 }
 
 impl Fabric {
-    fn new(world: SimWorld) -> Self {
-        let genesis = genesis_with_epochs_at(world.now_ms(), 1, 3, 8);
+    pub(crate) fn new(world: SimWorld, validators: u8) -> Self {
+        let genesis = genesis_with_epochs_at(world.now_ms(), validators, validators + 2, 8);
         Self {
             world,
             genesis,
+            retention: Retention::USUAL,
             ends: Ends::default(),
             loses: Arc::default(),
         }
     }
 
-    async fn boot(&self, key: u8, machine: &Machine, sync_beyond_blocks: u64) -> Up {
+    pub(crate) async fn boot(&self, key: u8, machine: &Machine, sync_beyond_blocks: u64) -> Up {
         let config = NodeConfig {
             secret_key: SecretKey::from([key; 32]),
             genesis: self.genesis.clone(),
             heartbeat: Duration::from_secs(900),
             sync_beyond_blocks,
+            retention: self.retention,
         };
         let Powered {
             ledger,
@@ -110,7 +114,7 @@ fn connect_all(ends: &Ends) {
 
 impl Up {
     /// Reads the stream until it is at `height`, and says how often a state came over it.
-    async fn reach(&mut self, height: u64) -> u64 {
+    pub(crate) async fn reach(&mut self, height: u64) -> u64 {
         let mut taken_over = 0;
         while self.height < height {
             self.height = match self.stream.recv().await.expect("an open stream") {
@@ -136,7 +140,7 @@ enum Newcomer {
 /// Milliseconds until a newcomer is where a fabric of some epochs is, and the states it took over.
 fn newcomer_takes(sync_beyond_blocks: u64, newcomer: Newcomer) -> (u64, u64) {
     simulated::run(1, |world| async move {
-        let fabric = Fabric::new(world);
+        let fabric = Fabric::new(world, 1);
         let machines = [1, 2].map(|key| Machine::new(key, 7));
         let mut first = fabric.boot(1, &machines[0], u64::MAX).await;
         let operator = Principal::operator_in(&fabric.genesis, 0);

@@ -290,6 +290,7 @@ impl Node {
             rules: KnownRules::RELEASED,
             heartbeat: consensus::Config::HEARTBEAT,
             sync_beyond_blocks: consensus::Config::SYNC_BEYOND_BLOCKS,
+            retention: consensus::Retention::USUAL,
             links: Some(links),
         };
         let (ledger, _, mut blocks) = consensus::start(config).await.unwrap();
