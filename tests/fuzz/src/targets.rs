@@ -4,6 +4,7 @@ mod agreement;
 mod files;
 mod finding;
 mod operators;
+mod proving;
 mod transport;
 mod trusting;
 mod words;
@@ -19,6 +20,7 @@ pub const TARGETS: &[&[Target]] = &[
     agreement::TARGETS,
     words::TARGETS,
     operators::TARGETS,
+    proving::TARGETS,
 ];
 
 /// The first byte, which chooses, and the rest.
