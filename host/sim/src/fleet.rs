@@ -111,6 +111,17 @@ impl Fleet {
         (0..self.scenario.nodes()).filter(|node| self.scenario.is_honest(*node))
     }
 
+    /// What a node is started with.
+    fn config(&self, secret_key: SecretKey) -> NodeConfig {
+        NodeConfig {
+            secret_key,
+            genesis: self.genesis.clone(),
+            heartbeat: Duration::from_secs(self.scenario.heartbeat_seconds),
+            sync_beyond_blocks: self.scenario.sync_beyond_blocks,
+            retention: Retention::USUAL,
+        }
+    }
+
     /// Gives a node power, unless it has it.
     pub(crate) fn boot(self: &Arc<Self>, number: usize) {
         let Some(mut node) = self.lock(number) else {
@@ -121,13 +132,7 @@ impl Fleet {
         }
         node.disk_bad = false;
         node.machine.disk.fail(false);
-        let config = NodeConfig {
-            secret_key: node.key.clone(),
-            genesis: self.genesis.clone(),
-            heartbeat: Duration::from_secs(self.scenario.heartbeat_seconds),
-            sync_beyond_blocks: self.scenario.sync_beyond_blocks,
-            retention: Retention::USUAL,
-        };
+        let config = self.config(node.key.clone());
         let Powered {
             ledger,
             stream,

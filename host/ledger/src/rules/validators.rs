@@ -34,6 +34,22 @@ impl Committee {
         self.record.next.as_ref().unwrap_or(&self.fabric.validators)
     }
 
+    /// Decides what has enough votes now that others are in office. What cannot be done any more is
+    /// dropped.
+    fn count_again<V: StateView>(&mut self, draft: &Draft<'_, V>) -> Result<(), NotLoaded> {
+        let proposed = self.record.proposed.iter();
+        let enough = proposed.filter(|(_, votes)| self.fabric.is_enough(votes));
+        let enough: Vec<_> = enough.map(|(change, _)| *change).collect();
+        for change in enough {
+            match check(draft, self, change) {
+                Ok(()) => self.decide(change),
+                Err(Stop::Refused(_)) => self.record.proposed.retain(|(other, _)| *other != change),
+                Err(Stop::NotLoaded(missing)) => return Err(missing),
+            }
+        }
+        Ok(())
+    }
+
     fn decide(&mut self, change: ValidatorChange) {
         let mut next = self.next().to_vec();
         match change {
@@ -48,6 +64,14 @@ impl Committee {
 
     fn write<V: StateView>(&self, draft: &mut Draft<'_, V>) {
         draft.write(StateKey::committee(), &self.record);
+    }
+}
+
+impl FabricRecord {
+    /// Whether `votes` are more than two thirds of those in office.
+    fn is_enough(&self, votes: &[PublicKey]) -> bool {
+        let count = votes.iter().filter(|vote| self.validators.contains(vote));
+        count.count() >= quorum(self.validators.len())
     }
 }
 
@@ -139,9 +163,7 @@ fn vote(committee: &mut Committee, signer: PublicKey, change: ValidatorChange) {
     if !votes.contains(&signer) {
         votes.push(signer);
     }
-    let in_office = &committee.fabric.validators;
-    let votes = votes.iter().filter(|vote| in_office.contains(vote)).count();
-    if votes >= quorum(in_office.len()) {
+    if committee.fabric.is_enough(votes) {
         committee.decide(change);
     }
 }
@@ -189,15 +211,19 @@ pub(crate) fn begin_epoch<V: StateView>(draft: &mut Draft<'_, V>) -> Result<(), 
         let adds = matches!(change, ValidatorChange::Add { .. });
         !votes.is_empty() && adds != validators.contains(&node)
     });
-    if record.proposed.is_empty() {
+    let mut committee = Committee {
+        fabric: FabricRecord {
+            validators,
+            ..fabric
+        },
+        record,
+    };
+    committee.count_again(draft)?;
+    if committee.record == CommitteeRecord::default() {
         draft.remove(StateKey::committee());
     } else {
-        draft.write(StateKey::committee(), &record);
+        committee.write(draft);
     }
-    let fabric = FabricRecord {
-        validators,
-        ..fabric
-    };
-    draft.write(StateKey::fabric(), &fabric);
+    draft.write(StateKey::fabric(), &committee.fabric);
     Ok(())
 }

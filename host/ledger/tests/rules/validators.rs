@@ -97,6 +97,38 @@ fn more_than_two_thirds_decide() {
 }
 
 #[test]
+fn votes_are_counted_again_when_fewer_are_enough() {
+    let mut fabric = founded(5);
+    for voter in 1..=3 {
+        assert_eq!(fabric.by(voter, add(6)), APPLIED);
+    }
+    assert_eq!(fabric.next(), None);
+    assert_eq!(fabric.by(5, ValidatorOperation::Resign), APPLIED);
+    fabric.next_epoch();
+    assert_eq!(fabric.validators(), sorted(1..=4));
+    assert_eq!(fabric.next(), Some(sorted([1, 2, 3, 4, 6])));
+    fabric.next_epoch();
+    assert_eq!(fabric.validators(), sorted([1, 2, 3, 4, 6]));
+}
+
+#[test]
+fn what_fewer_votes_would_decide_is_dropped_where_it_cannot_be_done() {
+    let mut fabric = founded(5);
+    for voter in 1..=3 {
+        assert_eq!(fabric.by(voter, add(6)), APPLIED);
+    }
+    fabric.apply(MembershipOperation::Evict {
+        node: public(&secret(6)),
+        reason: String::new(),
+    });
+    assert_eq!(fabric.by(5, ValidatorOperation::Resign), APPLIED);
+    fabric.next_epoch();
+    fabric.next_epoch();
+    assert_eq!(fabric.validators(), sorted(1..=4));
+    assert!(fabric.view().committee().unwrap().proposed.is_empty());
+}
+
+#[test]
 fn only_validators_vote_about_members_that_can_change() {
     let mut fabric = founded(2);
     let node = |seed| public(&secret(seed));
