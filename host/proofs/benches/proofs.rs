@@ -63,8 +63,13 @@ fn main() {
     let asked = std::env::args().find_map(|argument| argument.parse::<u64>().ok());
     let message = [7; 256];
     let signature = sign(1, &message);
-    let check = || public(1).verify(&message, &signature).unwrap();
-    print("ed25519::sign/bytes=256", 64, middle(|| sign(1, &message)));
+    let (secret, signer) = (key(1), public(1));
+    let check = || signer.verify(&message, &signature).unwrap();
+    print(
+        "ed25519::sign/bytes=256",
+        64,
+        middle(|| secret.sign(&message)),
+    );
     print("ed25519::verify/bytes=256", 64, middle(check));
     space(asked.unwrap_or(256) << 20);
     work();
