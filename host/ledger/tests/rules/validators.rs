@@ -114,13 +114,12 @@ fn votes_are_counted_again_when_fewer_are_enough() {
 #[test]
 fn what_fewer_votes_would_decide_is_dropped_where_it_cannot_be_done() {
     let mut fabric = founded(5);
+    let node = public(&fabric.member(60));
+    let vote = ValidatorOperation::Vote(ValidatorChange::Add { node });
     for voter in 1..=3 {
-        assert_eq!(fabric.by(voter, add(6)), APPLIED);
+        assert_eq!(fabric.by(voter, vote.clone()), APPLIED);
     }
-    fabric.apply(MembershipOperation::Evict {
-        node: public(&secret(6)),
-        reason: String::new(),
-    });
+    assert_eq!(fabric.evict(node), APPLIED);
     assert_eq!(fabric.by(5, ValidatorOperation::Resign), APPLIED);
     fabric.next_epoch();
     fabric.next_epoch();
