@@ -53,40 +53,21 @@ impl Voters {
     }
 
     /// Lets the nodes of these keys vote for a change, in order. Late votes are refused once it is
-    /// decided, or once the voter has lost its own. Then fewer votes are enough, but they are
-    /// counted only when one is cast: the first node votes again.
+    /// decided, or once the voter has lost its own.
     pub(crate) async fn vote(&self, members: &[Member], by: &[u8], change: ValidatorChange) {
-        let mut lost = false;
         for key in by {
-            match self.cast(members, *key, change).await {
+            let member = members.iter().find(|member| member.key == *key);
+            let member = member.expect("a running node");
+            let operation = Operation::Validator(ValidatorOperation::Vote(change));
+            let end = member.node.submit(self.0[key].sign(operation)).await;
+            match end.outcome {
                 TransactionOutcome::Applied => {}
-                TransactionOutcome::Refused(Refusal::NotAValidator(who))
-                    if who == key_of(*key) && change != remove(*key) =>
-                {
-                    lost = true;
-                }
                 TransactionOutcome::Refused(
                     Refusal::NotAValidator(_) | Refusal::IsValidator(_),
                 ) => return,
                 TransactionOutcome::Refused(other) => panic!("{change:?} by {key}: {other}"),
             }
         }
-        if let Some(first) = by.first().filter(|_| lost) {
-            self.cast(members, *first, change).await;
-        }
-    }
-
-    async fn cast(
-        &self,
-        members: &[Member],
-        key: u8,
-        change: ValidatorChange,
-    ) -> TransactionOutcome {
-        let member = members.iter().find(|member| member.key == key);
-        let member = member.expect("a running node");
-        let operation = Operation::Validator(ValidatorOperation::Vote(change));
-        let end = member.node.submit(self.0[&key].sign(operation)).await;
-        end.outcome
     }
 }
 
