@@ -101,11 +101,7 @@ fn nodes_stop_before_rules_that_they_do_not_know_and_keep_what_they_have() {
         assert!(node.log().contains(&sentence), "{}", node.log());
         let mut now = files(&node.data());
         // Until it has read the state it may vote to end a round, which adds to its votes.
-        let came = |name: &&String| !kept.contains_key(*name) && name.contains("votes-");
-        let came: Vec<_> = now.keys().filter(came).cloned().collect();
-        for name in &came {
-            now.remove(name);
-        }
+        now.retain(|name, _| kept.contains_key(name) || !name.contains("votes-"));
         assert!(now.keys().eq(kept.keys()), "files of {index} came or went");
         now.retain(|name, bytes| !name.contains("votes-") && kept[name] != *bytes);
         let changed: Vec<_> = now.keys().collect();

@@ -148,8 +148,8 @@ pub(crate) fn table() {
     let shown = credentials();
     let flooder = (shown.chain.clone(), shown.key.clone_key());
     let told = shown.chain[0].clone();
-    let (also_told, bystander) = (told.clone(), victim);
-    let bystander = serving(move |sender| bystander(also_told, sender));
+    let also_told = told.clone();
+    let bystander = serving(move |sender| victim(also_told, sender));
     let victim = serving(move |sender| victim(told, sender));
     let mut all = ALL.map(|beside| (beside, Vec::new()));
     for round in 0..=ROUNDS {
