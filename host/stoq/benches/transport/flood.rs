@@ -1,4 +1,8 @@
 //! What a peer that floods or stalls does to the requests of another peer of the same node.
+//!
+//! Node and quiet peer share one core, the flooder has another: in a fabric it is another's machine.
+//! Left to the system, the quiet peer's thread at times shares the flooder's core, and waits for it
+//! longer than for any answer.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -15,7 +19,7 @@ use hypermesh_stoq::{
 use quinn::crypto::rustls::QuicClientConfig;
 
 use crate::bare::client_tls;
-use crate::measure::{Summary, median, runtime, serving};
+use crate::measure::{Summary, keep_to, median, runtime, serving, two_cores};
 use crate::stoq::{CHUNK_BYTES, answer, ask};
 use crate::world::{Takes, credentials, id};
 
@@ -149,7 +153,12 @@ pub(crate) fn table() {
     let flooder = (shown.chain.clone(), shown.key.clone_key());
     let told = shown.chain[0].clone();
     let also_told = told.clone();
-    let bystander = serving(move |sender| victim(also_told, sender));
+    let (measured, beside_it) = two_cores();
+    keep_to(measured);
+    let bystander = serving(move |sender| {
+        keep_to(beside_it);
+        victim(also_told, sender)
+    });
     let victim = serving(move |sender| victim(told, sender));
     let mut all = ALL.map(|beside| (beside, Vec::new()));
     for round in 0..=ROUNDS {
@@ -163,7 +172,7 @@ pub(crate) fn table() {
                 Beside::StreamsElsewhere => bystander.address,
                 _ => victim.address,
             };
-            let run = run(*beside, &victim, flooded, credentials);
+            let run = run(*beside, &victim, flooded, credentials, beside_it);
             if matches!(beside, Beside::Handshakes | Beside::Forged) {
                 // What was begun is over before the next is measured.
                 std::thread::sleep(bounds::HANDSHAKE_TIME);
@@ -240,14 +249,15 @@ fn config(number: u8, shown: Credentials, authority: Arc<dyn PeerAuthority>) -> 
     Config::new(id(number), "127.0.0.1:0".parse().unwrap(), shown, authority)
 }
 
-/// The times of an honest peer's requests while something else goes on.
-fn run(beside: Beside, to: &Victim, flooded: SocketAddr, flooder: Credentials) -> Run {
+/// The times of an honest peer's requests while something else goes on, on `core`.
+fn run(beside: Beside, to: &Victim, flooded: SocketAddr, flooder: Credentials, core: usize) -> Run {
     let stop = Arc::new(AtomicBool::new(false));
     let honest = runtime();
     let (endpoint, session) = honest.block_on(dial(2, credentials(), to.address));
     let (ready, readied) = channel();
     let told = Arc::clone(&stop);
     let flood = std::thread::spawn(move || {
+        keep_to(core);
         runtime().block_on(flood(beside, flooded, flooder, &ready, &told));
     });
     readied.recv().unwrap();

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
 /// Median and tail of many durations.
 pub(crate) struct Summary {
     pub(crate) p50_us: f64,
@@ -45,6 +47,21 @@ pub(crate) fn runtime() -> tokio::runtime::Runtime {
         .enable_all()
         .build()
         .unwrap()
+}
+
+/// The first and the last core that this process may use: where both are the same, a machine has one.
+pub(crate) fn two_cores() -> (usize, usize) {
+    let allowed = sched_getaffinity(None).unwrap();
+    let mut cores = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core));
+    let first = cores.next().unwrap();
+    (first, cores.next_back().unwrap_or(first))
+}
+
+/// Keeps this thread, and those that it starts from here on, on `core`.
+pub(crate) fn keep_to(core: usize) {
+    let mut only = CpuSet::new();
+    only.set(core);
+    sched_setaffinity(None, &only).unwrap();
 }
 
 /// Runs `serve` on a thread of its own until the process ends; what it sends first is returned.
