@@ -26,7 +26,6 @@ pub(super) const TARGETS: &[Target] = &[
         covers: &[
             "AssetId::from_str",
             "AssetType::from_str",
-            "kind::from_str",
             "ByteSize::from_str",
             "Digest::from_str",
             "FactText::from_str",
