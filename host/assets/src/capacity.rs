@@ -136,6 +136,8 @@ impl Drop for Reservation {
 
 #[cfg(test)]
 mod tests {
+    use std::panic::AssertUnwindSafe;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -154,6 +156,10 @@ mod tests {
             any::<usize>().prop_map(Step::Drop),
             any::<usize>().prop_map(Step::Panic),
         ]
+    }
+
+    fn crash(_held: Reservation) {
+        std::panic::resume_unwind(Box::new("a crash"));
     }
 
     proptest! {
@@ -184,10 +190,8 @@ mod tests {
                     // Whoever holds one may panic: what it had comes back, and the account lives.
                     Step::Panic(at) if !held.is_empty() => {
                         let reservation = held.swap_remove(at % held.len());
-                        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                            let _held = reservation;
-                            std::panic::resume_unwind(Box::new("a crash"));
-                        }));
+                        let crash = AssertUnwindSafe(|| crash(reservation));
+                        let ended = std::panic::catch_unwind(crash);
                         prop_assert!(ended.is_err());
                     }
                     Step::Drop(_) | Step::Panic(_) => {}

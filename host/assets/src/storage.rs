@@ -146,7 +146,7 @@ fn read_back(file: &mut File, written: &[u8]) -> io::Result<(Duration, bool)> {
 /// blocks makes a disk look faster than it is.
 fn fresh(count: u64) -> io::Result<Vec<u8>> {
     let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(io::Error::other)?;
+    getrandom::fill(&mut seed).map_err(|error| io::Error::other(error.to_string()))?;
     let count = usize::try_from(count).map_err(io::Error::other)?;
     let mut bytes = vec![0; count];
     blake3::Hasher::new_keyed(&seed)
