@@ -12,7 +12,7 @@ Examples:
 
 Cpu and memory are the least of what the machine, its control groups and the affinity allow. The
 speed of a core is in units of a fixed computation. Storage is that of the data directory's file
-system: a file of at most 16 MiB is written there, flushed, read and removed. What is absent says why.
-Nothing is registered.")]
+system: a file of at most 16 MiB is written there, flushed, read and removed. What is absent says
+why. Nothing is registered.")]
     Measure,
 }
