@@ -100,8 +100,9 @@ fn nodes_stop_before_rules_that_they_do_not_know_and_keep_what_they_have() {
         run(&mut four.up(index)).failed(1);
         assert!(node.log().contains(&sentence), "{}", node.log());
         let mut now = files(&node.data());
-        assert!(now.keys().eq(kept.keys()), "files of {index} came or went");
         // Until it has read the state it may vote to end a round, which adds to its votes.
+        now.retain(|name, _| kept.contains_key(name) || !name.contains("votes-"));
+        assert!(now.keys().eq(kept.keys()), "files of {index} came or went");
         now.retain(|name, bytes| !name.contains("votes-") && kept[name] != *bytes);
         let changed: Vec<_> = now.keys().collect();
         assert!(changed.is_empty(), "{index}: {changed:?}");

@@ -73,6 +73,8 @@ fn fabrics_survive_states_from_liars() {
                 away(4, 12_000, 10_000),
                 away(4, 22_000 + 250 * seed, 300),
             ],
+            // Enough that somebody always asks a node that is there.
+            clients: 8,
             // So slow that nobody executes what it missed before it asks for the state.
             weather: Weather {
                 delay_ms: 150,

@@ -177,6 +177,18 @@ async fn leave_behind(memory: &Memory, members: &[Member], height: u64) {
     }
 }
 
+/// Three of the new rules at work beyond the height of the change, and one of the old that lacks
+/// blocks before it and is still cut off.
+async fn left_behind() -> (Memory, Vec<Member>, Member, u64) {
+    let memory = Memory::new();
+    let mut members = committee(&memory, [NEW, NEW, NEW, OLD]).await;
+    reads_on(&mut members);
+    let height = decide(&members).await;
+    leave_behind(&memory, &members, height).await;
+    let old = members.pop().expect("four members");
+    (memory, members, old, height)
+}
+
 async fn stops_in_time(member: &Member, height: u64) {
     let end = tokio::time::timeout(Duration::from_secs(60), member.node.ledger.closed()).await;
     let status = member.node.ledger.status();
@@ -186,12 +198,7 @@ async fn stops_in_time(member: &Member, height: u64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_is_too_old_and_behind_stops_where_all_others_are_beyond() {
-    let memory = Memory::new();
-    let mut members = committee(&memory, [NEW, NEW, NEW, OLD]).await;
-    reads_on(&mut members);
-    let height = decide(&members).await;
-    leave_behind(&memory, &members, height).await;
-    let old = members.pop().expect("four members");
+    let (memory, _members, old, height) = left_behind().await;
     assert!(old.node.ledger.status().height + 1 < height);
     (1..=3).for_each(|other| memory.connect(4, other));
     stops_in_time(&old, height).await;
@@ -200,12 +207,7 @@ async fn one_that_is_too_old_and_behind_stops_where_all_others_are_beyond() {
 /// Whether it comes to the change before or after its start is over.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_is_too_old_and_behind_stops_after_a_start_too() {
-    let memory = Memory::new();
-    let mut members = committee(&memory, [NEW, NEW, NEW, OLD]).await;
-    reads_on(&mut members);
-    let height = decide(&members).await;
-    leave_behind(&memory, &members, height).await;
-    let old = members.pop().expect("four members");
+    let (memory, _members, old, height) = left_behind().await;
     let dir = old.dir.clone();
     assert!(old.node.ledger.shutdown().await.is_ok());
     drop(old);
@@ -219,12 +221,7 @@ async fn one_that_is_too_old_and_behind_stops_after_a_start_too() {
 /// It hears how far the others are, and nobody has the blocks any more.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_is_too_old_stops_though_nobody_hands_on_the_blocks_before() {
-    let memory = Memory::new();
-    let mut members = committee(&memory, [NEW, NEW, NEW, OLD]).await;
-    reads_on(&mut members);
-    let height = decide(&members).await;
-    leave_behind(&memory, &members, height).await;
-    let old = members.pop().expect("four members");
+    let (memory, _members, old, height) = left_behind().await;
     let before = old.node.ledger.status().height;
     assert!(before + 1 < height);
     for other in 1..=3 {

@@ -117,7 +117,7 @@ fn what_fewer_votes_would_decide_is_dropped_where_it_cannot_be_done() {
     let node = public(&fabric.member(60));
     let vote = ValidatorOperation::Vote(ValidatorChange::Add { node });
     for voter in 1..=3 {
-        assert_eq!(fabric.by(voter, vote.clone()), APPLIED);
+        assert_eq!(fabric.by(voter, vote), APPLIED);
     }
     assert_eq!(fabric.evict(node), APPLIED);
     assert_eq!(fabric.by(5, ValidatorOperation::Resign), APPLIED);

@@ -72,7 +72,7 @@ pub(crate) async fn run(session: &Session, fabric: Option<FabricId>) -> Outcome 
         )));
     }
     let (mut audit, first) = match &known {
-        Some(known) => (go_on(session, genesis, known).await?, known.first),
+        Some(known) => (go_on(session, genesis, known, &memory).await?, known.first),
         None => begin(session, genesis, told).await?,
     };
     let from = audit.next_height();
@@ -136,12 +136,19 @@ async fn begin(session: &Session, genesis: Genesis, told: u64) -> Outcome<(Audit
 }
 
 /// A walk on from the block that was audited last, which must still be the same.
-async fn go_on(session: &Session, genesis: Genesis, known: &Audited) -> Outcome<Audit> {
+async fn go_on(
+    session: &Session,
+    genesis: Genesis,
+    known: &Audited,
+    memory: &Path,
+) -> Outcome<Audit> {
     let point = AuditPoint {
         height: known.height,
         digest: *known.block.as_bytes(),
     };
-    let state_root = seen_again(session, &genesis, point).await?;
+    let Some(state_root) = seen_again(session, &genesis, point).await? else {
+        return Err(unconnected(point.height, memory));
+    };
     let handovers = handovers(session).await?;
     let audit = Audit::from_point(genesis, point, state_root, &handovers).map_err(broken)?;
     if !known.validators.is_empty() {
@@ -232,12 +239,17 @@ async fn walk(session: &Session, audit: &mut Audit, height: u64) -> Outcome {
     Ok(())
 }
 
-/// The block that was audited last must still be there; the state root that it carries.
-async fn seen_again(session: &Session, genesis: &Genesis, point: AuditPoint) -> Outcome<[u8; 32]> {
+/// The state root of the block that was audited last, which must be the same; none if the node has
+/// only later blocks.
+async fn seen_again(
+    session: &Session,
+    genesis: &Genesis,
+    point: AuditPoint,
+) -> Outcome<Option<[u8; 32]>> {
     let proof = match session.client().block(point.height).await {
         Ok(proof) => proof,
         Err(ClientError::Refused(error)) if error.code == ErrorCode::NotFound => {
-            return Err(unconnected(point.height));
+            return Ok(None);
         }
         Err(error) => return Err(session.failure(error)),
     };
@@ -246,7 +258,7 @@ async fn seen_again(session: &Session, genesis: &Genesis, point: AuditPoint) -> 
         .ok()
         .filter(|header| (header.height, header.block_digest) == (point.height, point.digest));
     if let Some(header) = same {
-        return Ok(header.state_root);
+        return Ok(Some(header.state_root));
     }
     Err(forged(format!(
         "the history is forked: the block at height {} is not the one that was audited before",
@@ -255,14 +267,17 @@ async fn seen_again(session: &Session, genesis: &Genesis, point: AuditPoint) -> 
 }
 
 /// A liar could say that its history begins late to hide that it is another one.
-fn unconnected(height: u64) -> Failure {
+fn unconnected(height: u64, memory: &Path) -> Failure {
     let message = format!(
         "height {height} was audited before and this node has only later blocks: whether they follow \
          from it cannot be checked"
     );
-    Failure::new(Exit::Failed, message).hint(
-        "Audit a member that still has that block (--node); this one goes on from what is found there.",
-    )
+    Failure::new(Exit::Failed, message).hint(format!(
+        "Audit a member that still has that block (--node); this one goes on from what is found there. \
+         If nobody has it any more, remove {}: the next audit begins with the oldest block that is left, \
+         and cannot tell whether an earlier one was another.",
+        memory.display()
+    ))
 }
 
 /// The ends of epochs in which validators changed, as the node tells them: the audit checks each.

@@ -46,6 +46,9 @@ enum Beside {
     Nobody,
     /// A thread that burns its core and speaks to nobody: what sharing the machine costs alone.
     Spinning,
+    /// The requests of `Streams`, to another endpoint in a thread of its own: what making and
+    /// answering them costs on the same cores.
+    StreamsElsewhere,
     Streams,
     Datagrams,
     Stalling,
@@ -58,9 +61,10 @@ enum Beside {
     Forged,
 }
 
-const ALL: [Beside; 8] = [
+const ALL: [Beside; 9] = [
     Beside::Nobody,
     Beside::Spinning,
+    Beside::StreamsElsewhere,
     Beside::Streams,
     Beside::Datagrams,
     Beside::Stalling,
@@ -144,6 +148,8 @@ pub(crate) fn table() {
     let shown = credentials();
     let flooder = (shown.chain.clone(), shown.key.clone_key());
     let told = shown.chain[0].clone();
+    let also_told = told.clone();
+    let bystander = serving(move |sender| victim(also_told, sender));
     let victim = serving(move |sender| victim(told, sender));
     let mut all = ALL.map(|beside| (beside, Vec::new()));
     for round in 0..=ROUNDS {
@@ -153,7 +159,11 @@ pub(crate) fn table() {
                 chain: chain.clone(),
                 key: key.clone_key(),
             };
-            let run = run(*beside, &victim, credentials);
+            let flooded = match beside {
+                Beside::StreamsElsewhere => bystander.address,
+                _ => victim.address,
+            };
+            let run = run(*beside, &victim, flooded, credentials);
             if matches!(beside, Beside::Handshakes | Beside::Forged) {
                 // What was begun is over before the next is measured.
                 std::thread::sleep(bounds::HANDSHAKE_TIME);
@@ -168,14 +178,22 @@ pub(crate) fn table() {
     let of = |wanted| all.iter().find(|(beside, _)| *beside == wanted).unwrap();
     let (_, alone) = of(Beside::Nobody);
     let (_, elsewhere) = of(Beside::Elsewhere);
+    let (_, asked_elsewhere) = of(Beside::StreamsElsewhere);
     println!("64 bytes there and back, us; p99 of all requests, and the median of the runs' p99;");
-    println!("factors beside nobody, and beside the same packets to a socket of nobody's;");
+    println!(
+        "factors beside nobody, and beside the same to another: requests to another endpoint,"
+    );
+    println!("packets to a socket of nobody's;");
     println!("what the victim used of one core while only the other peer spoke");
     println!(
         "{:<36} {:>8} {:>8} {:>8} {:>8} {:>8} {:>12} {:>8}",
         "", "p50", "p99", "x alone", "median", "x alone", "x elsewhere", "core, %"
     );
     for (beside, found) in &all {
+        let same_elsewhere = match beside {
+            Beside::StreamsElsewhere | Beside::Streams => asked_elsewhere,
+            _ => elsewhere,
+        };
         let name = format!("stoq::flood/beside={beside:?}").to_lowercase();
         println!(
             "{name:<36} {} {:>8.2} {:>8.1} {:>8.2} {:>12.2} {:>8.2}",
@@ -183,7 +201,7 @@ pub(crate) fn table() {
             found.all.p99_us / alone.all.p99_us,
             found.p99_us,
             found.p99_us / alone.p99_us,
-            found.p99_us / elsewhere.p99_us,
+            found.p99_us / same_elsewhere.p99_us,
             found.used * 100.0,
         );
     }
@@ -223,15 +241,14 @@ fn config(number: u8, shown: Credentials, authority: Arc<dyn PeerAuthority>) -> 
 }
 
 /// The times of an honest peer's requests while something else goes on.
-fn run(beside: Beside, to: &Victim, flooder: Credentials) -> Run {
-    let victim = to.address;
+fn run(beside: Beside, to: &Victim, flooded: SocketAddr, flooder: Credentials) -> Run {
     let stop = Arc::new(AtomicBool::new(false));
     let honest = runtime();
-    let (endpoint, session) = honest.block_on(dial(2, credentials(), victim));
+    let (endpoint, session) = honest.block_on(dial(2, credentials(), to.address));
     let (ready, readied) = channel();
     let told = Arc::clone(&stop);
     let flood = std::thread::spawn(move || {
-        runtime().block_on(flood(beside, victim, flooder, &ready, &told));
+        runtime().block_on(flood(beside, flooded, flooder, &ready, &told));
     });
     readied.recv().unwrap();
     std::thread::sleep(FLOWING);
@@ -281,12 +298,12 @@ async fn flood(
         Beside::Elsewhere | Beside::Handshakes | Beside::Forged => {
             return begin(beside, victim, shown, ready, stop);
         }
-        Beside::Streams | Beside::Datagrams | Beside::Stalling => {}
+        Beside::StreamsElsewhere | Beside::Streams | Beside::Datagrams | Beside::Stalling => {}
     }
     let (endpoint, session) = dial(3, shown, victim).await;
     ready.send(()).unwrap();
     match beside {
-        Beside::Streams => many_streams(&session, stop).await,
+        Beside::Streams | Beside::StreamsElsewhere => many_streams(&session, stop).await,
         Beside::Datagrams => {
             while !over() {
                 for _ in 0..BURST {
