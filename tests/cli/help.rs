@@ -3,7 +3,7 @@
 use crate::harness::nexus;
 
 /// Every command; a family is one, too.
-const COMMANDS: [&[&str]; 70] = [
+const COMMANDS: [&[&str]; 72] = [
     &[],
     &["up"],
     &["new"],
@@ -70,6 +70,8 @@ const COMMANDS: [&[&str]; 70] = [
     &["ledger", "proof"],
     &["ledger", "verify"],
     &["ledger", "watch"],
+    &["asset"],
+    &["asset", "measure"],
     &["node"],
     &["node", "status"],
     &["completion"],

@@ -210,3 +210,34 @@ fn a_wrong_log_filter_is_refused() {
     let err = run(&mut command).failed(2);
     assert!(err.starts_with("error: RUST_LOG is not a filter"), "{err}");
 }
+
+#[test]
+fn what_a_machine_has_is_measured_without_a_node() {
+    let folder = tempfile::tempdir().unwrap();
+    // The data directory need not exist, and is not made.
+    let data = folder.path().join("not/yet");
+    let arguments = [
+        "asset",
+        "measure",
+        "-o",
+        "json",
+        "--data",
+        data.to_str().unwrap(),
+    ];
+    let measured = nexus(&arguments).json();
+    let types: Vec<&str> = measured
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["type"].as_str().unwrap())
+        .collect();
+    assert_eq!(types[..4], ["cpu", "memory", "storage", "network"]);
+    assert_eq!(types.last(), Some(&"container"));
+    for one in &measured.as_array().unwrap()[..3] {
+        assert_eq!(one["status"], "measured", "{one}");
+        assert!(one["amount"].as_u64().unwrap() > 0, "{one}");
+    }
+    assert!(!data.exists());
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    assert!(!nexus(&["asset", "measure"]).ok().contains("unknown"));
+}

@@ -1,5 +1,6 @@
 //! The command line: commands, flags, their help. Only commands that work are here.
 
+mod assets;
 mod https;
 mod ledger;
 mod membership;
@@ -17,6 +18,7 @@ use crate::contexts::NodeArg;
 use crate::exit::EXIT_CODES;
 use crate::target::{ComponentTarget, RouteArg};
 
+pub(crate) use assets::AssetCommand;
 pub(crate) use https::HttpsArgs;
 pub(crate) use ledger::LedgerCommand;
 pub(crate) use membership::{
@@ -204,6 +206,9 @@ first. A paused workload runs afterwards.")]
     /// Read the ledger: blocks, transactions, entries, and what proves them
     #[command(subcommand, arg_required_else_help = true)]
     Ledger(LedgerCommand),
+    /// See what this machine has to give
+    #[command(subcommand, arg_required_else_help = true)]
+    Asset(AssetCommand),
     /// Ask the node itself
     #[command(subcommand, arg_required_else_help = true)]
     Node(NodeCommand),

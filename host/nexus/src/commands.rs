@@ -1,5 +1,6 @@
 //! Which command does what. One file per family.
 
+mod asset;
 mod audit;
 mod build;
 mod change;
@@ -37,6 +38,7 @@ pub(crate) async fn run(cli: Cli) -> Outcome {
         Command::Up(args) => up::run(global, &args).await,
         Command::Join(args) => up::join(global, &args).await,
         Command::Context(command) => context::run(global, command),
+        Command::Asset(command) => asset::run(global, command),
         Command::Completion(args) => completion::run(&args),
         Command::Version => version::run(global),
         Command::New(args) => new::run(global, &args),

@@ -1,6 +1,8 @@
 //! Words that every part of a fabric shares: ids, digests, units, capabilities, limits, manifests.
 //! Knows no clock, no socket, no disk, no runtime.
 
+mod asset;
+mod asset_facts;
 mod capability;
 mod digest;
 mod guest_path;
@@ -14,6 +16,13 @@ mod units;
 mod workload;
 mod workload_check;
 
+pub use asset::{
+    Amount, AmountOf, AssetId, AssetType, ParseAssetIdError, ParseAssetWordError, Privacy,
+};
+pub use asset_facts::{
+    AssetFacts, ContainerFacts, CpuFacts, DecodeFactsError, FactText, FactTextError, GpuFacts,
+    MemoryFacts, NetworkFacts, StorageFacts,
+};
 pub use capability::{Capability, HostPattern, ParseHostPatternError};
 pub use digest::{Digest, ParseDigestError};
 pub use guest_path::{GuestPath, GuestPathError};

@@ -7,7 +7,8 @@ use std::sync::OnceLock;
 use node::{AcmeName, Directory};
 use runtime::fuzz::WaveTypes;
 use types::{
-    ByteSize, Digest, GuestPath, HostPattern, Manifest, Millis, Name, PublicKey, Route, Topic,
+    AssetFacts, AssetId, AssetType, ByteSize, CpuFacts, Digest, FactText, GpuFacts, GuestPath,
+    HostPattern, Manifest, MemoryFacts, Millis, Name, Privacy, PublicKey, Route, Topic,
 };
 
 use crate::Target;
@@ -23,12 +24,16 @@ pub(super) const TARGETS: &[Target] = &[
     Target {
         name: "types_words",
         covers: &[
+            "AssetId::from_str",
+            "AssetType::from_str",
             "ByteSize::from_str",
             "Digest::from_str",
+            "FactText::from_str",
             "GuestPath::from_str",
             "HostPattern::from_str",
             "Millis::from_str",
             "Name::from_str",
+            "Privacy::from_str",
             "PublicKey::from_str",
             "Topic::from_str",
             "AcmeName::from_str",
@@ -36,6 +41,12 @@ pub(super) const TARGETS: &[Target] = &[
         ],
         run: words,
         seeds: some_words,
+    },
+    Target {
+        name: "types_asset_facts",
+        covers: &["AssetFacts::decode"],
+        run: facts,
+        seeds: some_facts,
     },
     Target {
         name: "runtime_wave",
@@ -81,12 +92,16 @@ fn words(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
     };
+    again::<AssetId>(text);
+    again::<AssetType>(text);
     again::<ByteSize>(text);
     again::<Digest>(text);
+    again::<FactText>(text);
     let _ = text.parse::<GuestPath>();
     again::<HostPattern>(text);
     again::<Millis>(text);
     again::<Name>(text);
+    again::<Privacy>(text);
     again::<PublicKey>(text);
     again::<Topic>(text);
     again::<AcmeName>(text);
@@ -99,7 +114,11 @@ fn words(bytes: &[u8]) {
 fn some_words() -> Vec<Vec<u8>> {
     let digest = Digest::from_bytes([0xab; 32]).to_string();
     let key = PublicKey::from_bytes([9; 32]).to_string();
+    let asset = AssetId::from_parts(AssetType::Gpu, Digest::from_bytes([0xab; 32])).to_string();
     texts(&[
+        &asset,
+        "private-network",
+        "NVIDIA H100",
         "64 MiB",
         "18446744073709551615",
         "1500 ms",
@@ -112,6 +131,30 @@ fn some_words() -> Vec<Vec<u8>> {
         &digest,
         &key,
     ])
+}
+
+/// Facts that were read are written as they came.
+fn facts(bytes: &[u8]) {
+    if let Ok(facts) = AssetFacts::decode(bytes) {
+        assert_eq!(facts.encode(), bytes, "{facts:?}");
+    }
+}
+
+fn some_facts() -> Vec<Vec<u8>> {
+    let text = |text| FactText::new(text).expect("printable");
+    let cpu = AssetFacts::Cpu(CpuFacts {
+        cores_milli: 2_000,
+        calibrated: 500,
+        architecture: text("x86_64"),
+    });
+    let gpu = AssetFacts::Gpu(GpuFacts {
+        vendor: text("NVIDIA"),
+        model: text("H100"),
+        memory_bytes: 80 << 30,
+        uuid: text("GPU-1"),
+    });
+    let memory = AssetFacts::Memory(MemoryFacts { bytes: 1 << 33 });
+    vec![cpu.encode(), gpu.encode(), memory.encode()]
 }
 
 /// A function with an argument of every shape that WAVE writes.
