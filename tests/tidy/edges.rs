@@ -35,7 +35,10 @@ const TABLE: &[Row] = &[
     row("admin", &["types"]),
     row("node", EVERY_PART),
     row("sim", WITH_NODE),
-    row("nexus", &["types", "trust", "ledger", "admin", "assets", "node"]),
+    row(
+        "nexus",
+        &["types", "trust", "ledger", "admin", "assets", "node"],
+    ),
     row("tests", WITH_NODE),
     row("fuzz", WITH_NODE),
     row("benches", WITH_NODE),
