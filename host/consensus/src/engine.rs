@@ -75,7 +75,7 @@ const REPLAY_BUFFER_BYTES: usize = 1 << 18;
 const LEADER_SLACK: Duration = Duration::from_secs(30);
 /// How long a leader among several may stay silent while there is work: hundreds of milliseconds
 /// to the far side of the earth, the flush of a block, and room for a busy machine.
-const LEADER_TIME: Duration = Duration::from_secs(1);
+pub(crate) const LEADER_TIME: Duration = Duration::from_secs(1);
 /// The same for votes and their certificate, which follow the proposal.
 const CERTIFICATE_TIME: Duration = Duration::from_secs(2);
 /// Pause between two wishes to end a round that got nowhere.

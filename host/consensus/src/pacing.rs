@@ -14,15 +14,17 @@ use commonware_runtime::Clock;
 use futures::StreamExt as _;
 
 use crate::block::{Block, Context};
-use crate::engine::Pace;
+use crate::engine::{LEADER_TIME, Pace};
 use crate::execution::Executions;
 use crate::handle::{Office, Shared};
 
 /// How far ahead of the local clock a block's time may be before this node waits for it to come.
 const CLOCK_TOLERANCE_MS: u64 = 500;
 
-/// How long a parent may lack its certificate of finality before an empty child is proposed.
-const OPEN_PARENT_MAX: Duration = Duration::from_secs(1);
+/// How long a parent may lack its certificate of finality before an empty child is proposed. Well
+/// within the leader's time: a proposal that is held until that is over ends no round, and all the
+/// work may be in the parent, so that the next leader would hold its own as long.
+const OPEN_PARENT_MAX: Duration = LEADER_TIME.checked_div(2).expect("two is not zero");
 
 /// An application whose empty blocks are paced.
 #[derive(Clone)]

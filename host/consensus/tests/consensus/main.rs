@@ -6,6 +6,7 @@ mod entry_proofs;
 mod epochs;
 mod finality;
 mod follow;
+mod halted;
 mod liars;
 mod memory;
 mod proofs;

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use hypermesh_consensus::simulated::{self, Machine, NodeConfig, Plug, Powered, SimWorld};
-use hypermesh_consensus::{Carrier, Finalized, Inbound, Ledger, Retention, SecretKey};
+use hypermesh_consensus::{Carrier, Channel, Finalized, Inbound, Ledger, Retention, SecretKey};
 use ledger::Genesis;
 use tokio::sync::{mpsc, watch};
 use types::NodeId;
@@ -20,6 +21,20 @@ const NO_REPEAT_MS: u64 = 1_000;
 const BEYOND: u64 = 12;
 
 type Ends = Arc<Mutex<BTreeMap<NodeId, (Inbound, watch::Sender<BTreeSet<NodeId>>)>>>;
+
+/// Machines that stand still, and what waits for them and from them.
+#[derive(Default)]
+struct Halted {
+    nodes: BTreeSet<NodeId>,
+    messages: Vec<Message>,
+}
+
+struct Message {
+    from: NodeId,
+    to: NodeId,
+    channel: Channel,
+    bytes: Bytes,
+}
 
 /// A node with its power on.
 pub(crate) struct Up {
@@ -39,6 +54,7 @@ pub(crate) struct Fabric {
     ends: Ends,
     /// Whether every message is lost.
     loses: Arc<AtomicBool>,
+    halted: Arc<Mutex<Halted>>,
 }
 
 impl Fabric {
@@ -50,6 +66,22 @@ impl Fabric {
             retention: Retention::USUAL,
             ends: Ends::default(),
             loses: Arc::default(),
+            halted: Arc::default(),
+        }
+    }
+
+    /// Keeps every message to and from a node back, as a machine does that stands still.
+    pub(crate) fn halt(&self, key: u8) {
+        let mut halted = self.halted.lock().expect("no panic");
+        halted.nodes.insert(key_of(key));
+    }
+
+    /// Delivers what was kept back, in its order.
+    pub(crate) fn go_on(&self, key: u8) {
+        let mut halted = self.halted.lock().expect("no panic");
+        halted.nodes.remove(&key_of(key));
+        for message in std::mem::take(&mut halted.messages) {
+            pass(&self.ends, &mut halted, message);
         }
     }
 
@@ -79,17 +111,19 @@ impl Fabric {
             .expect("no panic")
             .insert(me, (inbound, members));
         connect_all(&ends);
-        let loses = self.loses.clone();
+        let (loses, halted) = (self.loses.clone(), self.halted.clone());
         self.world.spawn(move |_| async move {
             while let Some(message) = outbound.next().await {
                 if loses.load(Ordering::Relaxed) {
                     continue;
                 }
-                let ends = ends.lock().expect("no panic");
-                if let Some((inbound, _)) = ends.get(&message.peer) {
-                    // What is refused is lost, as on a network.
-                    let _ = inbound.deliver(me, message.channel, message.bytes);
-                }
+                let message = Message {
+                    from: me,
+                    to: message.peer,
+                    channel: message.channel,
+                    bytes: message.bytes,
+                };
+                pass(&ends, &mut halted.lock().expect("no panic"), message);
             }
         });
         let start = started.await.expect("a start").expect("a good start");
@@ -99,6 +133,22 @@ impl Fabric {
             plug,
             height: start.height,
         }
+    }
+}
+
+/// Delivers a message, or keeps it back.
+fn pass(ends: &Ends, halted: &mut Halted, message: Message) {
+    if [message.from, message.to]
+        .iter()
+        .any(|end| halted.nodes.contains(end))
+    {
+        halted.messages.push(message);
+        return;
+    }
+    let ends = ends.lock().expect("no panic");
+    if let Some((inbound, _)) = ends.get(&message.to) {
+        // What is refused is lost, as on a network.
+        let _ = inbound.deliver(message.from, message.channel, message.bytes);
     }
 }
 

@@ -1,0 +1,63 @@
+//! Validators whose machines stand still for a while and go on where they were: nothing is final
+//! without them, and everything soon after.
+
+use std::time::Duration;
+
+use hypermesh_consensus::simulated::{self, Machine};
+
+use crate::support::Principal;
+use crate::waits::Fabric;
+
+/// Longer than rounds take, several times.
+const HALT: Duration = Duration::from_secs(5);
+/// Rounds end after a second at most, and one validator in four does not lead any.
+const SOON_MS: u64 = 6_000;
+
+/// Those that went on alone have voted to end a round that the third still votes for.
+#[test]
+fn what_waited_for_a_third_of_four_is_final_soon_after_it_goes_on() {
+    for seed in 0..8 {
+        simulated::run(seed, |world| async move {
+            let fabric = Fabric::new(world, 4);
+            let machines = [1, 2, 3, 4].map(|key| Machine::new(key, 7));
+            let mut nodes = Vec::new();
+            for (key, machine) in (1..).zip(&machines) {
+                nodes.push(fabric.boot(key, machine, u64::MAX).await);
+            }
+            let operator = Principal::operator_in(&fabric.genesis, 0);
+            for index in 0..4 {
+                // Another leader at each halt.
+                let deployed = operator.deploy(&format!("before-{index}"));
+                let height = nodes[0]
+                    .ledger
+                    .submit(deployed)
+                    .await
+                    .expect("final")
+                    .height;
+                for node in &mut nodes {
+                    node.reach(height).await;
+                }
+                fabric.halt(3);
+                fabric.halt(4);
+                let ledger = nodes[0].ledger.clone();
+                let deployed = operator.deploy(&format!("during-{index}"));
+                let (done, mut height) = tokio::sync::oneshot::channel();
+                fabric.world.spawn(move |_| async move {
+                    let height = ledger.submit(deployed).await.expect("final").height;
+                    let _ = done.send(height);
+                });
+                fabric.world.sleep(HALT).await;
+                assert!(height.try_recv().is_err(), "two of four decided something");
+                fabric.go_on(3);
+                let went_on_ms = fabric.world.now_ms();
+                let height = height.await.expect("an end");
+                let took_ms = fabric.world.now_ms() - went_on_ms;
+                assert!(took_ms < SOON_MS, "seed {seed}, halt {index}: {took_ms} ms");
+                fabric.go_on(4);
+                for node in &mut nodes {
+                    node.reach(height).await;
+                }
+            }
+        });
+    }
+}
