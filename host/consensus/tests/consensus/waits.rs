@@ -6,9 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
 use hypermesh_consensus::simulated::{self, Machine, NodeConfig, Plug, Powered, SimWorld};
-use hypermesh_consensus::{Carrier, Channel, Finalized, Inbound, Ledger, Retention, SecretKey};
+use hypermesh_consensus::{Carrier, Finalized, Inbound, Ledger, Outgoing, Retention, SecretKey};
 use ledger::Genesis;
 use tokio::sync::{mpsc, watch};
 use types::NodeId;
@@ -26,14 +25,8 @@ type Ends = Arc<Mutex<BTreeMap<NodeId, (Inbound, watch::Sender<BTreeSet<NodeId>>
 #[derive(Default)]
 struct Halted {
     nodes: BTreeSet<NodeId>,
-    messages: Vec<Message>,
-}
-
-struct Message {
-    from: NodeId,
-    to: NodeId,
-    channel: Channel,
-    bytes: Bytes,
+    /// With their senders.
+    messages: Vec<(NodeId, Outgoing)>,
 }
 
 /// A node with its power on.
@@ -80,8 +73,8 @@ impl Fabric {
     pub(crate) fn go_on(&self, key: u8) {
         let mut halted = self.halted.lock().expect("no panic");
         halted.nodes.remove(&key_of(key));
-        for message in std::mem::take(&mut halted.messages) {
-            pass(&self.ends, &mut halted, message);
+        for (from, message) in std::mem::take(&mut halted.messages) {
+            pass(&self.ends, &mut halted, from, message);
         }
     }
 
@@ -117,13 +110,7 @@ impl Fabric {
                 if loses.load(Ordering::Relaxed) {
                     continue;
                 }
-                let message = Message {
-                    from: me,
-                    to: message.peer,
-                    channel: message.channel,
-                    bytes: message.bytes,
-                };
-                pass(&ends, &mut halted.lock().expect("no panic"), message);
+                pass(&ends, &mut halted.lock().expect("no panic"), me, message);
             }
         });
         let start = started.await.expect("a start").expect("a good start");
@@ -137,18 +124,15 @@ impl Fabric {
 }
 
 /// Delivers a message, or keeps it back.
-fn pass(ends: &Ends, halted: &mut Halted, message: Message) {
-    if [message.from, message.to]
-        .iter()
-        .any(|end| halted.nodes.contains(end))
-    {
-        halted.messages.push(message);
+fn pass(ends: &Ends, halted: &mut Halted, from: NodeId, message: Outgoing) {
+    if halted.nodes.contains(&from) || halted.nodes.contains(&message.peer) {
+        halted.messages.push((from, message));
         return;
     }
     let ends = ends.lock().expect("no panic");
-    if let Some((inbound, _)) = ends.get(&message.to) {
+    if let Some((inbound, _)) = ends.get(&message.peer) {
         // What is refused is lost, as on a network.
-        let _ = inbound.deliver(message.from, message.channel, message.bytes);
+        let _ = inbound.deliver(from, message.channel, message.bytes);
     }
 }
 
