@@ -4,6 +4,10 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
+use crate::asset::{
+    AssetLeasesRecord, AssetRecord, AssetTotalsRecord, HolderLeasesRecord, LeaseRecord,
+    NodeAssetsRecord,
+};
 use crate::evidence::ConvictionRecord;
 use crate::guest::{
     GuestRecord, GuestRecordsRecord, RecordRateRecord, RecordTotalsRecord, RecordsDueRecord,
@@ -47,6 +51,12 @@ pub enum AnyRecord {
     Rules(RulesRecord),
     Absence(AbsenceRecord),
     Absences(AbsencesRecord),
+    Asset(AssetRecord),
+    AssetLeases(AssetLeasesRecord),
+    AssetTotals(AssetTotalsRecord),
+    NodeAssets(NodeAssetsRecord),
+    Lease(LeaseRecord),
+    HolderLeases(HolderLeasesRecord),
 }
 
 impl AnyRecord {
@@ -79,6 +89,12 @@ impl AnyRecord {
             b"rules" => Self::Rules(decode(key, value)?),
             b"absence" => Self::Absence(decode(key, value)?),
             b"absences" => Self::Absences(decode(key, value)?),
+            b"asset" => Self::Asset(decode(key, value)?),
+            b"asset-leases" => Self::AssetLeases(decode(key, value)?),
+            b"asset-totals" => Self::AssetTotals(decode(key, value)?),
+            b"node-assets" => Self::NodeAssets(decode(key, value)?),
+            b"lease" => Self::Lease(decode(key, value)?),
+            b"holder-leases" => Self::HolderLeases(decode(key, value)?),
             _ => return Ok(None),
         }))
     }
@@ -130,7 +146,7 @@ impl FromStr for StateKey {
 
 #[cfg(test)]
 mod tests {
-    use types::{Digest, Name, PublicKey, Route};
+    use types::{AssetId, AssetType, Digest, LeaseId, Name, PublicKey, Route};
 
     use super::*;
     use crate::guest::RecordKey;
@@ -166,6 +182,7 @@ mod tests {
     fn every_kind_of_entry_is_known() {
         let (id, digest) = (PublicKey::from_bytes([9; 32]), Digest::from_bytes([8; 32]));
         let name = Name::new("a").unwrap();
+        let asset = AssetId::from_parts(AssetType::Cpu, digest);
         let keys = [
             StateKey::fabric(),
             StateKey::principal(&id),
@@ -189,6 +206,12 @@ mod tests {
             StateKey::rules(),
             StateKey::absence(&id),
             StateKey::absences(),
+            StateKey::asset(&asset),
+            StateKey::asset_leases(&asset),
+            StateKey::asset_totals(),
+            StateKey::node_assets(&id),
+            StateKey::lease(&LeaseId::from_digest(digest)),
+            StateKey::holder_leases(&id),
         ];
         for key in keys {
             let newer = AnyRecord::decode(&key, &[0xff]);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::asset_refusal::AssetRefusal;
 use crate::genesis::Genesis;
 use crate::key::StateKey;
 use crate::member::MembershipOperation;
@@ -120,6 +121,12 @@ pub(crate) enum Stop {
 impl From<NotLoaded> for Stop {
     fn from(missing: NotLoaded) -> Self {
         Self::NotLoaded(missing)
+    }
+}
+
+impl From<AssetRefusal> for Stop {
+    fn from(refusal: AssetRefusal) -> Self {
+        Self::Refused(refusal.into())
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::guest::RecordKey;
-use types::{Digest, Name, NodeId, Principal, PublicKey, Route};
+use types::{AssetId, Digest, LeaseId, Name, NodeId, Principal, PublicKey, Route};
 
 /// The name of one entry of the ledger's state.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -189,6 +189,42 @@ impl StateKey {
     #[must_use]
     pub fn record_rate(node: &NodeId) -> Self {
         Self::text(format!("record-rate/{node}"))
+    }
+
+    /// Something that a node has: [`crate::AssetRecord`].
+    #[must_use]
+    pub fn asset(asset: &AssetId) -> Self {
+        Self::text(format!("asset/{asset}"))
+    }
+
+    /// The leases of an asset: [`crate::AssetLeasesRecord`].
+    #[must_use]
+    pub fn asset_leases(asset: &AssetId) -> Self {
+        Self::text(format!("asset-leases/{asset}"))
+    }
+
+    /// The assets of all nodes: [`crate::AssetTotalsRecord`].
+    #[must_use]
+    pub fn asset_totals() -> Self {
+        Self::text("asset-totals".to_owned())
+    }
+
+    /// The assets of one node: [`crate::NodeAssetsRecord`].
+    #[must_use]
+    pub fn node_assets(node: &NodeId) -> Self {
+        Self::text(format!("node-assets/{node}"))
+    }
+
+    /// A lease: [`crate::LeaseRecord`].
+    #[must_use]
+    pub fn lease(lease: &LeaseId) -> Self {
+        Self::text(format!("lease/{lease}"))
+    }
+
+    /// The leases of one holder: [`crate::HolderLeasesRecord`].
+    #[must_use]
+    pub fn holder_leases(holder: &Principal) -> Self {
+        Self::text(format!("holder-leases/{holder}"))
     }
 
     /// Workload and key, if the entry is what a guest wrote down.

@@ -1,6 +1,8 @@
 //! The ledger as a pure state machine: `execute(state, block) -> (changes, outcomes)`.
 //! Knows no clock, no entropy, no disk, no async: they arrive as arguments.
 
+mod asset;
+mod asset_refusal;
 mod entry;
 mod evidence;
 mod execute;
@@ -21,6 +23,12 @@ mod validator;
 mod view;
 mod words;
 
+pub use asset::{
+    ASSETS_PER_NODE_MAX, AssetLeasesRecord, AssetOperation, AssetRecord, AssetTotalsRecord,
+    HolderLeasesRecord, LEASES_MAX, LEASES_PER_HOLDER_MAX, LEASES_PER_NODE_MAX, LeaseOperation,
+    LeaseRecord, LeaseSlot, NodeAssetsRecord,
+};
+pub use asset_refusal::AssetRefusal;
 pub use entry::{AnyRecord, ParseStateKeyError};
 pub use evidence::{Contradiction, ConvictionRecord, Evidence, SignedVote, VOTE_DOMAIN, Vote};
 pub use execute::{

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use types::{Digest, Name, NodeId, Principal, PublicKey, Route, WorkloadError};
 
+use crate::asset_refusal::AssetRefusal;
 use crate::guest::{
     RECORD_CHANGES_PER_WINDOW_MAX, RECORD_LIFE_BLOCKS_MAX, RECORD_WINDOW_BLOCKS, RecordKey,
 };
@@ -366,6 +367,9 @@ pub enum Refusal {
     /// There is no report to take back.
     #[error("the signer has no report about node {} to take back", .0.short())]
     NotReported(NodeId),
+    /// A rule about assets and leases.
+    #[error(transparent)]
+    Asset(#[from] AssetRefusal),
 }
 
 impl Refusal {
@@ -431,6 +435,7 @@ impl Refusal {
             Self::AboutItself => "about-itself",
             Self::Reported(_) => "reported",
             Self::NotReported(_) => "not-reported",
+            Self::Asset(refusal) => refusal.name(),
         }
     }
 }

@@ -1,8 +1,10 @@
 //! Which rule answers which operation. One file per family.
 
+mod assets;
 mod certificates;
 mod deployments;
 mod evidence;
+mod leases;
 mod liveness;
 mod membership;
 mod records;
@@ -69,5 +71,7 @@ pub(crate) fn apply<V: StateView>(
         Operation::Liveness(operation) => {
             liveness::apply(draft, block, transaction.principal, *operation)
         }
+        Operation::Asset(operation) => assets::apply(draft, block, transaction, operation),
+        Operation::Lease(operation) => leases::apply(draft, block, transaction, operation),
     }
 }

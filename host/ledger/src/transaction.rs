@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::asset::{AssetOperation, LeaseOperation};
 use crate::evidence::Evidence;
 use crate::guest::RecordOperation;
 use crate::liveness::LivenessOperation;
@@ -81,6 +82,10 @@ pub enum Operation {
     Rules(RulesOperation),
     /// Who is there.
     Liveness(LivenessOperation),
+    /// What there is to be leased.
+    Asset(AssetOperation),
+    /// Who may use what.
+    Lease(LeaseOperation),
 }
 
 /// One operation with what makes it valid once, here, for a while.

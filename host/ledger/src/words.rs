@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::asset::{AssetOperation, LeaseOperation};
 use crate::evidence::Evidence;
 use crate::guest::{RecordChange, RecordOperation};
 use crate::liveness::LivenessOperation;
@@ -42,6 +43,8 @@ impl fmt::Display for Operation {
             Self::Record(operation) => operation.fmt(f),
             Self::Rules(operation) => operation.fmt(f),
             Self::Liveness(operation) => operation.fmt(f),
+            Self::Asset(operation) => operation.fmt(f),
+            Self::Lease(operation) => operation.fmt(f),
         }
     }
 }
@@ -137,6 +140,54 @@ impl fmt::Display for LivenessOperation {
         match self {
             Self::Absent { node } => write!(f, "report that node {} is gone", node.short()),
             Self::Present { node } => write!(f, "say that node {} is there", node.short()),
+        }
+    }
+}
+
+impl fmt::Display for AssetOperation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Register { facts, owner, .. } => {
+                let amount = facts.capacity().of(facts.asset_type());
+                write!(
+                    f,
+                    "register {amount} ({}) of {}",
+                    facts.asset_type(),
+                    owner.short()
+                )
+            }
+            Self::Remeasure { asset, facts } => {
+                let amount = facts.capacity().of(facts.asset_type());
+                write!(f, "measure asset {}: {amount}", asset.short())
+            }
+            Self::Update { asset, policy } => {
+                write!(f, "share asset {} as {}", asset.short(), policy.privacy)
+            }
+            Self::Transfer { asset, owner } => {
+                write!(f, "transfer asset {} to {}", asset.short(), owner.short())
+            }
+            Self::Drain { asset } => write!(f, "drain asset {}", asset.short()),
+            Self::Resume { asset } => write!(f, "resume asset {}", asset.short()),
+            Self::Retire { asset } => write!(f, "retire asset {}", asset.short()),
+        }
+    }
+}
+
+impl fmt::Display for LeaseOperation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Grant {
+                asset,
+                holder,
+                amount,
+                ..
+            } => {
+                let amount = amount.of(asset.asset_type());
+                let (asset, holder) = (asset.short(), holder.short());
+                write!(f, "lease {amount} of asset {asset} to {holder}")
+            }
+            Self::Renew { lease, .. } => write!(f, "renew {}", lease.short()),
+            Self::Release { lease } => write!(f, "release {}", lease.short()),
         }
     }
 }

@@ -38,7 +38,7 @@ pub enum Privacy {
     Private,
     /// Those whom its owner named.
     PrivateNetwork,
-    /// Members that have a session with its host.
+    /// Members to whom its owner gives a lease, one by one.
     P2p,
     /// Every member of the fabric.
     PublicNetwork,

@@ -7,6 +7,7 @@ mod capability;
 mod digest;
 mod guest_path;
 mod key;
+mod lease;
 mod limits;
 mod manifest;
 mod name;
@@ -27,6 +28,7 @@ pub use capability::{Capability, HostPattern, ParseHostPatternError};
 pub use digest::{Digest, ParseDigestError};
 pub use guest_path::{GuestPath, GuestPathError};
 pub use key::{FabricId, NodeId, ParseKeyError, Principal, PublicKey, Signature, VerifyError};
+pub use lease::{AssetPolicy, AssetPolicyError, LeaseId, ParseLeaseIdError};
 pub use limits::{Limits, LimitsError};
 pub use manifest::{
     Manifest, ManifestCapabilities, ManifestComponent, ManifestConsensus, ManifestError,

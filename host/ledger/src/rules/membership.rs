@@ -16,7 +16,7 @@ use crate::member::{
 use crate::outcome::Refusal;
 use crate::rate::SpentRate;
 use crate::record::{PrincipalRecord, Role};
-use crate::rules::{certificates, liveness, roles, validators};
+use crate::rules::{assets, certificates, leases, liveness, roles, validators};
 use crate::state::{Draft, StateView};
 use crate::transaction::Transaction;
 
@@ -295,6 +295,8 @@ fn end<V: StateView>(
         certificates::revoke(draft, block, fingerprint, reason)?;
     }
     liveness::forget(draft, node)?;
+    assets::forget_host(draft, node)?;
+    leases::forget_holder(draft, block, node)?;
     record.membership = membership;
     draft.write(StateKey::member(node), &record);
     let key = StateKey::principal(node);

@@ -36,7 +36,9 @@ pub(super) fn check<V: StateView>(
         | Operation::Evidence(_)
         | Operation::Record(_)
         | Operation::Rules(_)
-        | Operation::Liveness(_) => return Ok(()),
+        | Operation::Liveness(_)
+        | Operation::Asset(_)
+        | Operation::Lease(_) => return Ok(()),
         Operation::Role(_) => Role::Admin,
         _ => Role::Deployer,
     };

@@ -15,7 +15,9 @@ use types::{
     Signature, WorkloadSpec,
 };
 
+mod assets;
 mod histories;
+mod leases;
 mod lifecycle;
 mod liveness;
 mod membership;
@@ -141,7 +143,7 @@ impl Fabric {
     }
 
     fn view(&self) -> View {
-        View::new(self.height, 0, self.state.clone())
+        View::new(self.height, self.clock_ms + self.height, self.state.clone())
     }
 
     /// Placements match deployments, node counters and routes exactly.

@@ -83,7 +83,7 @@ impl Fabric {
     }
 
     /// Bytes of all state entries whose key begins so.
-    fn entries(&self, prefix: &str) -> usize {
+    pub(crate) fn entries(&self, prefix: &str) -> usize {
         let keys = self.state.keys();
         keys.filter(|key| key.as_bytes().starts_with(prefix.as_bytes()))
             .count()

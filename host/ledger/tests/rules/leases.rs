@@ -1,0 +1,600 @@
+//! Leases: who may have one of what, that nothing is promised twice, and that all of it comes back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ed25519_dalek::SigningKey;
+use hypermesh_ledger::{
+    AssetOperation, AssetRefusal, LEASES_PER_HOLDER_MAX, LeaseOperation, Operation, Refusal, Role,
+    RoleOperation, TransactionOutcome,
+};
+use proptest::prelude::*;
+use types::{
+    Amount, AssetId, AssetPolicy, AssetType, Digest, FactText, LeaseId, Privacy, PublicKey,
+};
+
+use crate::assets::{memory, refused_asset, shared_as};
+use crate::membership::{APPLIED, refused, secret};
+use crate::{Fabric, name, public};
+
+const MINUTE_MS: u64 = 60_000;
+
+impl Fabric {
+    fn leasing(&mut self, signer: &SigningKey, what: LeaseOperation) -> TransactionOutcome {
+        self.run_as(signer, Operation::Lease(what))
+    }
+
+    /// What `signer` grants `holder`.
+    fn grant(
+        &mut self,
+        signer: &SigningKey,
+        holder: &SigningKey,
+        asset: AssetId,
+        (amount, term_ms): (u64, u64),
+    ) -> Result<LeaseId, TransactionOutcome> {
+        let known = self.view().principal(&public(signer)).unwrap();
+        let nonce = known.map_or(0, |known| known.nonce);
+        let grant = LeaseOperation::Grant {
+            asset,
+            holder: public(holder),
+            amount: Amount(amount),
+            term_ms,
+        };
+        match self.leasing(signer, grant) {
+            TransactionOutcome::Applied => Ok(LeaseId::new(&public(signer), nonce, &asset)),
+            refused @ TransactionOutcome::Refused(_) => Err(refused),
+        }
+    }
+
+    /// What `holder` asks for itself.
+    pub(crate) fn lease(
+        &mut self,
+        holder: &SigningKey,
+        asset: AssetId,
+        amount: u64,
+        term_ms: u64,
+    ) -> Result<LeaseId, TransactionOutcome> {
+        self.grant(holder, holder, asset, (amount, term_ms))
+    }
+
+    fn renew(&mut self, signer: &SigningKey, lease: LeaseId, term_ms: u64) -> TransactionOutcome {
+        self.leasing(signer, LeaseOperation::Renew { lease, term_ms })
+    }
+
+    fn release(&mut self, signer: &SigningKey, lease: LeaseId) -> TransactionOutcome {
+        self.leasing(signer, LeaseOperation::Release { lease })
+    }
+
+    /// So much of an asset is leased as of the last block.
+    fn leased(&self, asset: &AssetId) -> Amount {
+        let leases = self.view().leases_of(asset).unwrap();
+        leases.leased(self.now_ms())
+    }
+}
+
+/// A host with 100 bytes for everybody, and a holder.
+fn two() -> (Fabric, SigningKey, SigningKey, AssetId) {
+    let mut fabric = Fabric::new();
+    let (host, holder) = (fabric.member(50), fabric.member(51));
+    let policy = shared_as(Privacy::PublicNetwork);
+    let asset = fabric
+        .register(&host, public(&host), &memory(100), policy)
+        .unwrap();
+    (fabric, host, holder, asset)
+}
+
+#[test]
+fn a_lease_holds_until_its_time_and_not_at_it() {
+    let (mut fabric, host, holder, asset) = two();
+    let lease = fabric.lease(&holder, asset, 100, MINUTE_MS).unwrap();
+    let record = fabric.view().lease(&lease).unwrap().unwrap();
+    assert_eq!((record.asset, record.holder), (asset, public(&holder)));
+    assert_eq!(record.expires_ms, fabric.now_ms() + MINUTE_MS);
+    assert_eq!(fabric.leased(&asset), Amount(100));
+    // The block of the next try is one millisecond before the end.
+    fabric.clock_ms += MINUTE_MS - 2;
+    let (amount, free) = (Amount(1), Amount(0));
+    let none_left = refused_asset(AssetRefusal::Free {
+        asset,
+        amount,
+        free,
+    });
+    assert_eq!(fabric.lease(&host, asset, 1, MINUTE_MS), Err(none_left));
+    fabric.lease(&host, asset, 100, MINUTE_MS).unwrap();
+    assert_eq!(fabric.leased(&asset), Amount(100));
+    assert_eq!(fabric.entries("lease/"), 1, "what ended is forgotten");
+    let expires_ms = record.expires_ms;
+    let over = refused_asset(AssetRefusal::UnknownLease(lease));
+    assert_eq!(fabric.renew(&holder, lease, MINUTE_MS), over);
+    // Nobody asks for the asset after the second one ends: its record is there, and over.
+    let second = fabric.view().leases_of(&asset).unwrap().leases[0].lease;
+    fabric.clock_ms += MINUTE_MS;
+    assert_eq!(
+        fabric.view().lease(&second).unwrap().map(|it| it.amount),
+        None
+    );
+    let ended = fabric.renew(&host, second, MINUTE_MS);
+    let TransactionOutcome::Refused(Refusal::Asset(AssetRefusal::Over { lease, .. })) = ended
+    else {
+        panic!("{ended:?} after {expires_ms}");
+    };
+    assert_eq!(lease, second);
+}
+
+#[test]
+fn what_is_given_back_is_free_at_once() {
+    let (mut fabric, host, holder, asset) = two();
+    let one = fabric.lease(&holder, asset, 60, MINUTE_MS).unwrap();
+    let two = fabric.lease(&holder, asset, 40, MINUTE_MS).unwrap();
+    let stolen = AssetRefusal::NotHolder {
+        lease: one,
+        holder: public(&holder),
+    };
+    assert_eq!(
+        fabric.release(&host, one),
+        refused_asset(stolen),
+        "nor by the owner"
+    );
+    assert_eq!(fabric.release(&holder, one), APPLIED);
+    assert_eq!(fabric.leased(&asset), Amount(40));
+    let again = refused_asset(AssetRefusal::UnknownLease(one));
+    assert_eq!(fabric.release(&holder, one), again);
+    assert_eq!(fabric.release(&holder, two), APPLIED);
+    for prefix in ["lease/", "asset-leases/", "holder-leases/"] {
+        assert_eq!(fabric.entries(prefix), 0, "{prefix}");
+    }
+}
+
+#[test]
+fn a_renewal_makes_a_lease_longer_and_nothing_else() {
+    let (mut fabric, host, holder, asset) = two();
+    let lease = fabric.lease(&holder, asset, 60, 2 * MINUTE_MS).unwrap();
+    let expires_ms = fabric.now_ms() + 2 * MINUTE_MS;
+    let shorter = AssetRefusal::NotLonger { lease, expires_ms };
+    assert_eq!(
+        fabric.renew(&holder, lease, MINUTE_MS),
+        refused_asset(shorter)
+    );
+    let other = fabric.member(52);
+    let owner = public(&host);
+    let strange = refused_asset(AssetRefusal::NotOwner { asset, owner });
+    assert_eq!(fabric.renew(&other, lease, 3 * MINUTE_MS), strange);
+    assert_eq!(fabric.renew(&holder, lease, 3 * MINUTE_MS), APPLIED);
+    let record = fabric.view().lease(&lease).unwrap().unwrap();
+    assert_eq!(record.expires_ms, fabric.now_ms() + 3 * MINUTE_MS);
+    assert_eq!(fabric.leased(&asset), Amount(60));
+    assert_eq!(
+        fabric.renew(&host, lease, 4 * MINUTE_MS),
+        APPLIED,
+        "by the owner"
+    );
+    let day = AssetPolicy::private().term_ms_max;
+    let long = AssetRefusal::Term {
+        asset,
+        term_ms: day + 1,
+        max_ms: day,
+    };
+    assert_eq!(fabric.renew(&holder, lease, day + 1), refused_asset(long));
+    fabric.clock_ms += 3 * MINUTE_MS;
+    assert_eq!(fabric.renew(&holder, lease, 2 * MINUTE_MS), APPLIED);
+    assert_eq!(fabric.leased(&asset), Amount(60));
+}
+
+#[test]
+fn each_bound_of_a_grant_is_told() {
+    let (mut fabric, host, holder, asset) = two();
+    let free = |amount, free| {
+        let (amount, free) = (Amount(amount), Amount(free));
+        Err(refused_asset(AssetRefusal::Free {
+            asset,
+            amount,
+            free,
+        }))
+    };
+    assert_eq!(fabric.lease(&holder, asset, 0, MINUTE_MS), free(0, 100));
+    assert_eq!(fabric.lease(&holder, asset, 101, MINUTE_MS), free(101, 100));
+    assert_eq!(
+        fabric.lease(&holder, asset, u64::MAX, MINUTE_MS),
+        free(u64::MAX, 100)
+    );
+    let max_ms = AssetPolicy::private().term_ms_max;
+    for term_ms in [0, 999, max_ms + 1, u64::MAX] {
+        let term = refused_asset(AssetRefusal::Term {
+            asset,
+            term_ms,
+            max_ms,
+        });
+        assert_eq!(fabric.lease(&holder, asset, 1, term_ms), Err(term));
+    }
+    let none = AssetId::from_parts(asset.asset_type(), Digest::of(b"none"));
+    let unknown = refused_asset(AssetRefusal::UnknownAsset(none));
+    assert_eq!(fabric.lease(&holder, none, 1, MINUTE_MS), Err(unknown));
+    let policy = AssetPolicy {
+        concurrency: 2,
+        ..shared_as(Privacy::PublicNetwork)
+    };
+    assert_eq!(
+        fabric.asset(&host, AssetOperation::Update { asset, policy }),
+        APPLIED
+    );
+    fabric.lease(&holder, asset, 1, MINUTE_MS).unwrap();
+    fabric.lease(&holder, asset, 1, MINUTE_MS).unwrap();
+    let crowded = refused_asset(AssetRefusal::Concurrency { asset, max: 2 });
+    assert_eq!(fabric.lease(&holder, asset, 1, MINUTE_MS), Err(crowded));
+    assert_eq!(
+        fabric.asset(&host, AssetOperation::Drain { asset }),
+        APPLIED
+    );
+    let drained = refused_asset(AssetRefusal::Drained(asset));
+    assert_eq!(
+        fabric.lease(&host, asset, 1, MINUTE_MS),
+        Err(drained.clone())
+    );
+    let held = fabric.view().leases_held(&public(&holder)).unwrap()[0].0;
+    assert_eq!(fabric.renew(&holder, held, 2 * MINUTE_MS), drained);
+    let leased = AssetRefusal::Leased { asset, leases: 2 };
+    let retire = || AssetOperation::Retire { asset };
+    assert_eq!(fabric.asset(&host, retire()), refused_asset(leased));
+    fabric.clock_ms += MINUTE_MS;
+    assert_eq!(
+        fabric.asset(&host, retire()),
+        APPLIED,
+        "drained until all of it ended"
+    );
+}
+
+#[test]
+fn terms_keep_the_promises_that_were_made() {
+    let (mut fabric, host, holder, asset) = two();
+    for _ in 0..2 {
+        fabric.lease(&holder, asset, 40, MINUTE_MS).unwrap();
+    }
+    let with = |share_percent, concurrency| AssetOperation::Update {
+        asset,
+        policy: AssetPolicy {
+            share_percent,
+            concurrency,
+            ..AssetPolicy::private()
+        },
+    };
+    let (leased, shared) = (Amount(80), Amount(79));
+    let share = AssetRefusal::Share {
+        asset,
+        leased,
+        shared,
+    };
+    assert_eq!(fabric.asset(&host, with(79, 2)), refused_asset(share));
+    let crowd = AssetRefusal::Leased { asset, leases: 2 };
+    assert_eq!(fabric.asset(&host, with(80, 1)), refused_asset(crowd));
+    assert_eq!(fabric.asset(&host, with(80, 2)), APPLIED);
+    // It is private now: what was leased stays so, and is not renewed.
+    assert_eq!(fabric.leased(&asset), Amount(80));
+    let lease = fabric.view().leases_held(&public(&holder)).unwrap()[0].0;
+    let private = AssetRefusal::Privacy {
+        asset,
+        privacy: Privacy::Private,
+        holder: public(&holder),
+    };
+    assert_eq!(
+        fabric.renew(&holder, lease, 2 * MINUTE_MS),
+        refused_asset(private)
+    );
+}
+
+#[test]
+fn what_shrank_is_leased_no_more_until_it_fits() {
+    let (mut fabric, host, holder, asset) = two();
+    let one = fabric.lease(&holder, asset, 60, MINUTE_MS).unwrap();
+    let two = fabric.lease(&holder, asset, 40, MINUTE_MS).unwrap();
+    let measure = |bytes| AssetOperation::Remeasure {
+        asset,
+        facts: memory(bytes),
+    };
+    assert_eq!(fabric.asset(&host, measure(50)), APPLIED);
+    let free = |amount, free| {
+        let (amount, free) = (Amount(amount), Amount(free));
+        Err(refused_asset(AssetRefusal::Free {
+            asset,
+            amount,
+            free,
+        }))
+    };
+    assert_eq!(fabric.lease(&holder, asset, 1, MINUTE_MS), free(1, 0));
+    let (leased, shared) = (Amount(100), Amount(50));
+    let share = refused_asset(AssetRefusal::Share {
+        asset,
+        leased,
+        shared,
+    });
+    assert_eq!(fabric.renew(&holder, two, 2 * MINUTE_MS), share);
+    let policy = shared_as(Privacy::FullPublic);
+    let renamed = fabric.asset(&host, AssetOperation::Update { asset, policy });
+    assert_eq!(
+        renamed, APPLIED,
+        "its owner still shares as much as there is"
+    );
+    assert_eq!(fabric.release(&holder, one), APPLIED);
+    assert_eq!(fabric.renew(&holder, two, 2 * MINUTE_MS), APPLIED);
+    assert_eq!(fabric.lease(&holder, asset, 11, MINUTE_MS), free(11, 10));
+    fabric.lease(&holder, asset, 10, MINUTE_MS).unwrap();
+}
+
+/// Who asks, as an asset's privacy sees it.
+const CALLERS: [&str; 5] = ["owner", "peer", "member", "viewer", "without a role"];
+
+/// For each privacy: whether each caller gets what it asks for itself, and what the owner grants it.
+const TABLE: [(Privacy, [bool; 5], [bool; 5]); 5] = [
+    (
+        Privacy::Private,
+        [true, false, false, false, false],
+        [true, false, false, false, false],
+    ),
+    (
+        Privacy::PrivateNetwork,
+        [true, true, false, false, false],
+        [true, true, false, false, false],
+    ),
+    (
+        Privacy::P2p,
+        [true, false, false, false, false],
+        [true, true, true, true, false],
+    ),
+    (
+        Privacy::PublicNetwork,
+        [true, true, true, true, false],
+        [true, true, true, true, false],
+    ),
+    (
+        Privacy::FullPublic,
+        [true, true, true, true, true],
+        [true, true, true, true, true],
+    ),
+];
+
+#[test]
+fn every_privacy_meets_every_caller() {
+    let mut fabric = Fabric::new();
+    let host = fabric.member(50);
+    let owner = fabric.person(80, Role::Deployer);
+    let (peer, member) = (fabric.member(51), fabric.member(52));
+    let viewer = fabric.person(81, Role::Viewer);
+    let nobody = fabric.person(82, Role::Viewer);
+    let principal = public(&nobody);
+    let revoke = Operation::Role(RoleOperation::Revoke { principal });
+    assert_eq!(fabric.run(revoke), APPLIED);
+    let callers = [&owner, &peer, &member, &viewer, &nobody];
+    for (privacy, asks, granted) in TABLE {
+        let policy = AssetPolicy {
+            peers: BTreeSet::from([public(&peer)]),
+            ..shared_as(privacy)
+        };
+        let asset = fabric.register(&host, public(&owner), &memory(100), policy);
+        let asset = asset.unwrap();
+        for (at, caller) in callers.into_iter().enumerate() {
+            let row = format!("{privacy}, {}", CALLERS[at]);
+            let holder = public(caller);
+            let private = refused_asset(AssetRefusal::Privacy {
+                asset,
+                privacy,
+                holder,
+            });
+            for (signer, allowed) in [(caller, asks[at]), (&owner, granted[at])] {
+                let outcome = fabric.grant(signer, caller, asset, (1, MINUTE_MS));
+                match allowed {
+                    true => assert!(outcome.is_ok(), "{row}: {outcome:?}"),
+                    false => assert_eq!(outcome, Err(private.clone()), "{row}"),
+                }
+            }
+            // Only its owner gives it to others.
+            let other = if at == 2 { &peer } else { &member };
+            if at > 0 {
+                let given = fabric.grant(caller, other, asset, (1, MINUTE_MS));
+                let owner = public(&owner);
+                let expected = refused_asset(AssetRefusal::NotOwner { asset, owner });
+                assert_eq!(given, Err(expected), "{row}");
+            }
+        }
+    }
+    let stranger = secret(99);
+    let asset = fabric.view().assets().unwrap()[0].0;
+    let unknown = refused(Refusal::UnknownPrincipal(public(&stranger)));
+    assert_eq!(fabric.lease(&stranger, asset, 1, MINUTE_MS), Err(unknown));
+}
+
+#[test]
+fn what_an_evicted_holder_had_is_free_at_once() {
+    let (mut fabric, host, holder, asset) = two();
+    fabric.lease(&holder, asset, 30, MINUTE_MS).unwrap();
+    fabric.lease(&holder, asset, 50, MINUTE_MS).unwrap();
+    fabric.lease(&host, asset, 20, MINUTE_MS).unwrap();
+    assert_eq!(fabric.evict(public(&holder)), APPLIED);
+    assert_eq!(fabric.leased(&asset), Amount(20));
+    assert_eq!(fabric.entries("lease/"), 1);
+    fabric.lease(&host, asset, 80, MINUTE_MS).unwrap();
+}
+
+#[test]
+fn a_holder_has_so_many_leases_and_those_that_went_do_not_count() {
+    let mut fabric = Fabric::new();
+    let (host, gone, holder) = (fabric.member(50), fabric.member(51), fabric.member(52));
+    let policy = AssetPolicy {
+        concurrency: 1_024,
+        ..shared_as(Privacy::PublicNetwork)
+    };
+    let kept = fabric.register(&host, public(&host), &memory(5_000), policy.clone());
+    let lost = fabric
+        .register(&gone, public(&gone), &memory(5_000), policy)
+        .unwrap();
+    let kept = kept.unwrap();
+    fabric.lease(&holder, lost, 1, MINUTE_MS * 60).unwrap();
+    for _ in 1..LEASES_PER_HOLDER_MAX {
+        // The rate of one signer is bounded, too.
+        fabric.clock_ms += 10;
+        fabric.lease(&holder, kept, 1, MINUTE_MS * 60).unwrap();
+    }
+    let many = fabric.lease(&holder, kept, 1, MINUTE_MS);
+    let what = "leases of one holder".to_owned();
+    assert_eq!(many, Err(refused(Refusal::TooMany { what, max: 1_024 })));
+    assert_eq!(fabric.evict(public(&gone)), APPLIED);
+    fabric.lease(&holder, kept, 1, MINUTE_MS).unwrap();
+}
+
+#[test]
+fn the_bytes_of_operations_and_records_are_pinned() {
+    let asset = AssetId::from_parts(AssetType::Storage, Digest::from_bytes([1; 32]));
+    let lease = LeaseId::from_digest(Digest::from_bytes([2; 32]));
+    let policy = AssetPolicy {
+        privacy: Privacy::PrivateNetwork,
+        share_percent: 50,
+        concurrency: 300,
+        term_ms_max: 60_000,
+        peers: BTreeSet::from([PublicKey::from_bytes([3; 32])]),
+        labels: BTreeMap::from([(name("site"), FactText::new("lab 2").unwrap())]),
+    };
+    let owner = PublicKey::from_bytes([4; 32]);
+    let operations = [
+        Operation::Asset(AssetOperation::Register {
+            facts: memory(1 << 30),
+            owner,
+            policy: policy.clone(),
+        }),
+        Operation::Asset(AssetOperation::Remeasure {
+            asset,
+            facts: memory(9),
+        }),
+        Operation::Asset(AssetOperation::Update { asset, policy }),
+        Operation::Asset(AssetOperation::Transfer { asset, owner }),
+        Operation::Asset(AssetOperation::Drain { asset }),
+        Operation::Asset(AssetOperation::Resume { asset }),
+        Operation::Asset(AssetOperation::Retire { asset }),
+        Operation::Lease(LeaseOperation::Grant {
+            asset,
+            holder: owner,
+            amount: Amount(1_000),
+            term_ms: 60_000,
+        }),
+        Operation::Lease(LeaseOperation::Renew { lease, term_ms: 1 }),
+        Operation::Lease(LeaseOperation::Release { lease }),
+    ];
+    let bytes = postcard::to_allocvec(&operations).unwrap();
+    assert_eq!(Digest::of(&bytes).to_string(), PINNED_OPERATIONS);
+
+    let (mut fabric, host, holder, asset) = two();
+    fabric.lease(&holder, asset, 7, MINUTE_MS).unwrap();
+    fabric.lease(&host, asset, 8, MINUTE_MS).unwrap();
+    let ours = ["asset", "lease", "holder-leases", "node-assets"];
+    let entries = fabric.state.iter();
+    let entries = entries.filter(|(key, _)| {
+        ours.iter()
+            .any(|kind| key.as_bytes().starts_with(kind.as_bytes()))
+    });
+    let bytes: Vec<u8> = entries
+        .flat_map(|(key, value)| [key.as_bytes(), value].concat())
+        .collect();
+    assert_eq!(Digest::of(&bytes).to_string(), PINNED_RECORDS);
+}
+
+const PINNED_OPERATIONS: &str =
+    "blake3:3fa1d482e41fcfbfc46102c3ffbce992e413eddd49d32612fa37fc929384cd30";
+const PINNED_RECORDS: &str =
+    "blake3:14ad2d8372b60ea2e4f100bbcc1dc60907852fadc3fea8512e9dcb6270353eb8";
+
+/// What the property test believes: live leases by id with asset, amount, holder and end.
+type Model = BTreeMap<LeaseId, (AssetId, u64, usize, u64)>;
+
+fn check(fabric: &Fabric, model: &Model, assets: &[(AssetId, u64)]) {
+    let (now_ms, view) = (fabric.now_ms(), fabric.view());
+    for (asset, _) in assets {
+        let live = model.values().filter(|it| it.0 == *asset && now_ms < it.3);
+        let sum: u64 = live.clone().map(|it| it.1).sum();
+        assert_eq!(
+            fabric.leased(asset),
+            Amount(sum),
+            "totals are sums of live leases"
+        );
+    }
+    for (id, (asset, amount, _, expires_ms)) in model {
+        let found = view.lease(id).unwrap();
+        if now_ms < *expires_ms {
+            let found = found.unwrap();
+            assert_eq!((found.asset, found.amount.0), (*asset, *amount));
+            assert_eq!(found.expires_ms, *expires_ms);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Whatever is asked for in whatever order: no asset is promised twice, and all of it comes back.
+    #[test]
+    fn no_sequence_of_operations_overcommits(
+        steps in prop::collection::vec((0..8_u8, 0..2_usize, 0..3_usize, 1..60_u64), 1..80),
+    ) {
+        let mut fabric = Fabric::new();
+        let host = fabric.member(50);
+        let holders = [fabric.member(51), fabric.member(52), fabric.member(53)];
+        let mut assets: Vec<(AssetId, u64)> = Vec::new();
+        for _ in 0..2 {
+            let policy = shared_as(Privacy::PublicNetwork);
+            let id = fabric.register(&host, public(&host), &memory(100), policy).unwrap();
+            assets.push((id, 100));
+        }
+        let mut model = Model::new();
+        for (kind, which, who, number) in steps {
+            fabric.clock_ms += number * 500;
+            let (asset, capacity) = assets[which];
+            let (holder, then_ms) = (&holders[who], fabric.now_ms() + 1);
+            let live = |model: &Model| -> u64 {
+                let live = model.values().filter(|it| it.0 == asset && then_ms < it.3);
+                live.map(|it| it.1).sum()
+            };
+            let mine = model.iter().find(|(_, it)| it.2 == who && it.0 == asset);
+            let mine = mine.map(|(id, it)| (*id, *it));
+            match (kind, mine) {
+                (0..=3, _) => {
+                    let granted = fabric.lease(holder, asset, number, MINUTE_MS);
+                    let fits = live(&model) + number <= capacity;
+                    prop_assert_eq!(granted.is_ok(), fits, "{:?}", granted);
+                    if let Ok(id) = granted {
+                        model.insert(id, (asset, number, who, then_ms + MINUTE_MS));
+                    }
+                }
+                (4, Some((id, it))) => {
+                    let term_ms = 2 * MINUTE_MS;
+                    let renewed = fabric.renew(holder, id, term_ms) == APPLIED;
+                    let can = then_ms < it.3 && then_ms + term_ms > it.3 && live(&model) <= capacity;
+                    prop_assert_eq!(renewed, can);
+                    if renewed {
+                        model.insert(id, (it.0, it.1, it.2, then_ms + term_ms));
+                    }
+                }
+                (5, Some((id, it))) => {
+                    let released = fabric.release(holder, id) == APPLIED;
+                    prop_assert_eq!(released, then_ms < it.3);
+                    model.remove(&id);
+                }
+                (6, _) => {
+                    let facts = memory(number + 50);
+                    prop_assert_eq!(fabric.asset(&host, AssetOperation::Remeasure { asset, facts }), APPLIED);
+                    assets[which].1 = number + 50;
+                }
+                _ => {
+                    let drained = fabric.asset(&host, AssetOperation::Drain { asset });
+                    prop_assert_eq!(drained, APPLIED);
+                    prop_assert!(fabric.lease(holder, asset, 1, MINUTE_MS).is_err());
+                    let resumed = fabric.asset(&host, AssetOperation::Resume { asset });
+                    prop_assert_eq!(resumed, APPLIED);
+                }
+            }
+            model.retain(|_, it| fabric.now_ms() < it.3);
+            check(&fabric, &model, &assets);
+        }
+        fabric.clock_ms += 2 * MINUTE_MS;
+        for (asset, _) in &assets {
+            prop_assert_eq!(fabric.asset(&host, AssetOperation::Retire { asset: *asset }), APPLIED);
+        }
+        for prefix in ["asset", "node-assets", "lease/"] {
+            prop_assert_eq!(fabric.entries(prefix), 0, "{}", prefix);
+        }
+    }
+}
