@@ -24,6 +24,7 @@ mod membership;
 mod rates;
 mod records;
 mod roles;
+mod sharing;
 mod upgrades;
 mod validators;
 

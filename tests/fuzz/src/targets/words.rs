@@ -8,7 +8,7 @@ use node::{AcmeName, Directory};
 use runtime::fuzz::WaveTypes;
 use types::{
     AssetFacts, AssetId, AssetType, ByteSize, CpuFacts, Digest, FactText, GpuFacts, GuestPath,
-    HostPattern, Manifest, MemoryFacts, Millis, Name, Privacy, PublicKey, Route, Topic,
+    HostPattern, LeaseId, Manifest, MemoryFacts, Millis, Name, Privacy, PublicKey, Route, Topic,
 };
 
 use crate::Target;
@@ -25,6 +25,7 @@ pub(super) const TARGETS: &[Target] = &[
         name: "types_words",
         covers: &[
             "AssetId::from_str",
+            "LeaseId::from_str",
             "AssetType::from_str",
             "ByteSize::from_str",
             "Digest::from_str",
@@ -93,6 +94,7 @@ fn words(bytes: &[u8]) {
         return;
     };
     again::<AssetId>(text);
+    again::<LeaseId>(text);
     again::<AssetType>(text);
     again::<ByteSize>(text);
     again::<Digest>(text);
@@ -115,8 +117,10 @@ fn some_words() -> Vec<Vec<u8>> {
     let digest = Digest::from_bytes([0xab; 32]).to_string();
     let key = PublicKey::from_bytes([9; 32]).to_string();
     let asset = AssetId::from_parts(AssetType::Gpu, Digest::from_bytes([0xab; 32])).to_string();
+    let lease = LeaseId::from_digest(Digest::from_bytes([0xcd; 32])).to_string();
     texts(&[
         &asset,
+        &lease,
         "private-network",
         "NVIDIA H100",
         "64 MiB",
