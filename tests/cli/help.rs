@@ -3,7 +3,7 @@
 use crate::harness::nexus;
 
 /// Every command; a family is one, too.
-const COMMANDS: [&[&str]; 72] = [
+const COMMANDS: [&[&str]; 87] = [
     &[],
     &["up"],
     &["new"],
@@ -72,6 +72,21 @@ const COMMANDS: [&[&str]; 72] = [
     &["ledger", "watch"],
     &["asset"],
     &["asset", "measure"],
+    &["asset", "list"],
+    &["asset", "show"],
+    &["asset", "register"],
+    &["asset", "remeasure"],
+    &["asset", "share"],
+    &["asset", "transfer"],
+    &["asset", "drain"],
+    &["asset", "resume"],
+    &["asset", "retire"],
+    &["lease"],
+    &["lease", "list"],
+    &["lease", "show"],
+    &["lease", "grant"],
+    &["lease", "renew"],
+    &["lease", "release"],
     &["node"],
     &["node", "status"],
     &["completion"],

@@ -14,6 +14,7 @@ mod acme_server;
 mod acme_validation;
 mod admin_api;
 mod agreement;
+mod assets;
 mod bus;
 mod chat_example;
 mod code_cache;

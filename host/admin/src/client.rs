@@ -324,7 +324,7 @@ impl Client {
         self.call(Method::GET, path, "", Bytes::new()).await
     }
 
-    async fn post<A: DeserializeOwned>(
+    pub(crate) async fn post<A: DeserializeOwned>(
         &self,
         path: &str,
         body: &impl Serialize,

@@ -2,6 +2,7 @@
 //! Knows no server and no terminal.
 
 mod answer;
+mod assets;
 mod client;
 mod error;
 mod fabric;
@@ -16,6 +17,10 @@ pub use answer::{
     ComponentStatus, HttpsCertificateStatus, ImportProblem, Inspection, InvokeAnswer, LogLine,
     LogStream, NodeStatus, PrincipalStatus, PublishAnswer, QuorumStatus, ReplicaState,
     ReplicaStatus, SecretList, TransactionReport, WorkloadList, WorkloadState, WorkloadStatus,
+};
+pub use assets::{
+    ASSETS_LISTED_MAX, AssetList, AssetStatus, LeaseList, LeaseStatus, RegisterReport,
+    RegisterRequest,
 };
 pub use client::{Client, ClientError, Dial, Dialling, LineReader, Wire};
 pub use error::{ApiError, ErrorCode};

@@ -18,7 +18,7 @@ use crate::contexts::NodeArg;
 use crate::exit::EXIT_CODES;
 use crate::target::{ComponentTarget, RouteArg};
 
-pub(crate) use assets::AssetCommand;
+pub(crate) use assets::{AssetCommand, LeaseCommand, SharedAssetCommand};
 pub(crate) use https::HttpsArgs;
 pub(crate) use ledger::LedgerCommand;
 pub(crate) use membership::{
@@ -206,9 +206,12 @@ first. A paused workload runs afterwards.")]
     /// Read the ledger: blocks, transactions, entries, and what proves them
     #[command(subcommand, arg_required_else_help = true)]
     Ledger(LedgerCommand),
-    /// See what this machine has to give
+    /// See what machines have to give, and share it
     #[command(subcommand, arg_required_else_help = true)]
     Asset(AssetCommand),
+    /// Lease parts of assets, for a while
+    #[command(subcommand, arg_required_else_help = true)]
+    Lease(LeaseCommand),
     /// Ask the node itself
     #[command(subcommand, arg_required_else_help = true)]
     Node(NodeCommand),

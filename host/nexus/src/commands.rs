@@ -12,6 +12,7 @@ mod describe;
 mod dev;
 mod fabric;
 mod invoke;
+mod lease;
 mod ledger;
 mod logs;
 mod new;
@@ -21,6 +22,7 @@ mod ps;
 mod publish;
 mod role;
 mod secret;
+mod sharing;
 mod stoq;
 mod trust;
 mod up;
@@ -38,7 +40,8 @@ pub(crate) async fn run(cli: Cli) -> Outcome {
         Command::Up(args) => up::run(global, &args).await,
         Command::Join(args) => up::join(global, &args).await,
         Command::Context(command) => context::run(global, command),
-        Command::Asset(command) => asset::run(global, command),
+        Command::Asset(command) => asset::run(global, command).await,
+        Command::Lease(command) => lease::run(&Session::new(global)?, command).await,
         Command::Completion(args) => completion::run(&args),
         Command::Version => version::run(global),
         Command::New(args) => new::run(global, &args),

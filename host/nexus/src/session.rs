@@ -8,7 +8,7 @@ use ledger::{Genesis, Operation, Transaction};
 use node::RemoteNode;
 use serde::Serialize;
 use trust::{IdentityError, SecretKey};
-use types::{FabricId, Name};
+use types::{FabricId, Name, Principal};
 
 use crate::cli::{Global, Output};
 use crate::contexts::{Contexts, NodeAddress, NodeArg};
@@ -33,6 +33,16 @@ pub(crate) struct Session {
     operator_key: PathBuf,
     output: Output,
     client: Client,
+}
+
+/// A transaction that took effect.
+pub(crate) struct Numbered {
+    /// When it did.
+    pub(crate) report: TransactionReport,
+    /// Who signed it.
+    pub(crate) principal: Principal,
+    /// The nonce that it carried.
+    pub(crate) nonce: u64,
 }
 
 impl Session {
@@ -122,6 +132,14 @@ impl Session {
     /// # Errors
     /// [`Failure`] if no node took it, or if the ledger refused it.
     pub(crate) async fn submit(&self, operation: Operation) -> Outcome<TransactionReport> {
+        Ok(self.submit_numbered(operation).await?.report)
+    }
+
+    /// As [`Self::submit`], with what names the things that a transaction makes.
+    ///
+    /// # Errors
+    /// As [`Self::submit`].
+    pub(crate) async fn submit_numbered(&self, operation: Operation) -> Outcome<Numbered> {
         let key = self.operator_key().await?;
         let mut attempt = 1;
         loop {
@@ -139,13 +157,22 @@ impl Session {
             let report = patiently(&self.client, submitted).await;
             let report = report.map_err(|error| self.failure(error))?;
             let Acceptance::Refused { reason, message } = &report.outcome else {
-                return Ok(report);
+                return Ok(Numbered {
+                    report,
+                    principal: signer.principal,
+                    nonce: signer.nonce,
+                });
             };
             if reason != "nonce" || attempt == NONCE_ATTEMPTS_MAX {
                 return Err(refusal(reason, message));
             }
             attempt += 1;
         }
+    }
+
+    /// Who signs here.
+    pub(crate) async fn operator(&self) -> Outcome<Principal> {
+        Ok(self.operator_key().await?.public())
     }
 
     /// The operator's key. Where it is missing, a missing node is the likelier reason.

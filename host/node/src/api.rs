@@ -2,6 +2,7 @@
 //! registered together, so neither can be there without the other.
 
 mod artifacts;
+mod assets;
 mod blocks;
 mod caller;
 mod check;
@@ -81,6 +82,11 @@ fn router() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(validators::resign))
         .routes(routes!(rules::vote))
         .routes(routes!(rules::cancel))
+        .routes(routes!(assets::list, assets::register))
+        .routes(routes!(assets::show))
+        .routes(routes!(assets::remeasure))
+        .routes(routes!(assets::lease))
+        .routes(routes!(assets::held))
         .routes(routes!(stoq::stoq))
         .routes(routes!(stoq::cap))
         .routes(routes!(stoq::rotate))
@@ -148,6 +154,6 @@ mod tests {
                 assert!(text.is_some(), "{path} says not what it does");
             }
         }
-        assert_eq!(operations, 41);
+        assert_eq!(operations, 47);
     }
 }

@@ -30,6 +30,8 @@ pub(crate) struct Signed {
     pub(crate) id: Digest,
     /// Height of its block.
     pub(crate) height: u64,
+    /// The nonce that it carried.
+    pub(crate) nonce: u64,
 }
 
 /// An operation of the node's own that did not become a fact.
@@ -89,10 +91,11 @@ impl Signer {
             let known = state.view.principal(&self.id()).ok().flatten();
             (known.map_or(0, |record| record.nonce), state.view.height())
         };
+        let nonce = nonce.unwrap_or(known);
         let transaction = Transaction {
             fabric: shared.fabric,
             principal: self.id(),
-            nonce: nonce.unwrap_or(known),
+            nonce,
             expires_at: height.saturating_add(EXPIRY_HEIGHTS),
             operation: operation.clone(),
         };
@@ -104,6 +107,7 @@ impl Signer {
             TransactionOutcome::Applied => Ok(Signed {
                 id,
                 height: finality.height,
+                nonce,
             }),
             TransactionOutcome::Refused(refusal) => Err(refusal.into()),
         }

@@ -1,6 +1,7 @@
-//! What this machine has: commands about assets. Knows no ledger yet.
+//! What machines have, who shares it and who leases it: commands about assets and leases.
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
+use types::{AssetId, AssetPolicy, AssetType, FactText, LeaseId, Millis, Name, Principal, Privacy};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AssetCommand {
@@ -15,4 +16,201 @@ speed of a core is in units of a fixed computation. Storage is that of the data 
 system: a file of at most 16 MiB is written there, flushed, read and removed. What is absent says
 why. Nothing is registered.")]
     Measure,
+    #[command(flatten)]
+    Shared(SharedAssetCommand),
+}
+
+/// What is done with assets on the ledger.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SharedAssetCommand {
+    /// List the assets of all nodes
+    #[command(after_help = "Examples:\n  nexus asset list\n  nexus asset list -o json")]
+    List,
+    /// Show an asset: what was measured, how it is shared, what is leased to whom
+    #[command(
+        visible_alias = "usage",
+        after_help = "Example:\n  nexus asset show memory-0f3a…"
+    )]
+    Show {
+        /// The asset
+        asset: AssetId,
+    },
+    /// Let the node measure what it has, and register it
+    #[command(after_help = "\
+Examples:
+  nexus asset register memory
+  nexus asset register cpu --privacy public-network --share 50 --term 2h
+
+The node measures and signs; whoever asks for it becomes the owner. Types: cpu, memory, storage,
+gpu. What is registered twice can be leased twice: retire the first.")]
+    Register {
+        /// Which type of asset
+        #[arg(value_name = "TYPE")]
+        asset_type: AssetType,
+        /// Who is to decide about it [default: the operator's key]
+        #[arg(long, value_name = "KEY")]
+        owner: Option<Principal>,
+        #[command(flatten)]
+        policy: PolicyArgs,
+    },
+    /// Let the node measure an asset of its own again
+    #[command(after_help = "Example:\n  nexus asset remeasure memory-0f3a…")]
+    Remeasure {
+        /// The asset
+        asset: AssetId,
+    },
+    /// Change the terms on which an asset of your own is shared
+    #[command(after_help = "\
+Examples:
+  nexus asset share memory-0f3a… --privacy public-network --share 50
+  nexus asset share memory-0f3a… --privacy private-network --peer KEY
+
+What is not named stays as it is. Leases keep their amounts and terms.")]
+    Share {
+        /// The asset
+        asset: AssetId,
+        #[command(flatten)]
+        policy: PolicyArgs,
+    },
+    /// Give an asset of your own to another owner
+    #[command(after_help = "Example:\n  nexus asset transfer memory-0f3a… KEY")]
+    Transfer {
+        /// The asset
+        asset: AssetId,
+        /// Who decides about it from now on
+        #[arg(value_name = "KEY")]
+        owner: Principal,
+    },
+    /// Grant and renew no lease of an asset
+    #[command(after_help = "Example:\n  nexus asset drain memory-0f3a…")]
+    Drain {
+        /// The asset
+        asset: AssetId,
+    },
+    /// Grant leases of a drained asset again
+    #[command(after_help = "Example:\n  nexus asset resume memory-0f3a…")]
+    Resume {
+        /// The asset
+        asset: AssetId,
+    },
+    /// Remove an asset that has no leases
+    #[command(after_help = "Example:\n  nexus asset retire memory-0f3a…")]
+    Retire {
+        /// The asset
+        asset: AssetId,
+    },
+}
+
+/// On what terms an asset is shared.
+#[derive(Debug, Args)]
+pub(crate) struct PolicyArgs {
+    /// Who may lease it: private, private-network (--peer), p2p (whom the owner grants a lease),
+    /// public-network (members and operators), full-public
+    #[arg(long)]
+    privacy: Option<Privacy>,
+    /// How much of it may be leased, in percent
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=100))]
+    share: Option<u8>,
+    /// Most leases of it at once
+    #[arg(long, value_name = "COUNT")]
+    concurrency: Option<u16>,
+    /// Longest term of a lease, such as 90s, 30m or 12h
+    #[arg(long)]
+    term: Option<Millis>,
+    /// Who may lease it where it is private-network; may be given more than once
+    #[arg(long = "peer", value_name = "KEY")]
+    peers: Vec<Principal>,
+    /// What its owner says of it; may be given more than once
+    #[arg(long = "label", value_name = "NAME=TEXT", value_parser = label)]
+    labels: Vec<(Name, FactText)>,
+}
+
+impl PolicyArgs {
+    /// `policy` with what the command line says; lists replace lists.
+    pub(crate) fn over(self, policy: AssetPolicy) -> AssetPolicy {
+        let AssetPolicy {
+            privacy,
+            share_percent,
+            concurrency,
+            term_ms_max,
+            peers,
+            labels,
+        } = policy;
+        AssetPolicy {
+            privacy: self.privacy.unwrap_or(privacy),
+            share_percent: self.share.unwrap_or(share_percent),
+            concurrency: self.concurrency.unwrap_or(concurrency),
+            term_ms_max: self.term.map_or(term_ms_max, Millis::as_u64),
+            peers: if self.peers.is_empty() {
+                peers
+            } else {
+                self.peers.into_iter().collect()
+            },
+            labels: if self.labels.is_empty() {
+                labels
+            } else {
+                self.labels.into_iter().collect()
+            },
+        }
+    }
+}
+
+fn label(text: &str) -> Result<(Name, FactText), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=TEXT")?;
+    let name = Name::new(name).map_err(|error| error.to_string())?;
+    let value = FactText::new(value).map_err(|error| error.to_string())?;
+    Ok((name, value))
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LeaseCommand {
+    /// List the leases of a holder
+    #[command(after_help = "Examples:\n  nexus lease list\n  nexus lease list KEY -o json")]
+    List {
+        /// Whose [default: the operator's key]
+        #[arg(value_name = "KEY")]
+        holder: Option<Principal>,
+    },
+    /// Show a lease and what is left of it
+    #[command(after_help = "Example:\n  nexus lease show lease-5b1e…")]
+    Show {
+        /// The lease
+        lease: LeaseId,
+    },
+    /// Lease a part of an asset
+    #[command(after_help = "\
+Examples:
+  nexus lease grant memory-0f3a… 64MiB --term 10m
+  nexus lease grant cpu-77c0… 0.5 --term 1h --to KEY
+
+Amounts: cores of cpu and devices of gpu with up to three decimals, sizes of memory and storage,
+bytes per second of network (10MB), instances of container. Others than the operator itself get
+leases from the asset's owner only.")]
+    Grant {
+        /// Of which asset
+        asset: AssetId,
+        /// How much of it
+        amount: String,
+        /// For how long
+        #[arg(long)]
+        term: Millis,
+        /// For whom [default: the operator's key]
+        #[arg(long, value_name = "KEY")]
+        to: Option<Principal>,
+    },
+    /// Let a lease end later: so long from now
+    #[command(after_help = "Example:\n  nexus lease renew lease-5b1e… --term 10m")]
+    Renew {
+        /// The lease
+        lease: LeaseId,
+        /// How long it holds from now on
+        #[arg(long)]
+        term: Millis,
+    },
+    /// Give a lease back
+    #[command(after_help = "Example:\n  nexus lease release lease-5b1e…")]
+    Release {
+        /// The lease
+        lease: LeaseId,
+    },
 }

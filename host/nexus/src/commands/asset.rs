@@ -8,8 +8,9 @@ use serde::Serialize;
 use types::{Amount, AssetFacts, AssetType};
 
 use crate::cli::{AssetCommand, Global};
+use crate::commands::sharing;
 use crate::exit::{Exit, Failure, Outcome};
-use crate::session::{self, own_data};
+use crate::session::{self, Session, own_data};
 use crate::table::Table;
 use crate::{terminal, text};
 
@@ -30,9 +31,10 @@ enum Found {
     Failed { why: String },
 }
 
-pub(crate) fn run(global: &Global, command: AssetCommand) -> Outcome {
+pub(crate) async fn run(global: &Global, command: AssetCommand) -> Outcome {
     match command {
         AssetCommand::Measure => measure(global),
+        AssetCommand::Shared(command) => sharing::run(&Session::new(global)?, command).await,
     }
 }
 
@@ -141,7 +143,7 @@ fn shown(amount: Amount, facts: &AssetFacts) -> String {
     }
 }
 
-fn details(facts: &AssetFacts) -> String {
+pub(crate) fn details(facts: &AssetFacts) -> String {
     match facts {
         AssetFacts::Cpu(cpu) => format!(
             "{}, {} calibration units per second and core",

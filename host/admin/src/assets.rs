@@ -1,0 +1,169 @@
+//! Assets and leases, as the admin API tells them, and the calls about them.
+
+use serde::{Deserialize, Serialize};
+use types::{Amount, AssetFacts, AssetId, AssetPolicy, AssetType, LeaseId, NodeId, Principal};
+use utoipa::ToSchema;
+
+use crate::answer::TransactionReport;
+use crate::client::{Client, ClientError};
+
+/// Assets that a node lists at most.
+pub const ASSETS_LISTED_MAX: usize = 10_000;
+
+/// All assets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AssetList {
+    /// Height at which this is so.
+    pub height: u64,
+    /// The assets, in id order; at most 10,000.
+    pub assets: Vec<AssetStatus>,
+    /// How many more there are.
+    pub more: u64,
+}
+
+/// One asset.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AssetStatus {
+    /// Its id.
+    #[schema(value_type = String)]
+    pub id: AssetId,
+    /// The node that has it.
+    #[schema(value_type = String)]
+    pub host: NodeId,
+    /// Who decides about it.
+    #[schema(value_type = String)]
+    pub owner: Principal,
+    /// What its host measured last.
+    #[schema(value_type = Object)]
+    pub facts: AssetFacts,
+    /// On what terms it is shared.
+    #[schema(value_type = Object)]
+    pub policy: AssetPolicy,
+    /// Whether it is drained.
+    pub drained: bool,
+    /// Height of the block that registered it.
+    pub registered_at: u64,
+    /// Ledger time of the last measurement, Unix milliseconds.
+    pub measured_ms: u64,
+    /// How much may be leased in all, in the base unit of the type.
+    #[schema(value_type = u64)]
+    pub shared: Amount,
+    /// How much is leased.
+    #[schema(value_type = u64)]
+    pub leased: Amount,
+    /// The leases that hold, in the order of their grants.
+    pub leases: Vec<LeaseStatus>,
+}
+
+/// One lease.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LeaseStatus {
+    /// Its id.
+    #[schema(value_type = String)]
+    pub id: LeaseId,
+    /// Of which asset.
+    #[schema(value_type = String)]
+    pub asset: AssetId,
+    /// Whose it is.
+    #[schema(value_type = String)]
+    pub holder: Principal,
+    /// How much of the asset, in the base unit of its type.
+    #[schema(value_type = u64)]
+    pub amount: Amount,
+    /// Ledger time of the grant, Unix milliseconds.
+    pub granted_ms: u64,
+    /// Ledger time at which it ends, Unix milliseconds.
+    pub expires_ms: u64,
+    /// What is left of it, in ledger time, milliseconds.
+    pub remaining_ms: u64,
+}
+
+/// The leases of one holder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LeaseList {
+    /// Height at which this is so.
+    pub height: u64,
+    /// Those that hold, in the order of their grants.
+    pub leases: Vec<LeaseStatus>,
+}
+
+/// What a node is to measure and to register.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RegisterRequest {
+    /// What kind of thing: cpu, memory, storage or gpu.
+    #[schema(value_type = String)]
+    pub asset_type: AssetType,
+    /// Who is to decide about it.
+    #[schema(value_type = String)]
+    pub owner: Principal,
+    /// On what terms it is shared.
+    #[schema(value_type = Object)]
+    pub policy: AssetPolicy,
+}
+
+/// What a node registered or measured again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RegisterReport {
+    /// The asset.
+    #[schema(value_type = String)]
+    pub asset: AssetId,
+    /// What was measured.
+    #[schema(value_type = Object)]
+    pub facts: AssetFacts,
+    /// The transaction that says so.
+    pub transaction: TransactionReport,
+}
+
+impl Client {
+    /// All assets.
+    ///
+    /// # Errors
+    /// [`ClientError`], as for every call.
+    pub async fn assets(&self) -> Result<AssetList, ClientError> {
+        self.get("/v1/assets").await
+    }
+
+    /// One asset with its leases.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if there is none.
+    pub async fn asset(&self, asset: &AssetId) -> Result<AssetStatus, ClientError> {
+        self.get(&format!("/v1/assets/{asset}")).await
+    }
+
+    /// Lets the node measure what it has of one type, and register it.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if it has none, or the ledger refuses it.
+    pub async fn register_asset(
+        &self,
+        request: &RegisterRequest,
+    ) -> Result<RegisterReport, ClientError> {
+        self.post("/v1/assets", request).await
+    }
+
+    /// Lets the node measure an asset of its own again.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if it is another's, or cannot be measured.
+    pub async fn measure_asset(&self, asset: &AssetId) -> Result<RegisterReport, ClientError> {
+        self.post(&format!("/v1/assets/{asset}/measure"), &()).await
+    }
+
+    /// One lease.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if there is none that holds.
+    pub async fn lease(&self, lease: &LeaseId) -> Result<LeaseStatus, ClientError> {
+        self.get(&format!("/v1/leases/{lease}")).await
+    }
+
+    /// The leases that a principal holds.
+    ///
+    /// # Errors
+    /// [`ClientError`], as for every call.
+    pub async fn leases(&self, holder: &Principal) -> Result<LeaseList, ClientError> {
+        self.get(&format!("/v1/holders/{holder}/leases")).await
+    }
+}

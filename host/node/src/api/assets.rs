@@ -1,0 +1,260 @@
+//! Assets and leases: what the ledger says of them, and what this node measures and registers.
+
+use std::ffi::OsStr;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+
+use admin::{
+    ASSETS_LISTED_MAX, Acceptance, ApiError, AssetList, AssetStatus, ErrorCode, LeaseList,
+    LeaseStatus, RegisterReport, RegisterRequest, TransactionReport,
+};
+use assets::{MeasureError, NVML, System};
+use ledger::{AssetOperation, AssetRecord, DecodeRecordError, LeaseRecord, Operation, View};
+use types::{AssetFacts, AssetId, AssetType, LeaseId, Principal};
+
+use crate::api::membership::sign_refused;
+use crate::api::refusal::{Body, Path, Refused};
+use crate::shared::Shared;
+
+/// All assets.
+#[utoipa::path(get, path = "/v1/assets", responses((status = 200, body = AssetList)))]
+pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Result<Json<AssetList>, Refused> {
+    let state = shared.state();
+    let view = &state.view;
+    let assets = view.assets().map_err(Refused::internal)?;
+    let more = assets.len().saturating_sub(ASSETS_LISTED_MAX) as u64;
+    let listed = assets.into_iter().take(ASSETS_LISTED_MAX);
+    let statuses: Result<Vec<_>, _> = listed
+        .map(|(id, record)| asset_status(view, id, record))
+        .collect();
+    Ok(Json(AssetList {
+        height: view.height(),
+        assets: statuses.map_err(Refused::internal)?,
+        more,
+    }))
+}
+
+/// One asset with its leases.
+#[utoipa::path(
+    get,
+    path = "/v1/assets/{asset}",
+    params(("asset" = String, Path)),
+    responses(
+        (status = 200, body = AssetStatus), (status = 400, body = ApiError),
+        (status = 404, body = ApiError)
+    )
+)]
+pub(super) async fn show(
+    State(shared): State<Arc<Shared>>,
+    Path(asset): Path<AssetId>,
+) -> Result<Json<AssetStatus>, Refused> {
+    let state = shared.state();
+    let view = &state.view;
+    let record = find(view, &asset)?;
+    let status = asset_status(view, asset, record);
+    Ok(Json(status.map_err(Refused::internal)?))
+}
+
+/// Measures what this node has of one type, and registers it.
+#[utoipa::path(
+    post,
+    path = "/v1/assets",
+    request_body = RegisterRequest,
+    responses(
+        (status = 200, body = RegisterReport), (status = 400, body = ApiError),
+        (status = 404, body = ApiError), (status = 422, body = ApiError)
+    )
+)]
+pub(super) async fn register(
+    State(shared): State<Arc<Shared>>,
+    Body(request): Body<RegisterRequest>,
+) -> Result<Json<RegisterReport>, Refused> {
+    let RegisterRequest {
+        asset_type,
+        owner,
+        policy,
+    } = request;
+    let facts = measure(&shared, asset_type).await?;
+    let operation = Operation::Asset(AssetOperation::Register {
+        facts: facts.clone(),
+        owner,
+        policy,
+    });
+    let signed = shared.signer.submit(&shared, operation).await;
+    let signed = signed.map_err(sign_refused)?;
+    Ok(Json(RegisterReport {
+        asset: AssetId::new(&shared.signer.id(), &facts, signed.nonce),
+        facts,
+        transaction: TransactionReport {
+            id: signed.id,
+            height: signed.height,
+            outcome: Acceptance::Applied,
+        },
+    }))
+}
+
+/// Measures an asset of this node again, and says so on the ledger.
+#[utoipa::path(
+    post,
+    path = "/v1/assets/{asset}/measure",
+    params(("asset" = String, Path)),
+    responses(
+        (status = 200, body = RegisterReport), (status = 400, body = ApiError),
+        (status = 404, body = ApiError), (status = 422, body = ApiError)
+    )
+)]
+pub(super) async fn remeasure(
+    State(shared): State<Arc<Shared>>,
+    Path(asset): Path<AssetId>,
+) -> Result<Json<RegisterReport>, Refused> {
+    let record = find(&shared.state().view, &asset)?;
+    if record.host != shared.signer.id() {
+        let text = format!(
+            "{} is hosted by node {}: ask that one",
+            asset.short(),
+            record.host
+        );
+        return Err(Refused::new(ErrorCode::Refused, text));
+    }
+    let facts = measure(&shared, asset.asset_type()).await?;
+    let operation = Operation::Asset(AssetOperation::Remeasure {
+        asset,
+        facts: facts.clone(),
+    });
+    let signed = shared.signer.submit(&shared, operation).await;
+    let signed = signed.map_err(sign_refused)?;
+    Ok(Json(RegisterReport {
+        asset,
+        facts,
+        transaction: TransactionReport {
+            id: signed.id,
+            height: signed.height,
+            outcome: Acceptance::Applied,
+        },
+    }))
+}
+
+/// One lease that holds.
+#[utoipa::path(
+    get,
+    path = "/v1/leases/{lease}",
+    params(("lease" = String, Path)),
+    responses(
+        (status = 200, body = LeaseStatus), (status = 400, body = ApiError),
+        (status = 404, body = ApiError)
+    )
+)]
+pub(super) async fn lease(
+    State(shared): State<Arc<Shared>>,
+    Path(lease): Path<LeaseId>,
+) -> Result<Json<LeaseStatus>, Refused> {
+    let state = shared.state();
+    let view = &state.view;
+    match view.lease(&lease).map_err(Refused::internal)? {
+        Some(record) => Ok(Json(lease_status(view, lease, &record))),
+        None => {
+            let text = format!("there is no {lease}, or it is over");
+            Err(Refused::not_found(text))
+        }
+    }
+}
+
+/// The leases that one principal holds.
+#[utoipa::path(
+    get,
+    path = "/v1/holders/{holder}/leases",
+    params(("holder" = String, Path, description = "public key, 64 hex digits")),
+    responses((status = 200, body = LeaseList), (status = 400, body = ApiError))
+)]
+pub(super) async fn held(
+    State(shared): State<Arc<Shared>>,
+    Path(holder): Path<Principal>,
+) -> Result<Json<LeaseList>, Refused> {
+    let state = shared.state();
+    let view = &state.view;
+    let held = view.leases_held(&holder).map_err(Refused::internal)?;
+    let status = |(id, record): (LeaseId, LeaseRecord)| lease_status(view, id, &record);
+    Ok(Json(LeaseList {
+        height: view.height(),
+        leases: held.into_iter().map(status).collect(),
+    }))
+}
+
+fn find(view: &View, asset: &AssetId) -> Result<AssetRecord, Refused> {
+    let record = view.asset(asset).map_err(Refused::internal)?;
+    record.ok_or_else(|| Refused::not_found(format!("there is no asset {asset}")))
+}
+
+fn asset_status(
+    view: &View,
+    id: AssetId,
+    record: AssetRecord,
+) -> Result<AssetStatus, DecodeRecordError> {
+    let slots = view.leases_of(&id)?;
+    let mut leases = Vec::with_capacity(slots.leases.len());
+    for slot in &slots.leases {
+        if let Some(lease) = view.lease(&slot.lease)? {
+            leases.push(lease_status(view, slot.lease, &lease));
+        }
+    }
+    Ok(AssetStatus {
+        id,
+        shared: record.shared(),
+        leased: slots.leased(view.time_ms()),
+        host: record.host,
+        owner: record.owner,
+        facts: record.facts,
+        policy: record.policy,
+        drained: record.drained,
+        registered_at: record.registered_at,
+        measured_ms: record.measured_ms,
+        leases,
+    })
+}
+
+fn lease_status(view: &View, id: LeaseId, record: &LeaseRecord) -> LeaseStatus {
+    LeaseStatus {
+        id,
+        asset: record.asset,
+        holder: record.holder,
+        amount: record.amount,
+        granted_ms: record.granted_ms,
+        expires_ms: record.expires_ms,
+        remaining_ms: record.expires_ms.saturating_sub(view.time_ms()),
+    }
+}
+
+/// What this node has of one type now.
+async fn measure(shared: &Shared, asset_type: AssetType) -> Result<AssetFacts, Refused> {
+    let data = shared.data_dir.clone();
+    let measured = tokio::task::spawn_blocking(move || match asset_type {
+        AssetType::Cpu => assets::measure_cpu(&System::host()).map(AssetFacts::Cpu),
+        AssetType::Memory => assets::measure_memory(&System::host()).map(AssetFacts::Memory),
+        AssetType::Storage => assets::measure_storage(&data)
+            .map(AssetFacts::Storage)
+            .map_err(MeasureError::from),
+        AssetType::Gpu => {
+            let devices = assets::measure_gpus(OsStr::new(NVML))?;
+            let why = || MeasureError::Absent {
+                why: "the driver knows no device".to_owned(),
+            };
+            devices
+                .into_iter()
+                .next()
+                .map(AssetFacts::Gpu)
+                .ok_or_else(why)
+        }
+        AssetType::Network | AssetType::Container => Err(MeasureError::Absent {
+            why: format!("a node cannot register {asset_type} yet"),
+        }),
+    });
+    let measured = measured.await.map_err(Refused::internal)?;
+    measured.map_err(|error| match error {
+        MeasureError::Absent { why } => {
+            Refused::not_found(format!("this node has no {asset_type}: {why}"))
+        }
+        failed => Refused::internal(failed),
+    })
+}
