@@ -20,7 +20,8 @@ use hypermesh_ledger::{
     execute,
 };
 use types::{
-    Amount, AssetFacts, AssetId, AssetPolicy, LeaseId, MemoryFacts, Privacy, PublicKey, Signature,
+    Amount, AssetFacts, AssetId, AssetPolicy, ContainerFacts, LeaseId, Name, Privacy, PublicKey,
+    Signature,
 };
 
 const HOSTS: u64 = 160;
@@ -173,7 +174,11 @@ fn main() {
     let mut assets = Vec::new();
     for number in 0..ASSETS {
         let host = &mut hosts[usize::try_from(number % HOSTS).unwrap()];
-        let facts = AssetFacts::Memory(MemoryFacts { bytes: 1 << 30 });
+        let facts = AssetFacts::Container(ContainerFacts {
+            workload: Name::new(format!("w{number}")).unwrap(),
+            component: Name::new("web").unwrap(),
+            instances: 1_000,
+        });
         assets.push(AssetId::new(&host.public(), &facts, host.nonce));
         let policy = AssetPolicy {
             privacy: Privacy::PublicNetwork,
@@ -197,7 +202,7 @@ fn main() {
         let grant = LeaseOperation::Grant {
             asset,
             holder: holder.public(),
-            amount: Amount(1 << 20),
+            amount: Amount(10),
             term_ms: 12 * 60 * 60 * 1_000,
         };
         fabric.add(holder, Operation::Lease(grant));

@@ -131,6 +131,12 @@ pub enum AssetRefusal {
         /// When it ends, Unix milliseconds.
         expires_ms: u64,
     },
+    /// What is there once is registered once.
+    #[error("the node has registered this already, as asset {}: retire that first", .0.short())]
+    Registered(AssetId),
+    /// A device or a deployment stays the one that was registered.
+    #[error("asset {} is another device or deployment than was measured", .0.short())]
+    OtherThing(AssetId),
 }
 
 impl AssetRefusal {
@@ -154,6 +160,8 @@ impl AssetRefusal {
             Self::Over { .. } => "lease-over",
             Self::NotHolder { .. } => "not-lease-holder",
             Self::NotLonger { .. } => "lease-not-longer",
+            Self::Registered(_) => "asset-registered",
+            Self::OtherThing(_) => "asset-other-thing",
         }
     }
 }

@@ -143,6 +143,19 @@ impl AssetFacts {
         })
     }
 
+    /// Whether both are said of one thing, if they are of one host: it has one processor set, one
+    /// memory, one disk for its data and one network, but may have many devices and deployments.
+    #[must_use]
+    pub fn same_thing(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Gpu(one), Self::Gpu(other)) => one.uuid == other.uuid,
+            (Self::Container(one), Self::Container(other)) => {
+                one.workload == other.workload && one.component == other.component
+            }
+            (one, other) => one.asset_type() == other.asset_type(),
+        }
+    }
+
     /// The canonical bytes: postcard.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {

@@ -106,6 +106,11 @@ fn register<V: StateView>(
     if hosted.assets.len() >= ASSETS_PER_NODE_MAX {
         return Err(too_many("assets of one node", ASSETS_PER_NODE_MAX as u64));
     }
+    for other in &hosted.assets {
+        if read(draft, other)?.facts.same_thing(&record.facts) {
+            return Err(AssetRefusal::Registered(*other).into());
+        }
+    }
     hosted.assets.push(*asset);
     count(draft, &host, hosted, 0, record.policy.concurrency)?;
     draft.write(StateKey::asset(asset), record);
@@ -131,6 +136,9 @@ fn remeasure<V: StateView>(
             found,
         }
         .into());
+    }
+    if !facts.same_thing(&record.facts) {
+        return Err(AssetRefusal::OtherThing(*asset).into());
     }
     record.facts = facts.clone();
     record.measured_ms = block.time_ms;

@@ -6,15 +6,24 @@ use hypermesh_ledger::{
     Operation, Refusal, Role, RoleOperation, TransactionOutcome,
 };
 use types::{
-    Amount, AssetFacts, AssetId, AssetPolicy, AssetType, Digest, MemoryFacts, NetworkFacts,
-    Principal, Privacy,
+    Amount, AssetFacts, AssetId, AssetPolicy, AssetType, ContainerFacts, Digest, MemoryFacts,
+    NetworkFacts, Principal, Privacy,
 };
 
 use crate::membership::{APPLIED, refused, secret};
-use crate::{Fabric, public};
+use crate::{Fabric, name, public};
 
 pub(crate) fn memory(bytes: u64) -> AssetFacts {
     AssetFacts::Memory(MemoryFacts { bytes })
+}
+
+/// Instances of a deployment: a node has as many of these as it likes.
+pub(crate) fn instances(workload: &str, instances: u32) -> AssetFacts {
+    AssetFacts::Container(ContainerFacts {
+        workload: name(workload),
+        component: name("web"),
+        instances,
+    })
 }
 
 pub(crate) fn shared_as(privacy: Privacy) -> AssetPolicy {
@@ -86,11 +95,18 @@ fn a_node_registers_what_it_has_for_an_owner() {
     assert_eq!(record.shared(), Amount(500));
     assert!(!record.drained);
     assert_eq!(fabric.view().assets_of(&public(&host)).unwrap(), [asset]);
-    let again = fabric.register(&host, public(&owner), &facts, policy);
+    let again = fabric.register(&host, public(&owner), &memory(7), policy.clone());
+    let there = refused_asset(AssetRefusal::Registered(asset));
+    assert_eq!(again, Err(there), "nothing is leased under two names");
+    assert_eq!(
+        fabric.asset(&owner, AssetOperation::Retire { asset }),
+        APPLIED
+    );
+    let anew = fabric.register(&host, public(&owner), &facts, policy);
     assert_ne!(
-        again.unwrap(),
+        anew.unwrap(),
         asset,
-        "equal things have names of their own"
+        "what comes again has a name of its own"
     );
 }
 
@@ -126,15 +142,20 @@ fn the_assets_of_a_node_and_their_leases_are_bounded() {
         concurrency,
         ..AssetPolicy::private()
     };
-    for _ in 0..4 {
+    for at in 0..4 {
         fabric
-            .register(&host, public(&host), &memory(1), with(1_023))
+            .register(
+                &host,
+                public(&host),
+                &instances(&format!("w{at}"), 1),
+                with(1_023),
+            )
             .unwrap();
     }
     let last = fabric
-        .register(&host, public(&host), &memory(1), with(4))
+        .register(&host, public(&host), &instances("last", 1), with(4))
         .unwrap();
-    let over = fabric.register(&host, public(&host), &memory(1), with(1));
+    let over = fabric.register(&host, public(&host), &instances("over", 1), with(1));
     let too_many = |what: &str, max| {
         refused(Refusal::TooMany {
             what: what.to_owned(),
@@ -157,16 +178,21 @@ fn the_assets_of_a_node_and_their_leases_are_bounded() {
     };
     assert_eq!(fabric.asset(&host, fewer), APPLIED);
     fabric
-        .register(&host, public(&host), &memory(1), with(1))
+        .register(&host, public(&host), &instances("fits", 1), with(1))
         .unwrap();
 
     let crowded = fabric.member(51);
-    for _ in 0..ASSETS_PER_NODE_MAX {
+    for at in 0..ASSETS_PER_NODE_MAX {
         fabric
-            .register(&crowded, public(&crowded), &memory(1), with(1))
+            .register(
+                &crowded,
+                public(&crowded),
+                &instances(&format!("w{at}"), 1),
+                with(1),
+            )
             .unwrap();
     }
-    let over = fabric.register(&crowded, public(&crowded), &memory(1), with(1));
+    let over = fabric.register(&crowded, public(&crowded), &instances("over", 1), with(1));
     assert_eq!(over, Err(too_many("assets of one node", 64)));
 }
 
@@ -250,6 +276,12 @@ fn an_asset_stays_of_its_type() {
     let expected = refused_asset(AssetRefusal::Type { asset, found });
     let measured = fabric.asset(&host, AssetOperation::Remeasure { asset, facts });
     assert_eq!(measured, expected);
+    let facts = instances("shop", 3);
+    let shop = fabric.register(&host, public(&host), &facts, AssetPolicy::private());
+    let asset = shop.unwrap();
+    let facts = instances("bank", 3);
+    let measured = fabric.asset(&host, AssetOperation::Remeasure { asset, facts });
+    assert_eq!(measured, refused_asset(AssetRefusal::OtherThing(asset)));
     let other = AssetId::from_parts(AssetType::Memory, Digest::of(b"none"));
     let facts = memory(1);
     let measured = fabric.asset(

@@ -6,7 +6,7 @@ use hypermesh_ledger::{AssetOperation, AssetRefusal, Operation, Refusal, Role, R
 use proptest::prelude::*;
 use types::{Amount, AssetId, AssetPolicy, LeaseId, Privacy};
 
-use crate::assets::{memory, refused_asset, shared_as};
+use crate::assets::{instances, refused_asset, shared_as};
 use crate::leases::MINUTE_MS;
 use crate::membership::{APPLIED, refused, secret};
 use crate::{Fabric, public};
@@ -60,7 +60,12 @@ fn every_privacy_meets_every_caller() {
             peers: BTreeSet::from([public(&peer)]),
             ..shared_as(privacy)
         };
-        let asset = fabric.register(&host, public(&owner), &memory(100), policy);
+        let asset = fabric.register(
+            &host,
+            public(&owner),
+            &instances(privacy.word(), 100),
+            policy,
+        );
         let asset = asset.unwrap();
         for (at, caller) in callers.into_iter().enumerate() {
             let row = format!("{privacy}, {}", CALLERS[at]);
@@ -92,6 +97,9 @@ fn every_privacy_meets_every_caller() {
     let unknown = refused(Refusal::UnknownPrincipal(public(&stranger)));
     assert_eq!(fabric.lease(&stranger, asset, 1, MINUTE_MS), Err(unknown));
 }
+
+/// Whose instances the property test leases.
+const WORKLOADS: [&str; 2] = ["one", "two"];
 
 /// What the property test believes: live leases by id with asset, amount, holder and end.
 type Model = BTreeMap<LeaseId, (AssetId, u64, usize, u64)>;
@@ -129,9 +137,9 @@ proptest! {
         let host = fabric.member(50);
         let holders = [fabric.member(51), fabric.member(52), fabric.member(53)];
         let mut assets: Vec<(AssetId, u64)> = Vec::new();
-        for _ in 0..2 {
+        for workload in WORKLOADS {
             let policy = shared_as(Privacy::PublicNetwork);
-            let id = fabric.register(&host, public(&host), &memory(100), policy).unwrap();
+            let id = fabric.register(&host, public(&host), &instances(workload, 100), policy).unwrap();
             assets.push((id, 100));
         }
         let mut model = Model::new();
@@ -169,7 +177,7 @@ proptest! {
                     model.remove(&id);
                 }
                 (6, _) => {
-                    let facts = memory(number + 50);
+                    let facts = instances(WORKLOADS[which], u32::try_from(number).unwrap() + 50);
                     prop_assert_eq!(fabric.asset(&host, AssetOperation::Remeasure { asset, facts }), APPLIED);
                     assets[which].1 = number + 50;
                 }

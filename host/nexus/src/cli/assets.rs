@@ -42,7 +42,7 @@ Examples:
   nexus asset register cpu --privacy public-network --share 50 --term 2h
 
 The node measures and signs; whoever asks for it becomes the owner. Types: cpu, memory, storage,
-gpu. What is registered twice can be leased twice: retire the first.")]
+gpu. What is there once is registered once: retire it to begin anew.")]
     Register {
         /// Which type of asset
         #[arg(value_name = "TYPE")]
