@@ -50,10 +50,8 @@ fn an_asset_is_registered_leased_and_free_again() {
     assert!(held.contains(&lease), "{held}");
     fabric.nexus(&["asset", "retire", &cpu]).failed(5);
     fabric.nexus(&["lease", "release", &lease]).ok();
-    eventually("the asset is free", || {
-        let free = fabric.nexus(&["asset", "show", &cpu, "-o", "json"]).json();
-        (free["leased"] == 0).then_some(())
-    });
+    let free = fabric.nexus(&["asset", "show", &cpu, "-o", "json"]).json();
+    assert_eq!(free["leased"], 0);
     fabric.nexus(&["lease", "show", &lease]).failed(4);
 
     // What is not given back ends by itself, as far as ledger time goes.
@@ -66,15 +64,15 @@ fn an_asset_is_registered_leased_and_free_again() {
     fabric.nexus(&["asset", "drain", &cpu]).ok();
     let drained = fabric.nexus(&["lease", "grant", &cpu, &all, "--term", "1s"]);
     assert!(drained.failed(5).contains("drained"));
+    let twice = fabric.nexus(&["asset", "register", "cpu"]).failed(5);
+    assert!(twice.contains("registered this already"), "{twice}");
     fabric.nexus(&["asset", "remeasure", &cpu]).ok();
     eventually("the asset is retired", || {
         let retired = fabric.nexus(&["asset", "retire", &cpu]);
         (retired.code == 0).then_some(())
     });
-    eventually("the asset is gone", || {
-        let list = fabric.nexus(&["asset", "list"]).ok();
-        (!list.contains(&cpu)).then_some(())
-    });
+    let list = fabric.nexus(&["asset", "list"]).ok();
+    assert!(!list.contains(&cpu), "{list}");
 }
 
 #[test]

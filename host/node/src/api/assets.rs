@@ -7,14 +7,14 @@ use axum::Json;
 use axum::extract::State;
 
 use admin::{
-    ASSETS_LISTED_MAX, Acceptance, ApiError, AssetList, AssetStatus, ErrorCode, LeaseList,
-    LeaseStatus, RegisterReport, RegisterRequest, TransactionReport,
+    ASSETS_LISTED_MAX, ApiError, AssetList, AssetStatus, ErrorCode, LeaseList, LeaseStatus,
+    RegisterReport, RegisterRequest,
 };
 use assets::{MeasureError, NVML, System};
 use ledger::{AssetOperation, AssetRecord, DecodeRecordError, LeaseRecord, Operation, View};
 use types::{AssetFacts, AssetId, AssetType, LeaseId, Principal};
 
-use crate::api::membership::sign_refused;
+use crate::api::membership::sign_numbered;
 use crate::api::refusal::{Body, Path, Refused};
 use crate::shared::Shared;
 
@@ -82,16 +82,11 @@ pub(super) async fn register(
         owner,
         policy,
     });
-    let signed = shared.signer.submit(&shared, operation).await;
-    let signed = signed.map_err(sign_refused)?;
+    let (transaction, nonce) = sign_numbered(&shared, operation).await?;
     Ok(Json(RegisterReport {
-        asset: AssetId::new(&shared.signer.id(), &facts, signed.nonce),
+        asset: AssetId::new(&shared.signer.id(), &facts, nonce),
         facts,
-        transaction: TransactionReport {
-            id: signed.id,
-            height: signed.height,
-            outcome: Acceptance::Applied,
-        },
+        transaction,
     }))
 }
 
@@ -123,16 +118,11 @@ pub(super) async fn remeasure(
         asset,
         facts: facts.clone(),
     });
-    let signed = shared.signer.submit(&shared, operation).await;
-    let signed = signed.map_err(sign_refused)?;
+    let (transaction, _) = sign_numbered(&shared, operation).await?;
     Ok(Json(RegisterReport {
         asset,
         facts,
-        transaction: TransactionReport {
-            id: signed.id,
-            height: signed.height,
-            outcome: Acceptance::Applied,
-        },
+        transaction,
     }))
 }
 

@@ -123,17 +123,23 @@ pub(super) async fn submit(
         };
         Refused::new(code, error)
     })?;
-    // What this client asks next must show what it has just been told.
-    let mut revision = shared.revision.subscribe();
-    let seen = revision
-        .wait_for(|_| shared.state().view.height() >= finality.height)
-        .await;
-    seen.map_err(|_| Refused::new(ErrorCode::Unavailable, "the node is stopping"))?;
+    shown(&shared, finality.height).await?;
     Ok(Json(TransactionReport {
         id,
         height: finality.height,
         outcome: acceptance(finality.outcome),
     }))
+}
+
+/// Waits until this node shows the block at `height`: what a client asks next must show what it has
+/// just been told.
+pub(super) async fn shown(shared: &Shared, height: u64) -> Result<(), Refused> {
+    let mut revision = shared.revision.subscribe();
+    let seen = revision
+        .wait_for(|_| shared.state().view.height() >= height)
+        .await;
+    seen.map_err(|_| Refused::new(ErrorCode::Unavailable, "the node is stopping"))?;
+    Ok(())
 }
 
 /// Metrics as text (OpenMetrics 1.0).

@@ -19,6 +19,7 @@ use ledger::{
 };
 use types::{Digest, NodeId};
 
+use crate::api::fabric::shown;
 use crate::api::refusal::{Path, Refused};
 use crate::clock::unix_ms;
 use crate::shared::Shared;
@@ -97,13 +98,24 @@ pub(super) async fn sign(
     shared: &Shared,
     operation: Operation,
 ) -> Result<Json<TransactionReport>, Refused> {
+    let (report, _) = sign_numbered(shared, operation).await?;
+    Ok(Json(report))
+}
+
+/// As [`sign`], with the nonce that the transaction carried.
+pub(super) async fn sign_numbered(
+    shared: &Shared,
+    operation: Operation,
+) -> Result<(TransactionReport, u64), Refused> {
     let signed = shared.signer.submit(shared, operation).await;
     let signed = signed.map_err(sign_refused)?;
-    Ok(Json(TransactionReport {
+    shown(shared, signed.height).await?;
+    let report = TransactionReport {
         id: signed.id,
         height: signed.height,
         outcome: Acceptance::Applied,
-    }))
+    };
+    Ok((report, signed.nonce))
 }
 
 pub(super) fn sign_refused(error: SignError) -> Refused {
