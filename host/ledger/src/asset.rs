@@ -10,9 +10,12 @@
 //! new ones.
 
 use serde::{Deserialize, Serialize};
-use types::{Amount, AssetFacts, AssetId, AssetPolicy, LeaseId, NodeId, Principal};
+use types::{
+    Amount, AssetFacts, AssetId, AssetPolicy, AssetType, Digest, LeaseId, NodeId, Principal,
+};
 
 use crate::record::Record;
+use crate::space::KeptContent;
 
 /// Most assets that one node hosts: the list of them is one entry.
 pub const ASSETS_PER_NODE_MAX: usize = 64;
@@ -75,6 +78,21 @@ pub enum AssetOperation {
         /// Which one.
         asset: AssetId,
     },
+    /// Commits its host to keep a content: from now on it answers for its chunks. Of storage, by the
+    /// host.
+    Keep {
+        /// Which one.
+        asset: AssetId,
+        /// What is kept.
+        content: KeptContent,
+    },
+    /// Ends a commitment. By the host or the owner, while no challenge is open.
+    Forget {
+        /// Which one.
+        asset: AssetId,
+        /// The digest of what is not kept any more.
+        root: Digest,
+    },
 }
 
 /// A change of who may use what. New operations are appended: the order is part of the bytes.
@@ -104,6 +122,18 @@ pub enum LeaseOperation {
         /// Which one.
         lease: LeaseId,
     },
+}
+
+impl LeaseOperation {
+    /// What it takes of the signer's quota, and ties of its bond, where the asset is shared on terms
+    /// that tie `bond`: nothing where somebody else holds the lease.
+    #[must_use]
+    pub fn takes(&self, signer: &Principal, bond: u64) -> (u64, u64) {
+        match self {
+            Self::Grant { holder, amount, .. } if holder == signer => (amount.0, bond),
+            _ => (0, 0),
+        }
+    }
 }
 
 /// Something that a node has and others may lease.
@@ -183,11 +213,43 @@ impl LeaseRecord {
     }
 }
 
-/// The leases of one holder; some may have ended.
+/// What the list of a holder's leases knows of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldLease {
+    /// Which one.
+    pub lease: LeaseId,
+    /// What it is a lease of.
+    pub asset_type: AssetType,
+    /// How much it counts against the holder's quota.
+    pub amount: Amount,
+    /// What of the holder's bond answers for it.
+    pub bond: u64,
+    /// Ledger time at which it ends, Unix milliseconds.
+    pub expires_ms: u64,
+}
+
+/// The leases of one holder; some may have ended, or gone with their assets.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HolderLeasesRecord {
-    /// With the ledger time at which each ends; at most [`LEASES_PER_HOLDER_MAX`].
-    pub leases: Vec<(LeaseId, u64)>,
+    /// At most [`LEASES_PER_HOLDER_MAX`].
+    pub leases: Vec<HeldLease>,
+}
+
+impl HolderLeasesRecord {
+    /// How much of `asset_type` is held at ledger time `time_ms`.
+    #[must_use]
+    pub fn held(&self, asset_type: AssetType, time_ms: u64) -> Amount {
+        let live = self.leases.iter().filter(|held| time_ms < held.expires_ms);
+        let ours = live.filter(|held| held.asset_type == asset_type);
+        Amount(ours.fold(0, |sum, held| sum.saturating_add(held.amount.0)))
+    }
+
+    /// How much of the holder's bond answers for leases at ledger time `time_ms`.
+    #[must_use]
+    pub fn bonded(&self, time_ms: u64) -> u64 {
+        let live = self.leases.iter().filter(|held| time_ms < held.expires_ms);
+        live.fold(0, |sum, held| sum.saturating_add(held.bond))
+    }
 }
 
 /// The assets of one node.

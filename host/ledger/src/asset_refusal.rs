@@ -1,7 +1,10 @@
 //! Why an operation on an asset or a lease changed nothing.
 
+use std::collections::BTreeSet;
+
+use proofs::ProofKind;
 use serde::{Deserialize, Serialize};
-use types::{Amount, AssetId, AssetPolicy, AssetType, LeaseId, NodeId, Principal, Privacy};
+use types::{Amount, AssetId, AssetPolicy, AssetType, Digest, LeaseId, NodeId, Principal, Privacy};
 
 /// Why an operation on an asset or a lease changed nothing. New reasons are appended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -137,6 +140,126 @@ pub enum AssetRefusal {
     /// A device or a deployment stays the one that was registered.
     #[error("asset {} is another device or deployment than was measured", .0.short())]
     OtherThing(AssetId),
+    /// One of the four is not there.
+    #[error("an operation on an asset needs all four proofs; missing: {}", listed(.0))]
+    MissingProofs(BTreeSet<ProofKind>),
+    /// One of the four shows nothing.
+    #[error("the proof of {kind} does not hold: {reason}")]
+    Proof {
+        /// Which one.
+        kind: ProofKind,
+        /// Why.
+        reason: String,
+    },
+    /// Somebody may hold less than that.
+    #[error(
+        "{} may hold {} of {asset_type} at once, and would hold {}",
+        holder.short(), quota.of(*asset_type), amount.of(*asset_type)
+    )]
+    Quota {
+        /// Who.
+        holder: Principal,
+        /// Of what.
+        asset_type: AssetType,
+        /// So much at most.
+        quota: Amount,
+        /// So much it would be.
+        amount: Amount,
+    },
+    /// Nothing is left that would answer for the lease.
+    #[error("a lease of asset {} ties a bond of {bond}, and {} has {left} left", asset.short(), holder.short())]
+    Bond {
+        /// Of which asset.
+        asset: AssetId,
+        /// Whose bond.
+        holder: Principal,
+        /// So much is tied.
+        bond: u64,
+        /// So much is left.
+        left: u64,
+    },
+    /// Its host did not answer a challenge.
+    #[error("asset {} failed a challenge at height {at}: it grants and renews no lease until it answers one", asset.short())]
+    SpaceFailed {
+        /// Which one.
+        asset: AssetId,
+        /// When.
+        at: u64,
+    },
+    /// Only storage keeps contents.
+    #[error("asset {} is {found}: only storage keeps contents", asset.short())]
+    NotStorage {
+        /// Which one.
+        asset: AssetId,
+        /// What it is.
+        found: AssetType,
+    },
+    /// More than fits, or nothing.
+    #[error("asset {} would keep {total} bytes, it has 1 to {room}", asset.short())]
+    Room {
+        /// Which one.
+        asset: AssetId,
+        /// All that it would keep.
+        total: u64,
+        /// What fits.
+        room: u64,
+    },
+    /// It is kept already.
+    #[error("asset {} keeps {root} already", asset.short())]
+    Kept {
+        /// Which one.
+        asset: AssetId,
+        /// What.
+        root: Digest,
+    },
+    /// It is not kept.
+    #[error("asset {} does not keep {root}", asset.short())]
+    NotKept {
+        /// Which one.
+        asset: AssetId,
+        /// What.
+        root: Digest,
+    },
+    /// A challenge has to end first.
+    #[error("asset {} was challenged at height {height}: that has to be answered or settled first", asset.short())]
+    Challenged {
+        /// Which one.
+        asset: AssetId,
+        /// When.
+        height: u64,
+    },
+    /// Not so often.
+    #[error("asset {} was challenged lately: again at {until_ms} ms of ledger time", asset.short())]
+    ChallengedLately {
+        /// Which one.
+        asset: AssetId,
+        /// When it may be, Unix milliseconds.
+        until_ms: u64,
+    },
+    /// There is nothing to answer or to settle.
+    #[error("no challenge of asset {} is open", .0.short())]
+    NotChallenged(AssetId),
+    /// Nobody knows any more what was asked.
+    #[error("the challenge of asset {} is too old to be answered", .0.short())]
+    ChallengeOver(AssetId),
+    /// There is time left.
+    #[error(
+        "the challenge of asset {} can be settled after height {height} and {time_ms} ms of ledger time",
+        asset.short()
+    )]
+    StillOpen {
+        /// Which one.
+        asset: AssetId,
+        /// After this height.
+        height: u64,
+        /// After this time, Unix milliseconds.
+        time_ms: u64,
+    },
+}
+
+fn listed(kinds: &BTreeSet<ProofKind>) -> String {
+    let names: Vec<_> = kinds.iter().map(ProofKind::to_string).collect();
+    names.join(", ")
 }
 
 impl AssetRefusal {
@@ -162,6 +285,35 @@ impl AssetRefusal {
             Self::NotLonger { .. } => "lease-not-longer",
             Self::Registered(_) => "asset-registered",
             Self::OtherThing(_) => "asset-other-thing",
+            Self::MissingProofs(_) => "missing-proofs",
+            Self::Proof {
+                kind: ProofKind::Space,
+                ..
+            } => "proof-of-space",
+            Self::Proof {
+                kind: ProofKind::Stake,
+                ..
+            } => "proof-of-stake",
+            Self::Proof {
+                kind: ProofKind::Work,
+                ..
+            } => "proof-of-work",
+            Self::Proof {
+                kind: ProofKind::Time,
+                ..
+            } => "proof-of-time",
+            Self::Quota { .. } => "asset-quota",
+            Self::Bond { .. } => "asset-bond",
+            Self::SpaceFailed { .. } => "asset-space-failed",
+            Self::NotStorage { .. } => "asset-not-storage",
+            Self::Room { .. } => "asset-room",
+            Self::Kept { .. } => "asset-kept",
+            Self::NotKept { .. } => "asset-not-kept",
+            Self::Challenged { .. } => "asset-challenged",
+            Self::ChallengedLately { .. } => "asset-challenged-lately",
+            Self::NotChallenged(_) => "asset-not-challenged",
+            Self::ChallengeOver(_) => "asset-challenge-over",
+            Self::StillOpen { .. } => "asset-challenge-open",
         }
     }
 }

@@ -4,6 +4,8 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
+use crate::allowance::AllowanceRecord;
+use crate::anchor::AnchorRecord;
 use crate::asset::{
     AssetLeasesRecord, AssetRecord, AssetTotalsRecord, HolderLeasesRecord, LeaseRecord,
     NodeAssetsRecord,
@@ -21,6 +23,7 @@ use crate::record::{
     DecodeRecordError, DeploymentRecord, FabricRecord, NodeRecord, PlacementRecord,
     PrincipalRecord, RouteRecord, decode,
 };
+use crate::space::SpaceRecord;
 use crate::upgrade::RulesRecord;
 use crate::validator::CommitteeRecord;
 
@@ -57,6 +60,9 @@ pub enum AnyRecord {
     NodeAssets(NodeAssetsRecord),
     Lease(LeaseRecord),
     HolderLeases(HolderLeasesRecord),
+    AssetSpace(SpaceRecord),
+    Allowance(AllowanceRecord),
+    Anchor(AnchorRecord),
 }
 
 impl AnyRecord {
@@ -95,6 +101,9 @@ impl AnyRecord {
             b"node-assets" => Self::NodeAssets(decode(key, value)?),
             b"lease" => Self::Lease(decode(key, value)?),
             b"holder-leases" => Self::HolderLeases(decode(key, value)?),
+            b"asset-space" => Self::AssetSpace(decode(key, value)?),
+            b"allowance" => Self::Allowance(decode(key, value)?),
+            b"anchor" => Self::Anchor(decode(key, value)?),
             _ => return Ok(None),
         }))
     }

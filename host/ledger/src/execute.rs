@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use types::Digest;
+
+use crate::anchor;
 use crate::asset_refusal::AssetRefusal;
 use crate::genesis::Genesis;
 use crate::key::StateKey;
 use crate::member::MembershipOperation;
 use crate::outcome::{Refusal, TransactionOutcome};
-use crate::rate::RateExceeded;
+use crate::rate::{self, RateExceeded};
 use crate::record::FabricRecord;
 use crate::rules;
 use crate::state::{Draft, NotLoaded, StateView};
@@ -26,6 +29,8 @@ pub struct BlockContext {
     pub height: u64,
     /// Its time, Unix milliseconds.
     pub time_ms: u64,
+    /// The digest of the block before it.
+    pub parent: Digest,
 }
 
 /// What a block does.
@@ -51,7 +56,7 @@ pub enum ExecuteError {
 /// Executes `transactions` on `view`. The first block of a fabric also writes the genesis entries,
 /// the first of an epoch puts the validators in office that were decided on, the first under new
 /// rules puts these in force, and each frees the
-/// records of guests that are due in it.
+/// records of guests that are due in it. Every block writes down the digest of the one before.
 ///
 /// # Errors
 /// [`NotLoaded`] if the view must load an entry first; then call again. [`UnknownRules`] if the
@@ -73,6 +78,7 @@ pub fn execute(
         first_facts: &first_facts,
     };
     let mut draft = Draft::new(&begun);
+    anchor::keep(&mut draft, block);
     // Before anything that rules decide.
     let rules = rules::begin_block(&mut draft, block.height)?;
     known.check(&rules, block.height)?;
@@ -196,14 +202,13 @@ fn admit<V: StateView>(
             _ => Err(Refusal::UnknownPrincipal(transaction.principal).into()),
         };
     };
-    principal.rate =
-        principal
-            .rate
-            .with_one_more(block.time_ms)
-            .map_err(|RateExceeded { until_ms }| Refusal::Rate {
-                principal: transaction.principal,
-                until_ms,
-            })?;
+    principal.rate = principal
+        .rate
+        .with_more(block.time_ms, rate::cost_of(&transaction.operation))
+        .map_err(|RateExceeded { until_ms }| Refusal::Rate {
+            principal: transaction.principal,
+            until_ms,
+        })?;
     if principal.nonce != transaction.nonce {
         let (expected, found) = (principal.nonce, transaction.nonce);
         return Err(Refusal::Nonce { expected, found }.into());

@@ -227,6 +227,24 @@ impl StateKey {
         Self::text(format!("holder-leases/{holder}"))
     }
 
+    /// What the host of an asset keeps: [`crate::SpaceRecord`].
+    #[must_use]
+    pub fn asset_space(asset: &AssetId) -> Self {
+        Self::text(format!("asset-space/{asset}"))
+    }
+
+    /// What a principal may hold: [`crate::AllowanceRecord`].
+    #[must_use]
+    pub fn allowance(principal: &Principal) -> Self {
+        Self::text(format!("allowance/{principal}"))
+    }
+
+    /// A recent block: [`crate::AnchorRecord`]. Heights share places, [`crate::ANCHORS`] apart.
+    #[must_use]
+    pub fn anchor(height: u64) -> Self {
+        Self::text(format!("anchor/{:03}", height % crate::ANCHORS))
+    }
+
     /// Workload and key, if the entry is what a guest wrote down.
     #[must_use]
     pub fn as_guest_record(&self) -> Option<(Name, RecordKey)> {

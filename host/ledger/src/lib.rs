@@ -1,6 +1,8 @@
 //! The ledger as a pure state machine: `execute(state, block) -> (changes, outcomes)`.
 //! Knows no clock, no entropy, no disk, no async: they arrive as arguments.
 
+mod allowance;
+mod anchor;
 mod asset;
 mod asset_refusal;
 mod entry;
@@ -12,10 +14,12 @@ mod key;
 mod liveness;
 mod member;
 mod outcome;
+mod proven;
 mod rate;
 mod record;
 mod rules;
 mod schedule;
+mod space;
 mod state;
 mod transaction;
 mod upgrade;
@@ -23,10 +27,12 @@ mod validator;
 mod view;
 mod words;
 
+pub use allowance::AllowanceRecord;
+pub use anchor::{ANCHORS, AnchorRecord};
 pub use asset::{
     ASSETS_PER_NODE_MAX, AssetLeasesRecord, AssetOperation, AssetRecord, AssetTotalsRecord,
-    HolderLeasesRecord, LEASES_MAX, LEASES_PER_HOLDER_MAX, LEASES_PER_NODE_MAX, LeaseOperation,
-    LeaseRecord, LeaseSlot, NodeAssetsRecord,
+    HeldLease, HolderLeasesRecord, LEASES_MAX, LEASES_PER_HOLDER_MAX, LEASES_PER_NODE_MAX,
+    LeaseOperation, LeaseRecord, LeaseSlot, NodeAssetsRecord,
 };
 pub use asset_refusal::AssetRefusal;
 pub use entry::{AnyRecord, ParseStateKeyError};
@@ -54,10 +60,16 @@ pub use member::{
     REASON_BYTES_MAX, ROLES_MAX, Revocation, RoleOperation, join_bytes,
 };
 pub use outcome::{Refusal, TransactionOutcome};
+pub use proven::{ProofParts, Provable, Proven};
 pub use rate::{RATE_WINDOW_MS, SpentRate, TRANSACTIONS_PER_WINDOW_MAX};
 pub use record::{
     DecodeRecordError, DeploymentRecord, DesiredState, FabricRecord, NodeRecord, PlacementRecord,
     PrincipalRecord, Role, RouteRecord,
+};
+pub use rules::CALIBRATION_UNITS;
+pub use space::{
+    ANSWER_BLOCKS, ANSWER_MS, CHALLENGE_PAUSE_MS, KEPT_MAX, KeptContent, OpenChallenge,
+    SpaceOperation, SpaceRecord,
 };
 pub use state::{NotLoaded, StateView, VALUE_BYTES_MAX};
 pub use transaction::{

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use types::{Digest, FabricId, NodeId, Principal, PublicKey, Signature};
 
+use crate::allowance::AllowanceRecord;
 use crate::genesis::quorum;
 use crate::record::{Record, Role};
 
@@ -134,6 +135,13 @@ pub enum RoleOperation {
     Revoke {
         /// From whom.
         principal: Principal,
+    },
+    /// Says what a principal may hold at once, and what bond it has. By an admin.
+    Allow {
+        /// Whom.
+        principal: Principal,
+        /// How much.
+        allowance: AllowanceRecord,
     },
 }
 

@@ -6,7 +6,10 @@
 //! nothing and takes room in blocks only, as what a stranger signs does: the pools of the nodes
 //! bound that, for each peer and for each signer.
 
+use proofs::WorkEvidence;
 use serde::{Deserialize, Serialize};
+
+use crate::transaction::Operation;
 
 /// Most transactions of one principal in a window: two full blocks, or 200 a second for as long as
 /// it likes, which no person and no node needs.
@@ -14,6 +17,24 @@ pub const TRANSACTIONS_PER_WINDOW_MAX: u32 = 2_048;
 /// Length of a window. It is one of ledger time, since heights stand still in an idle fabric: a
 /// window of blocks might never end there.
 pub const RATE_WINDOW_MS: u64 = 10_000;
+
+/// What a transaction with a calibration counts as: every validator computes a part of it again, which
+/// takes as long as some hundred checks of signatures.
+pub(crate) const CALIBRATION_COST: u32 = 64;
+
+/// What a transaction counts as.
+pub(crate) fn cost_of(operation: &Operation) -> u32 {
+    let work = match operation {
+        Operation::Asset(proven) => &proven.proofs.work,
+        Operation::Lease(proven) => &proven.proofs.work,
+        _ => return 1,
+    };
+    let evidence = work.as_ref().map(|work| &work.evidence);
+    match evidence {
+        Some(WorkEvidence::Calibration(_)) => CALIBRATION_COST,
+        _ => 1,
+    }
+}
 
 /// What a principal has spent of the window in which it was last heard.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,19 +60,21 @@ impl SpentRate {
         }
     }
 
-    /// With one transaction more, in a block of this time.
-    pub(crate) const fn with_one_more(self, time_ms: u64) -> Result<Self, RateExceeded> {
-        let first = Self::first(time_ms);
-        if self.window != first.window {
-            return Ok(first);
-        }
-        if self.transactions >= TRANSACTIONS_PER_WINDOW_MAX {
+    /// With one transaction more that counts as `cost`, in a block of this time.
+    pub(crate) const fn with_more(self, time_ms: u64, cost: u32) -> Result<Self, RateExceeded> {
+        let window = time_ms / RATE_WINDOW_MS;
+        let before = match self.window == window {
+            true => self.transactions,
+            false => 0,
+        };
+        let transactions = before.saturating_add(cost);
+        if transactions > TRANSACTIONS_PER_WINDOW_MAX {
             let until_ms = (self.window + 1).saturating_mul(RATE_WINDOW_MS);
             return Err(RateExceeded { until_ms });
         }
         Ok(Self {
-            transactions: self.transactions + 1,
-            ..self
+            window,
+            transactions,
         })
     }
 }

@@ -7,12 +7,16 @@ mod evidence;
 mod leases;
 mod liveness;
 mod membership;
+mod proving;
 mod records;
 mod roles;
+mod space;
 #[cfg(feature = "unreleased-rules")]
 mod unreleased;
 mod upgrades;
 mod validators;
+
+pub use proving::CALIBRATION_UNITS;
 
 pub(crate) use liveness::{clean, release_absent};
 pub(crate) use records::expire;
@@ -71,7 +75,16 @@ pub(crate) fn apply<V: StateView>(
         Operation::Liveness(operation) => {
             liveness::apply(draft, block, transaction.principal, *operation)
         }
-        Operation::Asset(operation) => assets::apply(draft, block, transaction, operation),
-        Operation::Lease(operation) => leases::apply(draft, block, transaction, operation),
+        Operation::Asset(proven) => {
+            proving::require(&proven.proofs)?;
+            let demand = assets::apply(draft, block, transaction, &proven.operation)?;
+            proving::check(draft, block, transaction, proven, &demand)
+        }
+        Operation::Lease(proven) => {
+            proving::require(&proven.proofs)?;
+            let demand = leases::apply(draft, block, transaction, &proven.operation)?;
+            proving::check(draft, block, transaction, proven, &demand)
+        }
+        Operation::Space(operation) => space::apply(draft, block, transaction, operation),
     }
 }

@@ -7,6 +7,8 @@ use crate::evidence::Evidence;
 use crate::guest::RecordOperation;
 use crate::liveness::LivenessOperation;
 use crate::member::{CertificateOperation, MembershipOperation, RoleOperation};
+use crate::proven::Proven;
+use crate::space::SpaceOperation;
 use crate::upgrade::RulesOperation;
 use crate::validator::ValidatorOperation;
 use serde::{Deserialize, Serialize};
@@ -83,9 +85,11 @@ pub enum Operation {
     /// Who is there.
     Liveness(LivenessOperation),
     /// What there is to be leased.
-    Asset(AssetOperation),
+    Asset(Proven<AssetOperation>),
     /// Who may use what.
-    Lease(LeaseOperation),
+    Lease(Proven<LeaseOperation>),
+    /// Whether it is where it is said to be.
+    Space(SpaceOperation),
 }
 
 /// One operation with what makes it valid once, here, for a while.

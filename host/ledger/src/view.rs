@@ -1,14 +1,13 @@
 //! Finalised state as a node keeps it in memory: typed reads, changed block by block.
 
+mod assets;
+
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use types::{AssetId, Digest, LeaseId, Name, NodeId, Principal, PublicKey, Route};
+use types::{Digest, Name, NodeId, Principal, PublicKey, Route};
 
-use crate::asset::{
-    AssetLeasesRecord, AssetRecord, HolderLeasesRecord, LeaseRecord, NodeAssetsRecord,
-};
 use crate::evidence::ConvictionRecord;
 use crate::guest::{GuestRecord, GuestRecordsRecord, RecordKey};
 use crate::key::StateKey;
@@ -376,65 +375,6 @@ impl View {
     /// [`DecodeRecordError`] if a newer release wrote it.
     pub fn route(&self, route: &Route) -> Result<Option<RouteRecord>, DecodeRecordError> {
         self.read(&StateKey::route(route))
-    }
-
-    /// One asset.
-    ///
-    /// # Errors
-    /// [`DecodeRecordError`] if a newer release wrote it.
-    pub fn asset(&self, asset: &AssetId) -> Result<Option<AssetRecord>, DecodeRecordError> {
-        self.read(&StateKey::asset(asset))
-    }
-
-    /// All assets, in id order.
-    ///
-    /// # Errors
-    /// [`DecodeRecordError`] if a newer release wrote one.
-    pub fn assets(&self) -> Result<Vec<(AssetId, AssetRecord)>, DecodeRecordError> {
-        self.keyed("asset/", |text| text.parse().ok())
-    }
-
-    /// The assets that one node hosts, in the order of their registration.
-    ///
-    /// # Errors
-    /// [`DecodeRecordError`] if a newer release wrote the list.
-    pub fn assets_of(&self, host: &NodeId) -> Result<Vec<AssetId>, DecodeRecordError> {
-        let hosted: Option<NodeAssetsRecord> = self.read(&StateKey::node_assets(host))?;
-        Ok(hosted.unwrap_or_default().assets)
-    }
-
-    /// A lease that holds now.
-    ///
-    /// # Errors
-    /// [`DecodeRecordError`] if a newer release wrote it.
-    pub fn lease(&self, lease: &LeaseId) -> Result<Option<LeaseRecord>, DecodeRecordError> {
-        let found: Option<LeaseRecord> = self.read(&StateKey::lease(lease))?;
-        Ok(found.filter(|lease| lease.is_live(self.time_ms)))
-    }
-
-    /// The leases of one asset that hold now, in the order of their grants.
-    ///
-    /// # Errors
-    /// [`DecodeRecordError`] if a newer release wrote them.
-    pub fn leases_of(&self, asset: &AssetId) -> Result<AssetLeasesRecord, DecodeRecordError> {
-        let found: Option<AssetLeasesRecord> = self.read(&StateKey::asset_leases(asset))?;
-        let mut found = found.unwrap_or_default();
-        found.leases.retain(|slot| self.time_ms < slot.expires_ms);
-        Ok(found)
-    }
-
-    /// The leases that one principal holds now, in the order of their grants.
-    ///
-    /// # Errors
-    /// [`DecodeRecordError`] if a newer release wrote one.
-    pub fn leases_held(
-        &self,
-        holder: &Principal,
-    ) -> Result<Vec<(LeaseId, LeaseRecord)>, DecodeRecordError> {
-        let held: Option<HolderLeasesRecord> = self.read(&StateKey::holder_leases(holder))?;
-        let held = held.unwrap_or_default().leases.into_iter();
-        held.filter_map(|(id, _)| Some(self.lease(&id).transpose()?.map(|lease| (id, lease))))
-            .collect()
     }
 
     /// The value of any entry.

@@ -7,6 +7,7 @@ use crate::evidence::Evidence;
 use crate::guest::{RecordChange, RecordOperation};
 use crate::liveness::LivenessOperation;
 use crate::member::{Admission, CertificateOperation, MembershipOperation, RoleOperation};
+use crate::space::SpaceOperation;
 use crate::transaction::Operation;
 use crate::upgrade::{RulesChange, RulesOperation};
 use crate::validator::{ValidatorChange, ValidatorOperation};
@@ -43,8 +44,9 @@ impl fmt::Display for Operation {
             Self::Record(operation) => operation.fmt(f),
             Self::Rules(operation) => operation.fmt(f),
             Self::Liveness(operation) => operation.fmt(f),
-            Self::Asset(operation) => operation.fmt(f),
-            Self::Lease(operation) => operation.fmt(f),
+            Self::Asset(proven) => proven.operation.fmt(f),
+            Self::Lease(proven) => proven.operation.fmt(f),
+            Self::Space(operation) => operation.fmt(f),
         }
     }
 }
@@ -94,6 +96,9 @@ impl fmt::Display for RoleOperation {
                 write!(f, "grant role {role} to {}", principal.short())
             }
             Self::Revoke { principal } => write!(f, "revoke the role of {}", principal.short()),
+            Self::Allow { principal, .. } => {
+                write!(f, "say what {} may hold", principal.short())
+            }
         }
     }
 }
@@ -169,6 +174,24 @@ impl fmt::Display for AssetOperation {
             Self::Drain { asset } => write!(f, "drain asset {}", asset.short()),
             Self::Resume { asset } => write!(f, "resume asset {}", asset.short()),
             Self::Retire { asset } => write!(f, "retire asset {}", asset.short()),
+            Self::Keep { asset, content } => {
+                write!(f, "keep {} in asset {}", content.root, asset.short())
+            }
+            Self::Forget { asset, root } => {
+                write!(f, "keep {root} no more in asset {}", asset.short())
+            }
+        }
+    }
+}
+
+impl fmt::Display for SpaceOperation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Challenge { asset } => write!(f, "challenge asset {}", asset.short()),
+            Self::Answer { asset, .. } => {
+                write!(f, "answer the challenge of asset {}", asset.short())
+            }
+            Self::Settle { asset } => write!(f, "settle the challenge of asset {}", asset.short()),
         }
     }
 }

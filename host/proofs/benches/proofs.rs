@@ -11,7 +11,7 @@
     reason = "a measurement prints its results and stops at the first surprise"
 )]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -259,7 +259,7 @@ fn stake_and_time() {
         role: Some(StakeRole::Deployer),
         quota_left: 4,
         bond_left: 10,
-        needs_role: StakeRole::Deployer,
+        needs_role: Some(StakeRole::Deployer),
         needs_quota: 4,
         needs_bond: 10,
     };
@@ -277,7 +277,6 @@ fn stake_and_time() {
     let anchors: BTreeMap<_, _> = (0..256_u64)
         .map(|height| (height, Digest::of(&height.to_le_bytes())))
         .collect();
-    let seen_nonces: BTreeSet<_> = (0..1_000).collect();
     let time = TimeProof {
         anchor_height: 255,
         anchor_digest: anchors[&255],
@@ -287,7 +286,7 @@ fn stake_and_time() {
     let facts = TimeFacts {
         now_height: 256,
         anchors: &anchors,
-        seen_nonces: &seen_nonces,
+        next_nonce: 1_001,
     };
     let encoded = postcard::to_allocvec(&time).unwrap().len();
     // Once is less than the clock shows.

@@ -10,7 +10,7 @@ use types::{Digest, FabricId, NodeId, Signature, VerifyError};
 
 use crate::encoding::{DecodeProofError, read, to_sign, written};
 use crate::plot::Plot;
-use crate::space::{CHALLENGE_CHUNKS, COMMITTED_BYTES_MAX, Challenge, Content};
+use crate::space::{CHALLENGE_CHUNKS, COMMITTED_BYTES_MAX, Challenge, Commitment, Content};
 use crate::tree::{CHUNK_BYTES, ReadAt, chunk_with_way, root_of};
 
 const DOMAIN: &[u8] = b"hypermesh/proofs/answer/1\0";
@@ -69,6 +69,27 @@ impl Answer {
             height: challenge.height(),
             chunks: chunks.collect::<io::Result<_>>()?,
         })
+    }
+
+    /// Computes what `challenge` asks for of a [`Commitment::presence`], which needs no disk.
+    ///
+    /// # Panics
+    /// If the challenge is of another commitment: that would be an answer that nobody takes.
+    #[must_use]
+    pub fn present(fabric: FabricId, challenge: &Challenge) -> Self {
+        let Commitment {
+            node, asset, bytes, ..
+        } = *challenge.commitment();
+        assert_eq!(bytes, CHUNK_BYTES, "a presence is one chunk");
+        let content = Plot::new(&node, &asset).first_chunk().to_vec();
+        let way = Vec::new();
+        Self {
+            fabric,
+            node,
+            asset,
+            height: challenge.height(),
+            chunks: vec![ProvenChunk { content, way }],
+        }
     }
 
     /// The bytes that the node signs.

@@ -20,8 +20,9 @@ const DOMAIN: &[u8] = b"hypermesh/proofs/bundle/1\0";
 /// for the rest. They fit a transaction of the ledger, which is 128 KiB.
 pub const PROOFS_BYTES_MAX: usize = ANSWER_BYTES_MAX + CALIBRATION_UNITS_MAX * 32 + 512;
 
-/// One of the four.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// One of the four. The order is part of the bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ProofKind {
     /// Where.
     Space,

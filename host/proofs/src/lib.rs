@@ -2,6 +2,7 @@
 //! Pure: knows no clock, no disk, no socket; heights, beacons and facts of the ledger are arguments.
 
 mod answer;
+mod beacon;
 mod bundle;
 mod calibration;
 mod certificate;
@@ -18,6 +19,7 @@ mod work;
 pub use answer::{
     ANSWER_BYTES_MAX, Answer, ProvenChunk, SignedAnswer, SpaceFacts, VerifySpaceError,
 };
+pub use beacon::beacon_of;
 pub use bundle::{Facts, MissingProofs, PROOFS_BYTES_MAX, ProofKind, Proofs, VerifyProofsError};
 pub use calibration::{
     CALIBRATION_SAMPLES, CALIBRATION_UNITS_MAX, Calibration, CalibrationCheck, CalibrationFacts,
@@ -33,7 +35,9 @@ pub use receipt::{
     CompareReceiptsError, Difference, EXPORT_BYTES_MAX, EngineMode, EngineProfile, Export,
     ExportError, RECEIPT_BYTES_MAX, Receipt, Refutation, SignedReceipt,
 };
-pub use space::{CHALLENGE_CHUNKS, COMMITTED_BYTES_MAX, Challenge, Commitment, Content};
+pub use space::{
+    CHALLENGE_CHUNKS, COMMITTED_BYTES_MAX, Challenge, Commitment, Content, drawn_commitment,
+};
 pub use stake::{StakeClaim, StakeFacts, StakeProof, StakeRole, VerifyStakeError};
 pub use time::{ANCHOR_BLOCKS_MAX, EXPIRY_BLOCKS_MAX, TimeFacts, TimeProof, VerifyTimeError};
 pub use tree::{CHUNK_BYTES, GROUP_BYTES, ReadAt, build_tree, outboard_bytes};

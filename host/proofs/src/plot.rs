@@ -36,6 +36,13 @@ impl Plot {
         hasher.update(asset.as_bytes());
         Self(hasher.finalize_xof())
     }
+
+    /// Its first chunk.
+    pub(crate) fn first_chunk(&self) -> [u8; blake3::CHUNK_LEN] {
+        let mut chunk = [0; blake3::CHUNK_LEN];
+        self.0.clone().fill(&mut chunk);
+        chunk
+    }
 }
 
 impl ReadAt for Plot {

@@ -19,9 +19,11 @@ use serde::{Deserialize, Serialize};
 use types::{Digest, NodeId};
 
 use crate::draw::Draw;
+use crate::plot::Plot;
 use crate::tree::CHUNK_BYTES;
 
 const DOMAIN: &[u8] = b"hypermesh/proofs/challenge/1\0";
+const CHOICE_DOMAIN: &[u8] = b"hypermesh/proofs/commitment/1\0";
 
 /// Chunks that one challenge draws beside the last: with their ways to the root the answer fits a transaction, and ten
 /// challenges meet a loss of one part in a hundred.
@@ -55,11 +57,51 @@ pub struct Commitment {
 }
 
 impl Commitment {
+    /// What every asset is committed to before it keeps anything: the first chunk of its plot. An
+    /// answer costs nothing and shows only that its node is there and answers for the asset.
+    #[must_use]
+    pub fn presence(node: NodeId, asset: Digest) -> Self {
+        let first = Plot::new(&node, &asset).first_chunk();
+        Self {
+            node,
+            asset,
+            content: Content::Filler,
+            root: Digest::of(&first),
+            bytes: CHUNK_BYTES,
+        }
+    }
+
     /// Whether it can be challenged: not empty and within the bound.
     #[must_use]
     pub const fn is_sound(&self) -> bool {
         self.bytes > 0 && self.bytes <= COMMITTED_BYTES_MAX
     }
+}
+
+/// The one of a node's `commitments` that `beacon` asks about, each as likely as it is long, so that
+/// every kept byte is as likely to be asked for; none of none.
+#[must_use]
+pub fn drawn_commitment<'a>(
+    beacon: &Digest,
+    commitments: &'a [Commitment],
+) -> Option<&'a Commitment> {
+    let first = commitments.first()?;
+    let parts: &[&[u8]] = &[
+        beacon.as_bytes(),
+        first.node.as_bytes(),
+        first.asset.as_bytes(),
+    ];
+    let total = commitments
+        .iter()
+        .fold(0, |sum: u64, one| sum.saturating_add(one.bytes));
+    let drawn = Draw::new(CHOICE_DOMAIN, parts).distinct(1, total);
+    let mut place = drawn.first().copied().unwrap_or_default();
+    let met = commitments.iter().find(|one| {
+        let is_met = place < one.bytes;
+        place = place.saturating_sub(one.bytes);
+        is_met
+    });
+    met.or(Some(first))
 }
 
 /// Which chunks a node must show.
@@ -158,6 +200,23 @@ mod tests {
         // 80.6 % of 2,000 are 1,613, with a deviation of 18.
         let met = met.count();
         assert!((1_520..1_700).contains(&met), "{met}");
+    }
+
+    #[test]
+    fn longer_commitments_are_asked_about_more_often() {
+        let of = |bytes| Commitment {
+            bytes,
+            ..commitment(1)
+        };
+        let kept = [of(1_000), of(3_000)];
+        let met = (0..1_000_u64).filter(|round| {
+            let beacon = Digest::of(&round.to_le_bytes());
+            drawn_commitment(&beacon, &kept).is_some_and(|drawn| drawn.bytes == 3_000)
+        });
+        // 750, with a deviation of 14.
+        let met = met.count();
+        assert!((690..810).contains(&met), "{met}");
+        assert_eq!(drawn_commitment(&Digest::of(b"beacon"), &[]), None);
     }
 
     #[test]

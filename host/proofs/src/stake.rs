@@ -12,6 +12,10 @@ pub enum StakeRole {
     Deployer,
     /// Everything.
     Admin,
+    /// Looks, and leases what everybody may.
+    Viewer,
+    /// Had a role once; leases what everybody may.
+    Nothing,
 }
 
 /// What a principal says that it may use for one operation.
@@ -48,8 +52,8 @@ pub struct StakeFacts {
     pub quota_left: u64,
     /// What of its bond answers for nothing else yet.
     pub bond_left: u64,
-    /// The role that the operation is for.
-    pub needs_role: StakeRole,
+    /// The role that the operation is for; none if it does not depend on a role.
+    pub needs_role: Option<StakeRole>,
     /// The quota that the operation takes.
     pub needs_quota: u64,
     /// The bond that the operation ties.
@@ -149,7 +153,10 @@ impl StakeClaim {
                 actual,
             });
         }
-        if claimed != needed && claimed != StakeRole::Admin {
+        if let Some(needed) = needed
+            && claimed != needed
+            && claimed != StakeRole::Admin
+        {
             return Err(E::WrongRole { needed, claimed });
         }
         let (claimed, needed, left) = (self.quota, facts.needs_quota, facts.quota_left);
@@ -187,7 +194,7 @@ mod tests {
             role: Some(StakeRole::Deployer),
             quota_left: 5,
             bond_left: 10,
-            needs_role: StakeRole::Deployer,
+            needs_role: Some(StakeRole::Deployer),
             needs_quota: 5,
             needs_bond: 10,
         };
@@ -211,6 +218,12 @@ mod tests {
             facts.role = Some(StakeRole::Admin);
         });
         assert_eq!(admin, Ok(()));
+        let any = after(|claim, facts| {
+            claim.role = StakeRole::Viewer;
+            facts.role = Some(StakeRole::Viewer);
+            facts.needs_role = None;
+        });
+        assert_eq!(any, Ok(()));
     }
 
     #[test]
@@ -239,7 +252,7 @@ mod tests {
                 },
             ),
             (
-                after(|_, facts| facts.needs_role = StakeRole::Node),
+                after(|_, facts| facts.needs_role = Some(StakeRole::Node)),
                 E::WrongRole {
                     needed: StakeRole::Node,
                     claimed: StakeRole::Deployer,

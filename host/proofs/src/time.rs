@@ -1,6 +1,7 @@
 //! Time: made after one block, good before another, good once. Heights are the only clock.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use types::Digest;
@@ -8,8 +9,8 @@ use types::Digest;
 /// How far back an anchor may lie: long enough for a slow signer, short enough that everybody still
 /// knows the digests.
 pub const ANCHOR_BLOCKS_MAX: u64 = 256;
-/// How far ahead of its anchor a proof may expire: a nonce may be forgotten when nothing that carries
-/// it can be good any more, which is so many blocks after its anchor.
+/// How far ahead of its anchor a proof may expire: long enough for a fabric under load, short enough
+/// that nobody hoards proofs.
 pub const EXPIRY_BLOCKS_MAX: u64 = 512;
 
 /// After block A, before height B, once.
@@ -21,7 +22,7 @@ pub struct TimeProof {
     pub anchor_digest: Digest,
     /// Last height at which it is good.
     pub expires_at: u64,
-    /// Different in every proof of one principal.
+    /// The principal's count of transactions before the one that carries this.
     pub nonce: u64,
 }
 
@@ -30,10 +31,11 @@ pub struct TimeProof {
 pub struct TimeFacts<'a> {
     /// The height of the block that would carry it.
     pub now_height: u64,
-    /// Digests of recent final blocks: at least the last [`ANCHOR_BLOCKS_MAX`].
+    /// Digests of recent final blocks: that of the anchor, if it is one of the last
+    /// [`ANCHOR_BLOCKS_MAX`].
     pub anchors: &'a BTreeMap<u64, Digest>,
-    /// Nonces of the principal whose proofs may not have expired.
-    pub seen_nonces: &'a BTreeSet<u64>,
+    /// The nonce that the principal has not used yet and uses next.
+    pub next_nonce: u64,
 }
 
 /// Why a time proof is refused.
@@ -66,7 +68,7 @@ pub enum VerifyTimeError {
         /// The digest that was claimed.
         found: Digest,
     },
-    /// Good for longer than anybody remembers its nonce.
+    /// Good for longer than a proof may be.
     #[error(
         "anchored at {anchor} and good until {expires_at}: at most {EXPIRY_BLOCKS_MAX} blocks ahead"
     )]
@@ -89,6 +91,14 @@ pub enum VerifyTimeError {
     Replayed {
         /// The nonce.
         nonce: u64,
+    },
+    /// For a later transaction of its principal.
+    #[error("nonce {nonce} is not the next one of its principal, which is {next}")]
+    Ahead {
+        /// The nonce.
+        nonce: u64,
+        /// The one that is due.
+        next: u64,
     },
 }
 
@@ -117,11 +127,12 @@ impl TimeProof {
         if expires_at > anchor.saturating_add(EXPIRY_BLOCKS_MAX) {
             return Err(VerifyTimeError::LongLived { anchor, expires_at });
         }
-        if facts.seen_nonces.contains(&self.nonce) {
-            let nonce = self.nonce;
-            return Err(VerifyTimeError::Replayed { nonce });
+        let (nonce, next) = (self.nonce, facts.next_nonce);
+        match nonce.cmp(&next) {
+            Ordering::Less => Err(VerifyTimeError::Replayed { nonce }),
+            Ordering::Greater => Err(VerifyTimeError::Ahead { nonce, next }),
+            Ordering::Equal => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -135,11 +146,10 @@ mod tests {
 
     fn judged(proof: TimeProof) -> Result<(), VerifyTimeError> {
         let anchors = (0..1_000).map(|height| (height, digest(height))).collect();
-        let seen_nonces = [7].into();
         proof.verify(&TimeFacts {
             now_height: 1_000,
             anchors: &anchors,
-            seen_nonces: &seen_nonces,
+            next_nonce: 8,
         })
     }
 
@@ -163,8 +173,8 @@ mod tests {
     fn every_other_time_is_refused_by_its_name() {
         use VerifyTimeError as E;
         let (now, found) = (1_000, digest(5));
-        let replayed = TimeProof {
-            nonce: 7,
+        let with_nonce = |nonce| TimeProof {
+            nonce,
             ..at(999, digest(999), 1_000)
         };
         let cases = [
@@ -201,7 +211,8 @@ mod tests {
                     expires_at: 1_512,
                 },
             ),
-            (replayed, E::Replayed { nonce: 7 }),
+            (with_nonce(7), E::Replayed { nonce: 7 }),
+            (with_nonce(9), E::Ahead { nonce: 9, next: 8 }),
         ];
         for (proof, refusal) in cases {
             assert_eq!(judged(proof), Err(refusal));
@@ -210,11 +221,11 @@ mod tests {
 
     #[test]
     fn an_anchor_that_nobody_remembers_is_unknown() {
-        let (anchors, seen_nonces) = (BTreeMap::new(), BTreeSet::new());
+        let anchors = BTreeMap::new();
         let facts = TimeFacts {
             now_height: 1_000,
             anchors: &anchors,
-            seen_nonces: &seen_nonces,
+            next_nonce: 8,
         };
         let refusal = at(999, digest(999), 1_000).verify(&facts);
         assert!(matches!(

@@ -119,6 +119,8 @@ pub struct AssetPolicy {
     pub peers: BTreeSet<Principal>,
     /// What its owner says of it; no rule reads them.
     pub labels: BTreeMap<Name, FactText>,
+    /// What of its holder's bond each lease ties, in the fabric's unit.
+    pub bond: u64,
 }
 
 /// Terms that no asset can be shared on.
@@ -174,6 +176,7 @@ impl AssetPolicy {
             term_ms_max: 24 * 60 * 60 * 1_000,
             peers: BTreeSet::new(),
             labels: BTreeMap::new(),
+            bond: 0,
         }
     }
 

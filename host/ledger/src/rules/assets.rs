@@ -1,8 +1,9 @@
 //! Assets: who registers them, who decides about them, and when they go.
 
-use types::{AssetFacts, AssetId, AssetPolicy, NodeId, Principal};
+use types::{AssetFacts, AssetId, AssetPolicy, AssetType, NodeId, Principal};
 
-use super::{leases, membership, roles};
+use super::proving::Demand;
+use super::{leases, membership, roles, space};
 use crate::asset::{
     ASSETS_PER_NODE_MAX, AssetOperation, AssetRecord, AssetTotalsRecord, LEASES_MAX,
     LEASES_PER_NODE_MAX, NodeAssetsRecord,
@@ -20,8 +21,9 @@ pub(super) fn apply<V: StateView>(
     block: &BlockContext,
     transaction: &Transaction,
     operation: &AssetOperation,
-) -> Result<(), Stop> {
+) -> Result<Demand, Stop> {
     let signer = transaction.principal;
+    let demand = demand(draft, transaction, operation)?;
     match operation {
         AssetOperation::Register {
             facts,
@@ -38,19 +40,20 @@ pub(super) fn apply<V: StateView>(
                 registered_at: block.height,
                 measured_ms: block.time_ms,
             };
-            register(draft, &asset, &record)
+            register(draft, &asset, &record)?;
         }
-        AssetOperation::Remeasure { asset, facts } => remeasure(draft, block, signer, asset, facts),
-        AssetOperation::Update { asset, policy } => update(draft, block, signer, asset, policy),
+        AssetOperation::Remeasure { asset, facts } => {
+            remeasure(draft, block, signer, asset, facts)?;
+        }
+        AssetOperation::Update { asset, policy } => update(draft, block, signer, asset, policy)?,
         AssetOperation::Transfer { asset, owner } => {
             let mut record = owned(draft, signer, asset)?;
             require_known(draft, owner)?;
             record.owner = *owner;
             draft.write(StateKey::asset(asset), &record);
-            Ok(())
         }
-        AssetOperation::Drain { asset } => set_drained(draft, signer, asset, true),
-        AssetOperation::Resume { asset } => set_drained(draft, signer, asset, false),
+        AssetOperation::Drain { asset } => set_drained(draft, signer, asset, true)?,
+        AssetOperation::Resume { asset } => set_drained(draft, signer, asset, false)?,
         AssetOperation::Retire { asset } => {
             let record = kept(draft, signer, asset)?;
             let live = leases::of(draft, block, asset)?.len();
@@ -58,9 +61,53 @@ pub(super) fn apply<V: StateView>(
                 let (asset, leases) = (*asset, u32::try_from(live).unwrap_or(u32::MAX));
                 return Err(AssetRefusal::Leased { asset, leases }.into());
             }
-            Ok(remove(draft, asset, &record)?)
+            remove(draft, asset, &record)?;
+        }
+        AssetOperation::Keep { asset, content } => {
+            let record = measured_by(draft, signer, asset)?;
+            space::keep(draft, asset, &record, *content)?;
+        }
+        AssetOperation::Forget { asset, root } => {
+            let record = read(draft, asset)?;
+            if record.host != signer && record.owner != signer {
+                let (asset, owner) = (*asset, record.owner);
+                return Err(AssetRefusal::NotOwner { asset, owner }.into());
+            }
+            space::forget(draft, asset, root)?;
         }
     }
+    Ok(demand)
+}
+
+/// What the proofs must show, by what is true before the operation.
+fn demand<V: StateView>(
+    draft: &Draft<'_, V>,
+    transaction: &Transaction,
+    operation: &AssetOperation,
+) -> Result<Demand, Stop> {
+    let signer = transaction.principal;
+    let (asset, host) = match operation {
+        AssetOperation::Register { facts, .. } => {
+            (AssetId::new(&signer, facts, transaction.nonce), signer)
+        }
+        AssetOperation::Remeasure { asset, .. }
+        | AssetOperation::Update { asset, .. }
+        | AssetOperation::Transfer { asset, .. }
+        | AssetOperation::Drain { asset }
+        | AssetOperation::Resume { asset }
+        | AssetOperation::Retire { asset }
+        | AssetOperation::Keep { asset, .. }
+        | AssetOperation::Forget { asset, .. } => (*asset, read(draft, asset)?.host),
+    };
+    let demand = Demand::of(draft, host, &asset)?;
+    let is_cpu = asset.asset_type() == AssetType::Cpu;
+    Ok(match operation {
+        AssetOperation::Register { .. } | AssetOperation::Remeasure { .. } => {
+            demand.by_node().calibrated(is_cpu)
+        }
+        AssetOperation::Keep { .. } => demand.by_node(),
+        _ => demand,
+    })
 }
 
 /// An asset that must be there.
@@ -124,11 +171,7 @@ fn remeasure<V: StateView>(
     asset: &AssetId,
     facts: &AssetFacts,
 ) -> Result<(), Stop> {
-    let mut record = read(draft, asset)?;
-    if record.host != signer {
-        let (asset, host) = (*asset, record.host);
-        return Err(AssetRefusal::NotHost { asset, host }.into());
-    }
+    let mut record = measured_by(draft, signer, asset)?;
     if facts.asset_type() != asset.asset_type() {
         let found = facts.asset_type();
         return Err(AssetRefusal::Type {
@@ -144,6 +187,20 @@ fn remeasure<V: StateView>(
     record.measured_ms = block.time_ms;
     draft.write(StateKey::asset(asset), &record);
     Ok(())
+}
+
+/// An asset that the signer has.
+fn measured_by<V: StateView>(
+    draft: &Draft<'_, V>,
+    signer: Principal,
+    asset: &AssetId,
+) -> Result<AssetRecord, Stop> {
+    let record = read(draft, asset)?;
+    if record.host == signer {
+        return Ok(record);
+    }
+    let (asset, host) = (*asset, record.host);
+    Err(AssetRefusal::NotHost { asset, host }.into())
 }
 
 /// Terms that do not cover the leases that there are would break a promise.
@@ -248,6 +305,7 @@ fn remove<V: StateView>(
 ) -> Result<(), NotLoaded> {
     draft.remove(StateKey::asset(asset));
     draft.remove(StateKey::asset_leases(asset));
+    draft.remove(StateKey::asset_space(asset));
     let mut hosted = hosted(draft, &record.host)?;
     hosted.assets.retain(|other| other != asset);
     let fewer = u32::from(record.policy.concurrency);

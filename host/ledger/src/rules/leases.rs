@@ -2,10 +2,12 @@
 
 use types::{Amount, AssetId, AssetPolicy, LeaseId, Principal, Privacy};
 
-use super::assets;
+use super::proving::{Demand, Spent};
+use super::{assets, space};
+use crate::allowance::AllowanceRecord;
 use crate::asset::{
-    AssetLeasesRecord, AssetRecord, HolderLeasesRecord, LEASES_PER_HOLDER_MAX, LeaseOperation,
-    LeaseRecord, LeaseSlot,
+    AssetLeasesRecord, AssetRecord, HeldLease, HolderLeasesRecord, LEASES_PER_HOLDER_MAX,
+    LeaseOperation, LeaseRecord, LeaseSlot,
 };
 use crate::asset_refusal::AssetRefusal;
 use crate::execute::{BlockContext, Stop};
@@ -18,7 +20,7 @@ pub(super) fn apply<V: StateView>(
     block: &BlockContext,
     transaction: &Transaction,
     operation: &LeaseOperation,
-) -> Result<(), Stop> {
+) -> Result<Demand, Stop> {
     let signer = transaction.principal;
     match *operation {
         LeaseOperation::Grant {
@@ -40,6 +42,7 @@ pub(super) fn apply<V: StateView>(
         LeaseOperation::Renew { lease, term_ms } => renew(draft, block, signer, &lease, term_ms),
         LeaseOperation::Release { lease } => {
             let record = live(draft, block, &lease)?;
+            let host = assets::read(draft, &record.asset)?.host;
             if record.holder != signer {
                 let holder = record.holder;
                 return Err(AssetRefusal::NotHolder { lease, holder }.into());
@@ -48,7 +51,8 @@ pub(super) fn apply<V: StateView>(
             leases.record.leases.retain(|slot| slot.lease != lease);
             leases.write(draft);
             draft.remove(StateKey::lease(&lease));
-            Ok(forget_held(draft, &signer, &lease)?)
+            forget_held(draft, &signer, &lease)?;
+            Ok(Demand::of(draft, host, &record.asset)?)
         }
     }
 }
@@ -60,7 +64,7 @@ fn grant<V: StateView>(
     lease: &LeaseId,
     record: &LeaseRecord,
     term_ms: u64,
-) -> Result<(), Stop> {
+) -> Result<Demand, Stop> {
     let (id, holder, amount) = (record.asset, record.holder, record.amount);
     let asset = assets::read(draft, &id)?;
     check_privacy(draft, &asset, &id, signer, holder)?;
@@ -81,7 +85,14 @@ fn grant<V: StateView>(
     if leases.len() >= usize::from(max) {
         return Err(AssetRefusal::Concurrency { asset: id, max }.into());
     }
-    hold(draft, block, &holder, lease, record.expires_ms)?;
+    let held = HeldLease {
+        lease: *lease,
+        asset_type: id.asset_type(),
+        amount,
+        bond: asset.policy.bond,
+        expires_ms: record.expires_ms,
+    };
+    let (quota, bond) = hold(draft, block, &holder, &id, held)?;
     leases.record.leases.push(LeaseSlot {
         lease: *lease,
         amount,
@@ -89,7 +100,12 @@ fn grant<V: StateView>(
     });
     leases.write(draft);
     draft.write(StateKey::lease(lease), record);
-    Ok(())
+    let demand = Demand::of(draft, asset.host, &id)?;
+    // What an owner grants to others, it does not hold.
+    Ok(match signer == holder {
+        true => demand.taking(quota, bond),
+        false => demand,
+    })
 }
 
 fn renew<V: StateView>(
@@ -98,7 +114,7 @@ fn renew<V: StateView>(
     signer: Principal,
     lease: &LeaseId,
     term_ms: u64,
-) -> Result<(), Stop> {
+) -> Result<Demand, Stop> {
     let mut record = live(draft, block, lease)?;
     let asset = assets::read(draft, &record.asset)?;
     check_privacy(draft, &asset, &record.asset, signer, record.holder)?;
@@ -130,15 +146,15 @@ fn renew<V: StateView>(
     }
     leases.write(draft);
     let mut held = held(draft, &record.holder)?;
-    for (other, ends_ms) in &mut held.leases {
-        if other == lease {
-            *ends_ms = expires_ms;
+    for one in &mut held.leases {
+        if one.lease == *lease {
+            one.expires_ms = expires_ms;
         }
     }
     draft.write(StateKey::holder_leases(&record.holder), &held);
     record.expires_ms = expires_ms;
     draft.write(StateKey::lease(lease), &record);
-    Ok(())
+    Ok(Demand::of(draft, asset.host, &record.asset)?)
 }
 
 /// A lease that is not over.
@@ -172,6 +188,9 @@ fn check_privacy<V: StateView>(
 ) -> Result<(), Stop> {
     if asset.drained {
         return Err(AssetRefusal::Drained(*id).into());
+    }
+    if let Some(at) = space::read(draft, id)?.failed_at {
+        return Err(AssetRefusal::SpaceFailed { asset: *id, at }.into());
     }
     if signer != asset.owner && signer != holder {
         let (asset, owner) = (*id, asset.owner);
@@ -281,7 +300,7 @@ pub(super) fn forget_holder<V: StateView>(
     block: &BlockContext,
     holder: &Principal,
 ) -> Result<(), NotLoaded> {
-    for (lease, _) in held(draft, holder)?.leases {
+    for HeldLease { lease, .. } in held(draft, holder)?.leases {
         let key = StateKey::lease(&lease);
         if let Some(record) = draft.read::<LeaseRecord>(&key)? {
             let mut leases = of(draft, block, &record.asset)?;
@@ -302,22 +321,24 @@ fn held<V: StateView>(
     Ok(record.unwrap_or_default())
 }
 
-/// Adds a lease to its holder's, if that has room for it.
+/// Adds a lease to its holder's, if that has room for it; what it takes of the holder's quota and bond.
 fn hold<V: StateView>(
     draft: &mut Draft<'_, V>,
     block: &BlockContext,
     holder: &Principal,
-    lease: &LeaseId,
-    expires_ms: u64,
-) -> Result<(), Stop> {
+    asset: &AssetId,
+    lease: HeldLease,
+) -> Result<(Spent, Spent), Stop> {
+    let allowance: Option<AllowanceRecord> = draft.read(&StateKey::allowance(holder))?;
+    let allowance = allowance.unwrap_or_default();
     let mut held = held(draft, holder)?;
-    held.leases.retain(|(_, ends_ms)| block.time_ms < *ends_ms);
-    if held.leases.len() >= LEASES_PER_HOLDER_MAX {
+    held.leases.retain(|one| block.time_ms < one.expires_ms);
+    if held.leases.len() >= LEASES_PER_HOLDER_MAX || !fits(&held, &allowance, &lease) {
         // Leases also go with their assets.
         let mut left = Vec::with_capacity(held.leases.len());
-        for slot in held.leases {
-            let record: Option<LeaseRecord> = draft.read(&StateKey::lease(&slot.0))?;
-            left.extend(record.map(|_| slot));
+        for one in held.leases {
+            let record: Option<LeaseRecord> = draft.read(&StateKey::lease(&one.lease))?;
+            left.extend(record.map(|_| one));
         }
         held.leases = left;
     }
@@ -325,9 +346,55 @@ fn hold<V: StateView>(
         let max = LEASES_PER_HOLDER_MAX as u64;
         return Err(assets::too_many("leases of one holder", max));
     }
-    held.leases.push((*lease, expires_ms));
+    let (quota, bond) = (
+        quota(&held, &allowance, &lease),
+        bond(&held, &allowance, &lease),
+    );
+    if quota.taken > quota.left {
+        let asset_type = lease.asset_type;
+        return Err(AssetRefusal::Quota {
+            holder: *holder,
+            asset_type,
+            quota: allowance.quota_of(asset_type).unwrap_or_default(),
+            amount: Amount(held.held(asset_type, 0).0.saturating_add(quota.taken)),
+        }
+        .into());
+    }
+    if bond.taken > bond.left {
+        return Err(AssetRefusal::Bond {
+            asset: *asset,
+            holder: *holder,
+            bond: bond.taken,
+            left: bond.left,
+        }
+        .into());
+    }
+    held.leases.push(lease);
     draft.write(StateKey::holder_leases(holder), &held);
-    Ok(())
+    Ok((quota, bond))
+}
+
+/// What a lease takes of the quota, and what is left beside those that are `held`, none of which is over.
+fn quota(held: &HolderLeasesRecord, allowance: &AllowanceRecord, lease: &HeldLease) -> Spent {
+    let quota = allowance.quota_of(lease.asset_type);
+    let used = held.held(lease.asset_type, 0).0;
+    Spent {
+        taken: lease.amount.0,
+        left: quota.map_or(u64::MAX, |quota| quota.0.saturating_sub(used)),
+    }
+}
+
+/// What a lease ties of the bond, and what is left.
+fn bond(held: &HolderLeasesRecord, allowance: &AllowanceRecord, lease: &HeldLease) -> Spent {
+    Spent {
+        taken: lease.bond,
+        left: allowance.bond.saturating_sub(held.bonded(0)),
+    }
+}
+
+fn fits(held: &HolderLeasesRecord, allowance: &AllowanceRecord, lease: &HeldLease) -> bool {
+    let (quota, bond) = (quota(held, allowance, lease), bond(held, allowance, lease));
+    quota.taken <= quota.left && bond.taken <= bond.left
 }
 
 fn forget_held<V: StateView>(
@@ -336,7 +403,7 @@ fn forget_held<V: StateView>(
     lease: &LeaseId,
 ) -> Result<(), NotLoaded> {
     let mut held = held(draft, holder)?;
-    held.leases.retain(|(other, _)| other != lease);
+    held.leases.retain(|other| other.lease != *lease);
     let key = StateKey::holder_leases(holder);
     if held.leases.is_empty() {
         draft.remove(key);

@@ -2,6 +2,7 @@
 
 use types::Principal;
 
+use crate::allowance::AllowanceRecord;
 use crate::execute::{Stop, fabric};
 use crate::key::StateKey;
 use crate::member::{CensusRecord, ROLES_MAX, RoleOperation};
@@ -38,7 +39,8 @@ pub(super) fn check<V: StateView>(
         | Operation::Rules(_)
         | Operation::Liveness(_)
         | Operation::Asset(_)
-        | Operation::Lease(_) => return Ok(()),
+        | Operation::Lease(_)
+        | Operation::Space(_) => return Ok(()),
         Operation::Role(_) => Role::Admin,
         _ => Role::Deployer,
     };
@@ -78,6 +80,10 @@ pub(super) fn apply<V: StateView>(
             (principal, role)
         }
         RoleOperation::Revoke { principal } => (principal, Role::Nothing),
+        RoleOperation::Allow {
+            principal,
+            allowance,
+        } => return allow(draft, &principal, &allowance),
     };
     if principal == signer {
         return Err(Refusal::OwnRole.into());
@@ -94,6 +100,24 @@ pub(super) fn apply<V: StateView>(
         }
     };
     draft.write(StateKey::principal(&principal), &record);
+    Ok(())
+}
+
+/// Also of nodes, and of the signer itself: an allowance gives no right that a role does not.
+fn allow<V: StateView>(
+    draft: &mut Draft<'_, V>,
+    principal: &Principal,
+    allowance: &AllowanceRecord,
+) -> Result<(), Stop> {
+    if role_of(draft, principal)?.is_none() {
+        return Err(Refusal::UnknownPrincipal(*principal).into());
+    }
+    let key = StateKey::allowance(principal);
+    if *allowance == AllowanceRecord::default() {
+        draft.remove(key);
+    } else {
+        draft.write(key, allowance);
+    }
     Ok(())
 }
 

@@ -43,7 +43,8 @@ impl Fabric {
         signer: &SigningKey,
         what: AssetOperation,
     ) -> TransactionOutcome {
-        self.run_as(signer, Operation::Asset(what))
+        let proven = self.proven(signer, what);
+        self.run_as(signer, Operation::Asset(proven))
     }
 
     /// What `host` registers next.

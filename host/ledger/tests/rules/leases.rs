@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ed25519_dalek::SigningKey;
 use hypermesh_ledger::{
-    AssetOperation, AssetRefusal, LEASES_PER_HOLDER_MAX, LeaseOperation, Operation, Refusal,
-    TransactionOutcome,
+    AssetOperation, AssetRefusal, KeptContent, LEASES_PER_HOLDER_MAX, LeaseOperation, Operation,
+    Proven, Refusal, SpaceOperation, TransactionOutcome,
 };
+use proofs::Proofs;
 use types::{
     Amount, AssetId, AssetPolicy, AssetType, Digest, FactText, LeaseId, Privacy, PublicKey,
 };
@@ -19,7 +20,8 @@ pub(crate) const MINUTE_MS: u64 = 60_000;
 
 impl Fabric {
     fn leasing(&mut self, signer: &SigningKey, what: LeaseOperation) -> TransactionOutcome {
-        self.run_as(signer, Operation::Lease(what))
+        let proven = self.proven(signer, what);
+        self.run_as(signer, Operation::Lease(proven))
     }
 
     /// What `signer` grants `holder`.
@@ -371,32 +373,55 @@ fn the_bytes_of_operations_and_records_are_pinned() {
         term_ms_max: 60_000,
         peers: BTreeSet::from([PublicKey::from_bytes([3; 32])]),
         labels: BTreeMap::from([(name("site"), FactText::new("lab 2").unwrap())]),
+        bond: 7,
     };
     let owner = PublicKey::from_bytes([4; 32]);
-    let operations = [
-        Operation::Asset(AssetOperation::Register {
+    let root = Digest::from_bytes([5; 32]);
+    let of_assets = [
+        AssetOperation::Register {
             facts: memory(1 << 30),
             owner,
             policy: policy.clone(),
-        }),
-        Operation::Asset(AssetOperation::Remeasure {
+        },
+        AssetOperation::Remeasure {
             asset,
             facts: memory(9),
-        }),
-        Operation::Asset(AssetOperation::Update { asset, policy }),
-        Operation::Asset(AssetOperation::Transfer { asset, owner }),
-        Operation::Asset(AssetOperation::Drain { asset }),
-        Operation::Asset(AssetOperation::Resume { asset }),
-        Operation::Asset(AssetOperation::Retire { asset }),
-        Operation::Lease(LeaseOperation::Grant {
+        },
+        AssetOperation::Update { asset, policy },
+        AssetOperation::Transfer { asset, owner },
+        AssetOperation::Drain { asset },
+        AssetOperation::Resume { asset },
+        AssetOperation::Retire { asset },
+        AssetOperation::Keep {
+            asset,
+            content: KeptContent { root, bytes: 300 },
+        },
+        AssetOperation::Forget { asset, root },
+    ];
+    let of_leases = [
+        LeaseOperation::Grant {
             asset,
             holder: owner,
             amount: Amount(1_000),
             term_ms: 60_000,
-        }),
-        Operation::Lease(LeaseOperation::Renew { lease, term_ms: 1 }),
-        Operation::Lease(LeaseOperation::Release { lease }),
+        },
+        LeaseOperation::Renew { lease, term_ms: 1 },
+        LeaseOperation::Release { lease },
     ];
+    let proofs = || Box::new(Proofs::default());
+    let of_assets = of_assets.map(|operation| {
+        let proofs = proofs();
+        Operation::Asset(Proven { operation, proofs })
+    });
+    let of_leases = of_leases.map(|operation| {
+        let proofs = proofs();
+        Operation::Lease(Proven { operation, proofs })
+    });
+    let of_space = [
+        Operation::Space(SpaceOperation::Challenge { asset }),
+        Operation::Space(SpaceOperation::Settle { asset }),
+    ];
+    let operations = [&of_assets[..], &of_leases, &of_space].concat();
     let bytes = postcard::to_allocvec(&operations).unwrap();
     assert_eq!(Digest::of(&bytes).to_string(), PINNED_OPERATIONS);
 
@@ -416,6 +441,6 @@ fn the_bytes_of_operations_and_records_are_pinned() {
 }
 
 const PINNED_OPERATIONS: &str =
-    "blake3:3fa1d482e41fcfbfc46102c3ffbce992e413eddd49d32612fa37fc929384cd30";
+    "blake3:2e95cb9fa9eac3b6307d23e7a3a59753488196308165d29224d7b68b64f78d85";
 const PINNED_RECORDS: &str =
-    "blake3:14ad2d8372b60ea2e4f100bbcc1dc60907852fadc3fea8512e9dcb6270353eb8";
+    "blake3:3df5b1c95966599c7ba2b8203c2cf7f7313061646b7fd53162c766e536ec1055";

@@ -106,8 +106,8 @@ fn one_more_than_the_bound_waits_for_the_next_window_and_keeps_its_nonce() {
     assert_eq!(done.outcomes[2], unharmed);
     assert_eq!(
         done.changes.len(),
-        1,
-        "a refused one leaves nothing in the state"
+        2,
+        "a refused one leaves nothing in the state: this is the other signer's, and the block's anchor"
     );
     assert_eq!(fabric.principal(40).unwrap(), spent);
     assert_eq!(fabric.principal(41).unwrap().nonce, 1);

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use crate::membership::{APPLIED, refused, secret};
 use crate::validators::founded;
-use crate::{Fabric, public, workload};
+use crate::{Fabric, block_digest, public, workload};
 
 fn change(version: u32, height: u64) -> RulesChange {
     RulesChange { version, height }
@@ -102,6 +102,7 @@ fn a_program_that_does_not_know_the_rules_executes_nothing_under_them() {
         let block = BlockContext {
             height: at,
             time_ms: 9_000,
+            parent: block_digest(at - 1),
         };
         let Err(ExecuteError::UnknownRules(unknown)) =
             execute(&fabric.genesis, fabric.known, &fabric.state, &block, &[])
@@ -122,6 +123,7 @@ fn a_program_that_does_not_know_the_rules_executes_nothing_under_them() {
     let block = BlockContext {
         height: fabric.height + 1,
         time_ms: 9_000,
+        parent: block_digest(fabric.height),
     };
     let old = KnownRules::RELEASED;
     let error = execute(&fabric.genesis, old, &fabric.state, &block, &[]).unwrap_err();
@@ -249,7 +251,8 @@ proptest! {
             // Few heights, so that votes meet.
             let height = (old.height / 24 + 3) * 24 + ahead / 2;
             let operation = if what == 0 { RulesOperation::Cancel } else { to(2, height) };
-            let block = BlockContext { height: old.height + 1, time_ms: 0 };
+            let (height_now, parent) = (old.height + 1, block_digest(old.height));
+            let block = BlockContext { height: height_now, time_ms: 0, parent };
             let before = new.rules();
             let (version, since) = before.at(block.height);
             if let Err(unknown) = KnownRules::RELEASED.check(&before, block.height) {

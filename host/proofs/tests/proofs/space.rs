@@ -3,13 +3,13 @@
 use std::io::ErrorKind;
 
 use hypermesh_proofs::{
-    CHUNK_BYTES, COMMITTED_BYTES_MAX, Challenge, Commitment, Content, Plot, SpaceFacts,
-    VerifySpaceError,
+    Answer, CHUNK_BYTES, COMMITTED_BYTES_MAX, Challenge, Commitment, Content, Plot, SignedAnswer,
+    SpaceFacts, VerifySpaceError,
 };
 use tempfile::tempdir;
 use types::Digest;
 
-use crate::world::{ASKED, DEADLINE, FABRIC, Kept, asset, beacon, public};
+use crate::world::{ASKED, DEADLINE, FABRIC, Kept, asset, beacon, public, sign};
 
 const BYTES: u64 = 3_000_000;
 
@@ -39,6 +39,35 @@ fn who_keeps_everything_passes_every_challenge() {
     let content = vec![7; 500_000];
     let kept = Kept::new(dir.path(), 1, Content::Kept, 500_000, &content);
     assert!(outcomes(&kept, 20).iter().all(|passed| *passed));
+}
+
+#[test]
+fn presence_is_answered_without_a_disk_and_by_its_node_only() {
+    let commitment = Commitment::presence(public(1), asset());
+    let facts = SpaceFacts {
+        fabric: FABRIC,
+        challenge: Challenge::draw(&beacon(ASKED), ASKED, &commitment),
+        deadline_height: DEADLINE,
+        seen_at_height: ASKED + 1,
+    };
+    let answered = |seed: u8, commitment: &Commitment| {
+        let challenge = Challenge::draw(&beacon(ASKED), ASKED, commitment);
+        let answer = Answer::present(FABRIC, &challenge);
+        let signature = sign(seed, &answer.signing_bytes());
+        SignedAnswer { answer, signature }.verify(&facts)
+    };
+    assert_eq!(answered(1, &commitment), Ok(()));
+    let forged = answered(2, &commitment);
+    assert!(matches!(forged, Err(VerifySpaceError::Signature(_))));
+    let other = Commitment::presence(public(2), asset());
+    let elsewhere = answered(2, &other);
+    assert!(matches!(elsewhere, Err(VerifySpaceError::OtherNode { .. })));
+    let other = Commitment::presence(public(1), Digest::of(b"another"));
+    let about_another = answered(1, &other);
+    assert!(matches!(
+        about_another,
+        Err(VerifySpaceError::OtherAsset { .. })
+    ));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! A small fabric for these tests: keys, files, and proofs of an operation that are all good.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -186,7 +186,7 @@ pub(crate) struct Ledger {
     pub(crate) rule: CertificateRule,
     pub(crate) calibration: Option<CalibrationFacts>,
     pub(crate) anchors: BTreeMap<u64, Digest>,
-    pub(crate) seen_nonces: BTreeSet<u64>,
+    pub(crate) next_nonce: u64,
 }
 
 /// Who signs the operation.
@@ -204,14 +204,14 @@ impl Ledger {
                 role: Some(StakeRole::Deployer),
                 quota_left: 8,
                 bond_left: 100,
-                needs_role: StakeRole::Deployer,
+                needs_role: Some(StakeRole::Deployer),
                 needs_quota: 4,
                 needs_bond: 10,
             },
             rule: rule(&[1, 2, 3], 2),
             calibration: None,
             anchors: (0..NOW).map(|height| (height, beacon(height))).collect(),
-            seen_nonces: [3].into(),
+            next_nonce: 4,
         }
     }
 
@@ -227,7 +227,7 @@ impl Ledger {
             time: TimeFacts {
                 now_height: NOW,
                 anchors: &self.anchors,
-                seen_nonces: &self.seen_nonces,
+                next_nonce: self.next_nonce,
             },
         }
     }
