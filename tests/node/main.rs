@@ -53,6 +53,7 @@ mod net;
 mod partition;
 mod sdk_examples;
 mod secrets_hidden;
+mod space;
 mod stateful;
 mod store_durability;
 mod store_examples;

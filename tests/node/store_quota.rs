@@ -17,7 +17,7 @@ const QUOTA: [&str; 4] = ["--http", "127.0.0.1:0", "--storage-quota", "400KiB"];
 const FILE_BYTES: usize = 150 << 10;
 
 /// Writes a workload that has `files` of [`FILE_BYTES`]; their digests.
-fn workload(fabric: &Fabric, name: &str, files: usize) -> Vec<Digest> {
+pub(crate) fn workload(fabric: &Fabric, name: &str, files: usize) -> Vec<Digest> {
     fabric.write(&format!("{name}.wat"), &service(name));
     let mut manifest =
         format!("name = \"{name}\"\n[[component]]\nname = \"{name}\"\nsource = \"{name}.wat\"\n");

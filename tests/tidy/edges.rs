@@ -37,7 +37,9 @@ const TABLE: &[Row] = &[
     row("sim", WITH_NODE),
     row(
         "nexus",
-        &["types", "trust", "ledger", "admin", "assets", "node"],
+        &[
+            "types", "trust", "proofs", "ledger", "admin", "assets", "node",
+        ],
     ),
     row("tests", WITH_NODE),
     row("fuzz", WITH_NODE),

@@ -1,7 +1,9 @@
 //! Assets and leases, as the admin API tells them, and the calls about them.
 
 use serde::{Deserialize, Serialize};
-use types::{Amount, AssetFacts, AssetId, AssetPolicy, AssetType, LeaseId, NodeId, Principal};
+use types::{
+    Amount, AssetFacts, AssetId, AssetPolicy, AssetType, Digest, LeaseId, NodeId, Principal,
+};
 use utoipa::ToSchema;
 
 use crate::answer::TransactionReport;
@@ -53,6 +55,53 @@ pub struct AssetStatus {
     pub leased: Amount,
     /// The leases that hold, in the order of their grants.
     pub leases: Vec<LeaseStatus>,
+    /// What its host keeps, and how it stands with challenges.
+    #[serde(default)]
+    pub space: SpaceStatus,
+}
+
+/// What the host of an asset keeps, and how it stands with challenges.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SpaceStatus {
+    /// The contents that it committed to, in the order of the commitments.
+    pub kept: Vec<KeptStatus>,
+    /// Height of the challenge that is open.
+    pub open_at: Option<u64>,
+    /// Height of the last answer that counted.
+    pub proven_at: Option<u64>,
+    /// Height at which a challenge was settled against it, unless it answered one since.
+    pub failed_at: Option<u64>,
+}
+
+/// One content that a host keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct KeptStatus {
+    /// Its digest.
+    #[schema(value_type = String)]
+    pub root: Digest,
+    /// Its length.
+    pub bytes: u64,
+}
+
+/// What the host of an asset shows of it now, for the proof of space of an operation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AssetAnswer {
+    /// Height of the block whose beacon asked.
+    pub anchor_height: u64,
+    /// Digest of that block.
+    #[schema(value_type = String)]
+    pub anchor_digest: Digest,
+    /// The signed answer in its wire form, hex.
+    pub answer: String,
+}
+
+/// What a node is to keep for an asset of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeepRequest {
+    /// The digest of an artifact.
+    #[schema(value_type = String)]
+    pub root: Digest,
 }
 
 /// One lease.
@@ -149,6 +198,27 @@ impl Client {
     /// [`ClientError::Refused`] if it is another's, or cannot be measured.
     pub async fn measure_asset(&self, asset: &AssetId) -> Result<RegisterReport, ClientError> {
         self.post(&format!("/v1/assets/{asset}/measure"), &()).await
+    }
+
+    /// What the host of an asset shows of it now; any member passes the question on.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if there is none, or its host does not answer.
+    pub async fn asset_answer(&self, asset: &AssetId) -> Result<AssetAnswer, ClientError> {
+        self.get(&format!("/v1/assets/{asset}/answer")).await
+    }
+
+    /// Lets the node commit to keep an artifact for an asset of its own.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if it has no such artifact, or the ledger refuses it.
+    pub async fn keep(
+        &self,
+        asset: &AssetId,
+        request: &KeepRequest,
+    ) -> Result<TransactionReport, ClientError> {
+        self.post(&format!("/v1/assets/{asset}/keep"), request)
+            .await
     }
 
     /// One lease.

@@ -19,8 +19,8 @@ pub use answer::{
     ReplicaStatus, SecretList, TransactionReport, WorkloadList, WorkloadState, WorkloadStatus,
 };
 pub use assets::{
-    ASSETS_LISTED_MAX, AssetList, AssetStatus, LeaseList, LeaseStatus, RegisterReport,
-    RegisterRequest,
+    ASSETS_LISTED_MAX, AssetAnswer, AssetList, AssetStatus, KeepRequest, KeptStatus, LeaseList,
+    LeaseStatus, RegisterReport, RegisterRequest, SpaceStatus,
 };
 pub use client::{Client, ClientError, Dial, Dialling, LineReader, Wire};
 pub use error::{ApiError, ErrorCode};

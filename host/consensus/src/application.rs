@@ -79,7 +79,8 @@ impl<E: Runtime> Application<E> for LedgerApplication {
             height: height.get(),
             time_ms: parent.inner().child_time_ms(now_ms(&clock)),
         };
-        let (executed, sealed) = self.execute(head, &transactions, batch).await;
+        let known = head.after(parent.digest());
+        let (executed, sealed) = self.execute(&known, &transactions, batch).await;
         let block = Block {
             fabric: self.genesis_block.fabric,
             context,
@@ -135,7 +136,8 @@ impl<E: Runtime> Application<E> for LedgerApplication {
             );
             return None;
         }
-        let (executed, sealed) = self.execute(head, &transactions, batch).await;
+        let known = head.after(block.parent);
+        let (executed, sealed) = self.execute(&known, &transactions, batch).await;
         if sealed.root() != block.state_root {
             tracing::warn!(
                 height = head.height,
@@ -165,10 +167,8 @@ impl<E: Runtime> Application<E> for LedgerApplication {
         let Some(transactions) = self.decode(block) else {
             panic!("the final block at height {height} carries a transaction that is not valid");
         };
-        let context = BlockContext {
-            height,
-            time_ms: block.time_ms,
-        };
+        let time_ms = block.time_ms;
+        let context = Head { height, time_ms }.after(block.parent);
         let rules = &self.unsettled.shared.rules;
         let (genesis, known) = (&self.genesis, rules.known);
         match run(genesis, known, &context, &transactions, &Applied(readers)).await {
@@ -260,25 +260,21 @@ impl LedgerApplication {
     /// a vote: the engine stops instead. So it does if this program is too old for the block.
     async fn execute<E: Runtime>(
         &self,
-        head: Head,
+        context: &BlockContext,
         transactions: &[SignedTransaction],
         batch: Batch<E>,
     ) -> (Executed, Sealed<E>) {
-        let context = BlockContext {
-            height: head.height,
-            time_ms: head.time_ms,
-        };
         let rules = &self.unsettled.shared.rules;
         let (genesis, known) = (&self.genesis, rules.known);
-        let executed = match run(genesis, known, &context, transactions, &Pending(&batch)).await {
+        let executed = match run(genesis, known, context, transactions, &Pending(&batch)).await {
             Ok(executed) => executed,
             Err(ExecuteError::Rules(unknown)) => return rules.stop(unknown).await,
             Err(error) => panic!(
                 "the block at height {} cannot be executed: {error}",
-                head.height
+                context.height
             ),
         };
-        let mut batch = batch.with_metadata(head.to_bytes());
+        let mut batch = batch.with_metadata(Head::of(context).to_bytes());
         for (key, value) in &executed.changes {
             batch = batch.write(key.as_bytes().to_vec(), value.clone());
         }
@@ -286,7 +282,7 @@ impl LedgerApplication {
             Ok(sealed) => (executed, sealed),
             Err(error) => panic!(
                 "the state at height {} cannot be sealed: {error}",
-                head.height
+                context.height
             ),
         }
     }

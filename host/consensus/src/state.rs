@@ -24,7 +24,9 @@ use commonware_storage::qmdb::{self, current};
 use commonware_storage::translator::{OrderedTranslator, Translator};
 use commonware_utils::{NZU64, NZUsize};
 use futures::StreamExt as _;
-use ledger::{StateKey, VALUE_BYTES_MAX};
+use ledger::{BlockContext, StateKey, VALUE_BYTES_MAX};
+
+use crate::block::Digest;
 
 /// The Merkle structure behind the state.
 pub(crate) type Family = mmr::Family;
@@ -110,6 +112,23 @@ pub(crate) struct Head {
 
 impl Head {
     const BYTES: usize = 16;
+
+    /// Of the state after the block of `context`.
+    pub(crate) const fn of(context: &BlockContext) -> Self {
+        Self {
+            height: context.height,
+            time_ms: context.time_ms,
+        }
+    }
+
+    /// What the rules may know of the block of this state, which follows `parent`.
+    pub(crate) const fn after(self, parent: Digest) -> BlockContext {
+        BlockContext {
+            height: self.height,
+            time_ms: self.time_ms,
+            parent: types::Digest::from_bytes(parent.0),
+        }
+    }
 
     pub(crate) fn to_bytes(self) -> Vec<u8> {
         [self.height.to_be_bytes(), self.time_ms.to_be_bytes()].concat()

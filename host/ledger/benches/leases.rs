@@ -1,5 +1,5 @@
 //! What 10,000 assets and 100,000 leases cost the ledger: state, and time of the rules for each
-//! transaction, beside grants of roles and beside the check of one signature, in the same run.
+//! transaction with its four proofs, beside grants of roles, which have none, in the same run.
 //!
 //! `cargo bench -p hypermesh-ledger`
 
@@ -15,13 +15,14 @@ use std::time::{Duration, Instant};
 
 use ed25519_dalek::{Signer as _, SigningKey};
 use hypermesh_ledger::{
-    AssetOperation, BLOCK_TRANSACTIONS_MAX, BlockContext, Genesis, KnownRules, LeaseOperation,
-    Operation, Role, RoleOperation, SignedTransaction, StateKey, Transaction, TransactionOutcome,
-    execute,
+    AnchorRecord, AssetOperation, BLOCK_TRANSACTIONS_MAX, BlockContext, Genesis, KnownRules,
+    LeaseOperation, Operation, ProofParts, Provable, Proven, Role, RoleOperation,
+    SignedTransaction, StateKey, Transaction, TransactionOutcome, execute,
 };
+use proofs::{Answer, Challenge, Commitment, SignedAnswer, StakeClaim, StakeRole, beacon_of};
 use types::{
-    Amount, AssetFacts, AssetId, AssetPolicy, ContainerFacts, LeaseId, Name, Privacy, PublicKey,
-    Signature,
+    Amount, AssetFacts, AssetId, AssetPolicy, ContainerFacts, Digest, LeaseId, Name, Privacy,
+    PublicKey, Signature,
 };
 
 const HOSTS: u64 = 160;
@@ -31,6 +32,11 @@ const LEASES: u64 = 100_000;
 const ROLES: u64 = 4_000;
 /// A fresh window of the signers' rates with every block.
 const BLOCK_MS: u64 = 10_000;
+
+/// The digest that this bench gives the block at a height.
+fn digest_at(height: u64) -> Digest {
+    Digest::of(&height.to_le_bytes())
+}
 
 struct Signer {
     key: SigningKey,
@@ -99,11 +105,50 @@ impl Fabric {
         }
     }
 
+    /// As [`Self::add`], with the proofs that the operation needs, answered by `host`.
+    fn add_proven<O: Provable>(
+        &mut self,
+        signer: &mut Signer,
+        host: &SigningKey,
+        asset: &AssetId,
+        operation: O,
+    ) {
+        let (fabric, principal) = (self.genesis.fabric_id(), signer.public());
+        let height = self.height;
+        let digest = digest_at(height);
+        let beacon = beacon_of(&digest);
+        let node = PublicKey::from_bytes(host.verifying_key().to_bytes());
+        let commitment = Commitment::presence(node, *asset.digest());
+        let challenge = Challenge::draw(&beacon, height, &commitment);
+        let answer = Answer::present(fabric, &challenge);
+        let signature = Signature::from_bytes(host.sign(&answer.signing_bytes()).to_bytes());
+        let (quota, bond) = operation.takes(&principal, 0);
+        let parts = ProofParts {
+            fabric,
+            anchor: AnchorRecord { height, digest },
+            answer: SignedAnswer { answer, signature },
+            claim: StakeClaim {
+                principal,
+                role: StakeRole::Node,
+                quota,
+                bond,
+            },
+            calibration: None,
+            nonce: signer.nonce,
+            expires_at: height + 10,
+        };
+        let proven = Proven::seal(operation, parts, |bytes| {
+            Signature::from_bytes(signer.key.sign(bytes).to_bytes())
+        });
+        self.add(signer, O::admitted(proven));
+    }
+
     fn block(&mut self) {
         self.height += 1;
         let context = BlockContext {
             height: self.height,
             time_ms: 1_000 + self.height * BLOCK_MS,
+            parent: digest_at(self.height - 1),
         };
         let rules = KnownRules::RELEASED;
         let began = Instant::now();
@@ -190,22 +235,30 @@ fn main() {
             owner,
             policy,
         };
-        fabric.add(host, Operation::Asset(register));
+        let (key, asset) = (host.key.clone(), assets[assets.len() - 1]);
+        fabric.add_proven(host, &key, &asset, register);
     }
     fabric.report("assets registered");
+    let keys: Vec<_> = hosts.iter().map(|host| host.key.clone()).collect();
+    let numbers = (0_u64..).zip(&assets);
+    let host_of: BTreeMap<_, _> = numbers
+        .map(|(number, asset)| (*asset, &keys[usize::try_from(number % HOSTS).unwrap()]))
+        .collect();
+    let host_of = |asset: &AssetId| host_of[asset];
     let mut leases = Vec::new();
     for number in 0..LEASES {
         let at = usize::try_from(number % HOSTS).unwrap();
         let holder = &mut hosts[at];
         let asset = assets[usize::try_from(number % ASSETS).unwrap()];
-        leases.push((at, LeaseId::new(&holder.public(), holder.nonce, &asset)));
+        let lease = LeaseId::new(&holder.public(), holder.nonce, &asset);
+        leases.push((at, lease, asset));
         let grant = LeaseOperation::Grant {
             asset,
             holder: holder.public(),
             amount: Amount(10),
             term_ms: 12 * 60 * 60 * 1_000,
         };
-        fabric.add(holder, Operation::Lease(grant));
+        fabric.add_proven(holder, host_of(&asset), &asset, grant);
     }
     fabric.report("leases granted");
     println!(
@@ -213,18 +266,18 @@ fn main() {
         fabric.bytes(&["asset/", "asset-totals", "node-assets/"]) as u64 / ASSETS,
         fabric.bytes(&["lease/", "asset-leases/", "holder-leases/"]) as u64 / LEASES,
     );
-    for (at, lease) in &leases {
+    for (at, lease, asset) in &leases {
         let term_ms = 24 * 60 * 60 * 1_000;
         let renew = LeaseOperation::Renew {
             lease: *lease,
             term_ms,
         };
-        fabric.add(&mut hosts[*at], Operation::Lease(renew));
+        fabric.add_proven(&mut hosts[*at], host_of(asset), asset, renew);
     }
     fabric.report("leases renewed");
-    for (at, lease) in &leases {
+    for (at, lease, asset) in &leases {
         let release = LeaseOperation::Release { lease: *lease };
-        fabric.add(&mut hosts[*at], Operation::Lease(release));
+        fabric.add_proven(&mut hosts[*at], host_of(asset), asset, release);
     }
     fabric.report("leases given back");
 }

@@ -124,18 +124,6 @@ pub enum LeaseOperation {
     },
 }
 
-impl LeaseOperation {
-    /// What it takes of the signer's quota, and ties of its bond, where the asset is shared on terms
-    /// that tie `bond`: nothing where somebody else holds the lease.
-    #[must_use]
-    pub fn takes(&self, signer: &Principal, bond: u64) -> (u64, u64) {
-        match self {
-            Self::Grant { holder, amount, .. } if holder == signer => (amount.0, bond),
-            _ => (0, 0),
-        }
-    }
-}
-
 /// Something that a node has and others may lease.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AssetRecord {

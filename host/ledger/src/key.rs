@@ -44,6 +44,12 @@ impl StateKey {
         self.0.starts_with(b"member/") || self.0.starts_with(b"certificate/")
     }
 
+    /// Whether the entry says what the host of an asset keeps.
+    #[must_use]
+    pub fn is_about_space(&self) -> bool {
+        self.0.starts_with(b"asset-space/")
+    }
+
     /// The workload that this entry is of, if it is a deployment or a placement.
     #[must_use]
     pub fn workload(&self) -> Option<Name> {

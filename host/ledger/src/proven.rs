@@ -6,10 +6,11 @@ use proofs::{
     operation_digest,
 };
 use serde::{Deserialize, Serialize};
-use types::{Digest, FabricId, Signature};
+use types::{Digest, FabricId, Principal, Signature};
 
 use crate::anchor::AnchorRecord;
 use crate::asset::{AssetOperation, LeaseOperation};
+use crate::transaction::Operation;
 
 /// An operation and the proofs that come with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +26,17 @@ pub trait Provable: Serialize {
     /// Keeps the digests of one family of operations apart from those of others.
     const FAMILY: u8;
 
+    /// The operation of a transaction that it is with its proofs.
+    fn admitted(proven: Proven<Self>) -> Operation
+    where
+        Self: Sized;
+
+    /// What it takes of the quota of `signer`, and ties of its bond, where the asset is shared on terms
+    /// that tie `bond`.
+    fn takes(&self, _signer: &Principal, _bond: u64) -> (u64, u64) {
+        (0, 0)
+    }
+
     /// The digest that the proof of work names: of the family and the canonical bytes.
     fn operation_digest(&self, fabric: &FabricId) -> Digest {
         let bytes = postcard::to_extend(self, vec![Self::FAMILY])
@@ -35,10 +47,26 @@ pub trait Provable: Serialize {
 
 impl Provable for AssetOperation {
     const FAMILY: u8 = 1;
+
+    fn admitted(proven: Proven<Self>) -> Operation {
+        Operation::Asset(proven)
+    }
 }
 
 impl Provable for LeaseOperation {
     const FAMILY: u8 = 2;
+
+    fn admitted(proven: Proven<Self>) -> Operation {
+        Operation::Lease(proven)
+    }
+
+    /// Nothing where somebody else holds the lease.
+    fn takes(&self, signer: &Principal, bond: u64) -> (u64, u64) {
+        match self {
+            Self::Grant { holder, amount, .. } if holder == signer => (amount.0, bond),
+            _ => (0, 0),
+        }
+    }
 }
 
 /// What whoever signs an operation puts into its proofs, beside the operation itself.

@@ -3,6 +3,7 @@
 mod asset;
 mod audit;
 mod build;
+mod challenge;
 mod change;
 mod completion;
 mod context;

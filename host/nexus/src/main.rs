@@ -14,6 +14,7 @@ mod patience;
 mod place;
 mod preparation;
 mod project;
+mod proving;
 mod session;
 mod source;
 mod status;

@@ -3,22 +3,23 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use admin::{Acceptance, Client, ClientError, TransactionReport};
-use ledger::{Genesis, Operation, Transaction};
+use admin::{Acceptance, Client, ClientError, PrincipalStatus, TransactionReport};
+use ledger::{Genesis, Operation, Provable, Proven, Transaction};
 use node::RemoteNode;
 use serde::Serialize;
 use trust::{IdentityError, SecretKey};
-use types::{FabricId, Name, Principal};
+use types::{AssetId, FabricId, Name, Principal};
 
 use crate::cli::{Global, Output};
 use crate::contexts::{Contexts, NodeAddress, NodeArg};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::folders;
 use crate::patience::patiently;
+use crate::proving;
 use crate::terminal;
 
 /// How many further blocks may carry a transaction: enough for a queue, too few to surprise later.
-const EXPIRY_HEIGHTS: u64 = 100;
+pub(crate) const EXPIRY_HEIGHTS: u64 = 100;
 
 /// Commands that run at once race for the signer's next nonce; every lost race means that another
 /// one went through, so this many at once all get their turn.
@@ -132,15 +133,36 @@ impl Session {
     /// # Errors
     /// [`Failure`] if no node took it, or if the ledger refused it.
     pub(crate) async fn submit(&self, operation: Operation) -> Outcome<TransactionReport> {
-        Ok(self.submit_numbered(operation).await?.report)
+        let key = self.operator_key().await?;
+        let done = self.sign_until_taken(&key, async |_| Ok(operation.clone()));
+        Ok(done.await?.report)
     }
 
-    /// As [`Self::submit`], with what names the things that a transaction makes.
+    /// As [`Self::submit`], with the four proofs that operations on assets need; and with what names the
+    /// things that a transaction makes.
     ///
     /// # Errors
-    /// As [`Self::submit`].
-    pub(crate) async fn submit_numbered(&self, operation: Operation) -> Outcome<Numbered> {
+    /// As [`Self::submit`], and if the host of the asset does not answer for it.
+    pub(crate) async fn submit_proven<O: Provable + Clone>(
+        &self,
+        asset: &AssetId,
+        operation: O,
+    ) -> Outcome<Numbered> {
         let key = self.operator_key().await?;
+        self.sign_until_taken(&key, async |signer| {
+            let parts = proving::parts(self, signer, asset, &operation).await?;
+            let proven = Proven::seal(operation.clone(), parts, |bytes| key.sign(bytes));
+            Ok(O::admitted(proven))
+        })
+        .await
+    }
+
+    /// Makes and signs an operation until its nonce is the one that is due.
+    async fn sign_until_taken(
+        &self,
+        key: &SecretKey,
+        make: impl AsyncFn(&PrincipalStatus) -> Outcome<Operation>,
+    ) -> Outcome<Numbered> {
         let mut attempt = 1;
         loop {
             let signer = self.client.principal(&key.public()).await;
@@ -150,7 +172,7 @@ impl Session {
                 principal: signer.principal,
                 nonce: signer.nonce,
                 expires_at: signer.height.saturating_add(EXPIRY_HEIGHTS),
-                operation: operation.clone(),
+                operation: make(&signer).await?,
             };
             let signature = key.sign(&transaction.signing_bytes());
             let submitted = self.client.submit(transaction.encode_signed(&signature));

@@ -15,6 +15,7 @@ mod messages;
 mod refusal;
 mod rules;
 mod secrets;
+mod space;
 mod stoq;
 mod validators;
 mod watching;
@@ -85,6 +86,8 @@ fn router() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(assets::list, assets::register))
         .routes(routes!(assets::show))
         .routes(routes!(assets::remeasure))
+        .routes(routes!(space::answer))
+        .routes(routes!(space::keep))
         .routes(routes!(assets::lease))
         .routes(routes!(assets::held))
         .routes(routes!(stoq::stoq))

@@ -1,5 +1,5 @@
 //! How much room artifacts have on this node, and which of them stay whatever comes: those of
-//! deployments and those of versions that still run. Never decides which of the others go.
+//! deployments, those of versions that still run, and those that assets are committed to keep. Never decides which of the others go.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -42,6 +42,8 @@ fn disk_bytes(data_dir: &DataDir) -> Result<u64, StartNodeError> {
 #[derive(Debug, Default)]
 pub(crate) struct Pins {
     deployed: HashMap<Name, BTreeSet<Digest>>,
+    /// What assets of this node are committed to keep.
+    kept: BTreeSet<Digest>,
     /// How many deployments and instances name each.
     uses: BTreeMap<Digest, usize>,
     changed: bool,
@@ -58,6 +60,13 @@ impl Pins {
             None => self.deployed.remove(workload),
         };
         self.release(before.unwrap_or_default());
+    }
+
+    /// Takes what the ledger says that the assets of this node keep now.
+    pub(crate) fn kept(&mut self, roots: BTreeSet<Digest>) {
+        self.take(roots.iter().copied());
+        let before = std::mem::replace(&mut self.kept, roots);
+        self.release(before);
     }
 
     /// Counts one more user of each.
@@ -118,5 +127,10 @@ mod tests {
         assert_eq!(pins.changes(), Some(BTreeSet::from([new])));
         pins.release([old]);
         assert_eq!(pins.changes(), None);
+        // An asset is committed to keep what nobody runs.
+        pins.kept(BTreeSet::from([old]));
+        assert_eq!(pins.changes(), Some(BTreeSet::from([old, new])));
+        pins.kept(BTreeSet::new());
+        assert_eq!(pins.changes(), Some(BTreeSet::from([new])));
     }
 }

@@ -69,6 +69,7 @@ impl Follower {
         for deployment in shared.state().view.deployments().iter().flatten() {
             pins.deployed(&deployment.spec.name, Some(deployment));
         }
+        pins.kept(kept(&shared).unwrap_or_default());
         // Before anything new can come and push something out.
         pin(&shared, &mut pins);
         Self {
@@ -168,6 +169,12 @@ impl Follower {
         }
         if let (true, Some(peers)) = (touched.standing, self.shared.peers.get()) {
             peers.standing_changed(&self.shared);
+        }
+        if touched.space {
+            match kept(&self.shared) {
+                Ok(roots) => self.pins.kept(roots),
+                Err(error) => self.not_understood(&error),
+            }
         }
         self.reconcile(Some(touched.workloads));
     }
@@ -378,6 +385,7 @@ impl Follower {
 /// Whom changes of the state concern.
 struct Touched {
     standing: bool,
+    space: bool,
     workloads: BTreeSet<Name>,
 }
 
@@ -386,9 +394,21 @@ impl Touched {
         let mut keys = changes.iter().map(|(key, _)| key);
         Self {
             workloads: keys.clone().filter_map(StateKey::workload).collect(),
-            standing: keys.any(StateKey::is_about_standing),
+            standing: keys.clone().any(StateKey::is_about_standing),
+            space: keys.any(StateKey::is_about_space),
         }
     }
+}
+
+/// What assets of this node are committed to keep.
+fn kept(shared: &Shared) -> Result<BTreeSet<Digest>, DecodeRecordError> {
+    let state = shared.state();
+    let mut roots = BTreeSet::new();
+    for asset in state.view.assets_of(&shared.node)? {
+        let kept = state.view.space_of(&asset)?.kept;
+        roots.extend(kept.into_iter().map(|kept| kept.root));
+    }
+    Ok(roots)
 }
 
 /// Tells the store which artifacts stay, where that changed.

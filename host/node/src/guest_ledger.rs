@@ -11,6 +11,7 @@ use ledger::{
     RecordChange, RecordKey, RecordOperation, Refusal, StateKey,
 };
 use orchestrator::ReplicaKey;
+use proofs::beacon_of;
 use runtime::{
     Beacon, Consensus, ConsensusError, ProvenRecord, RecordEntry, RecordReading, RecordWish,
     Submitted,
@@ -22,8 +23,6 @@ use crate::signer::SignError;
 
 /// Shortest life of a record: a shorter one could be over before its block is final.
 const RECORD_LIFETIME_BLOCKS_MIN: u64 = 16;
-/// Keeps beacons apart from every other use of a block's digest.
-const BEACON_DOMAIN: &[u8] = b"hypermesh/beacon/1\0";
 
 /// The ledger for one replica.
 pub(crate) struct GuestLedger {
@@ -255,7 +254,7 @@ impl Consensus for GuestLedger {
                 ConsensusError::Invalid(text)
             })?;
             let header = read_block(&shared.genesis, &found.block).map_err(unavailable)?;
-            let value = Digest::of(&[BEACON_DOMAIN, &header.block_digest].concat());
+            let value = beacon_of(&Digest::from_bytes(header.block_digest));
             Ok(Beacon {
                 height: header.height,
                 value: *value.as_bytes(),

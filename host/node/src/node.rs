@@ -38,6 +38,7 @@ use crate::replicas::Replicas;
 use crate::secrets::Secrets;
 use crate::shared::{FollowedState, Shared};
 use crate::signer::Signer;
+use crate::space::answer_challenges;
 use crate::stores::GuestStores;
 use crate::witness::witness;
 
@@ -217,6 +218,7 @@ impl Node {
         let follower = tokio::spawn(follower.follow());
         tokio::spawn(accuse(Arc::clone(&shared), stop_peers.clone()));
         tokio::spawn(witness(Arc::clone(&shared), stop_peers.clone()));
+        tokio::spawn(answer_challenges(Arc::clone(&shared), stop_peers.clone()));
         let status = shared.ledger.status();
         if status.role == consensus::Role::Validator {
             match status.validators {

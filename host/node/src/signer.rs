@@ -1,6 +1,8 @@
 //! The node's own transactions: signed with its identity, submitted until the ledger took or refused
 //! them. Never knows what an operation is for.
 
+use std::future::{Future, ready};
+
 use consensus::SubmitError;
 use ledger::{Operation, Refusal, Transaction, TransactionOutcome};
 use tokio::sync::Mutex;
@@ -21,6 +23,15 @@ pub(crate) struct Signer {
     key: SecretKey,
     /// Held while a record of a guest is on its way to a block.
     pub(crate) record_turn: Mutex<()>,
+}
+
+/// What a transaction carries beside its operation.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slot {
+    /// The node's count of transactions before it.
+    pub(crate) nonce: u64,
+    /// Last height at which it is good.
+    pub(crate) expires_at: u64,
 }
 
 /// An operation of the node's own that is a fact.
@@ -68,36 +79,59 @@ impl Signer {
         shared: &Shared,
         operation: Operation,
     ) -> Result<Signed, SignError> {
+        self.submit_made(shared, |_| ready(Ok(operation.clone())))
+            .await
+    }
+
+    /// As [`Self::submit`], for an operation that depends on the transaction which carries it.
+    ///
+    /// # Errors
+    /// As [`Self::submit`], or why it was not made.
+    pub(crate) async fn submit_made<E, F>(
+        &self,
+        shared: &Shared,
+        make: impl Fn(Slot) -> F,
+    ) -> Result<Signed, E>
+    where
+        E: From<SignError>,
+        F: Future<Output = Result<Operation, E>>,
+    {
         let mut next = None;
         for _ in 1..NONCE_ATTEMPTS_MAX {
-            match self.attempt(shared, &operation, next).await {
+            let slot = self.slot(shared, next);
+            match self.attempt(shared, slot, make(slot).await?).await {
                 Err(SignError::Refused(Refusal::Nonce { expected, .. })) => next = Some(expected),
-                other => return other,
+                other => return Ok(other?),
             }
         }
-        self.attempt(shared, &operation, next).await
+        let slot = self.slot(shared, next);
+        Ok(self.attempt(shared, slot, make(slot).await?).await?)
+    }
+
+    fn slot(&self, shared: &Shared, nonce: Option<u64>) -> Slot {
+        let state = shared.state();
+        // A founder has no record before its first transaction. State that cannot be read
+        // ends the node elsewhere.
+        let known = state.view.principal(&self.id()).ok().flatten();
+        let known = known.map_or(0, |record| record.nonce);
+        Slot {
+            nonce: nonce.unwrap_or(known),
+            expires_at: state.view.height().saturating_add(EXPIRY_HEIGHTS),
+        }
     }
 
     async fn attempt(
         &self,
         shared: &Shared,
-        operation: &Operation,
-        nonce: Option<u64>,
+        Slot { nonce, expires_at }: Slot,
+        operation: Operation,
     ) -> Result<Signed, SignError> {
-        let (known, height) = {
-            let state = shared.state();
-            // A founder has no record before its first transaction. State that cannot be read
-            // ends the node elsewhere.
-            let known = state.view.principal(&self.id()).ok().flatten();
-            (known.map_or(0, |record| record.nonce), state.view.height())
-        };
-        let nonce = nonce.unwrap_or(known);
         let transaction = Transaction {
             fabric: shared.fabric,
             principal: self.id(),
             nonce,
-            expires_at: height.saturating_add(EXPIRY_HEIGHTS),
-            operation: operation.clone(),
+            expires_at,
+            operation,
         };
         let signature = self.key.sign(&transaction.signing_bytes());
         let bytes = transaction.encode_signed(&signature);

@@ -194,7 +194,12 @@ impl ArtifactReader {
 impl Artifacts {
     /// The hash pairs of a whole artifact: those beside it, or new ones if there are none or `anew`.
     /// None if the content is not what the digest names.
-    fn pairs(&self, digest: &Digest, bytes: u64, anew: bool) -> Result<Option<File>, StorageError> {
+    pub(crate) fn pairs(
+        &self,
+        digest: &Digest,
+        bytes: u64,
+        anew: bool,
+    ) -> Result<Option<File>, StorageError> {
         let path = self.space.path(digest, Part::Pairs);
         let there = || match File::open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -13,6 +13,7 @@ mod keyvalue;
 mod keyvalue_rows;
 mod outboard;
 mod partial;
+mod raw_artifact;
 mod shard_manifest;
 mod shards;
 mod space;
@@ -34,6 +35,7 @@ pub use groups::{GROUP_BYTES, GroupSet, group_count, groups_covering};
 pub use keyvalue::{KeyPage, KeyPosition, KeyValues};
 pub use outboard::{BadSliceError, FILLED_BYTES_MAX, SLICE_BYTES_MAX, SLICE_GROUPS_MAX, slices_of};
 pub use partial::{Partial, SizeProof};
+pub use raw_artifact::RawArtifact;
 pub use shard_manifest::{
     DecodeManifestError, SHARD_PIECE_BYTES, SHARDS, SHARDS_NEEDED, ShardManifest,
 };

@@ -1,7 +1,9 @@
 //! What machines have, who shares it and who leases it: commands about assets and leases.
 
 use clap::{Args, Subcommand};
-use types::{AssetId, AssetPolicy, AssetType, FactText, LeaseId, Millis, Name, Principal, Privacy};
+use types::{
+    AssetId, AssetPolicy, AssetType, Digest, FactText, LeaseId, Millis, Name, Principal, Privacy,
+};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AssetCommand {
@@ -99,6 +101,39 @@ What is not named stays as it is. Leases keep their amounts and terms.")]
         /// The asset
         asset: AssetId,
     },
+    /// Commit the node to keep an artifact for a storage asset of its own
+    #[command(after_help = "\
+Example:
+  nexus asset keep storage-9d21… blake3:5c1f…
+
+The node fetches the artifact if it lacks it, and answers for its chunks from then on: in every
+operation on the asset, and whenever somebody challenges it.")]
+    Keep {
+        /// The asset
+        asset: AssetId,
+        /// The artifact
+        artifact: Digest,
+    },
+    /// End a commitment to keep an artifact
+    #[command(after_help = "Example:\n  nexus asset forget storage-9d21… blake3:5c1f…")]
+    Forget {
+        /// The asset
+        asset: AssetId,
+        /// The artifact
+        artifact: Digest,
+    },
+    /// Ask the host of an asset to show chunks of what it keeps
+    #[command(after_help = "\
+Example:
+  nexus asset challenge storage-9d21…
+
+The ledger draws the chunks when the question is final. A host that does not show them within 10 s
+and 8 blocks is marked: the asset grants and renews no lease, and its host forfeits its bond, until
+it answers another challenge.")]
+    Challenge {
+        /// The asset
+        asset: AssetId,
+    },
 }
 
 /// On what terms an asset is shared.
@@ -123,6 +158,9 @@ pub(crate) struct PolicyArgs {
     /// What its owner says of it; may be given more than once
     #[arg(long = "label", value_name = "NAME=TEXT", value_parser = label)]
     labels: Vec<(Name, FactText)>,
+    /// What of its holder's bond each lease ties; see `nexus role allow`
+    #[arg(long, value_name = "UNITS")]
+    bond: Option<u64>,
 }
 
 impl PolicyArgs {
@@ -135,6 +173,7 @@ impl PolicyArgs {
             term_ms_max,
             peers,
             labels,
+            bond,
         } = policy;
         AssetPolicy {
             privacy: self.privacy.unwrap_or(privacy),
@@ -151,6 +190,7 @@ impl PolicyArgs {
             } else {
                 self.labels.into_iter().collect()
             },
+            bond: self.bond.unwrap_or(bond),
         }
     }
 }

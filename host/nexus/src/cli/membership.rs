@@ -255,6 +255,25 @@ A viewer looks, a deployer also changes workloads, an admin also changes members
         #[arg(value_name = "KEY")]
         principal: Principal,
     },
+    /// Say how much of what others share a principal may hold at once, and what bond it has
+    #[command(after_help = "\
+Examples:
+  nexus role allow KEY --quota memory=2GiB --quota cpu=1.5 --bond 100
+  nexus role allow KEY                     # neither quotas nor a bond
+
+What is not named has no quota. A lease ties the bond that its asset asks for; a node that fails a
+challenge forfeits its own. Units of bond mean what the fabric's admins say that they mean.")]
+    Allow {
+        /// The public key of an operator or the id of a node
+        #[arg(value_name = "KEY")]
+        principal: Principal,
+        /// Most of one type of asset at once; may be given more than once
+        #[arg(long = "quota", value_name = "TYPE=AMOUNT")]
+        quotas: Vec<String>,
+        /// What answers for it
+        #[arg(long, value_name = "UNITS", default_value_t = 0)]
+        bond: u64,
+    },
 }
 
 /// A role that can be given.

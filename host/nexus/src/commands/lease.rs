@@ -1,7 +1,7 @@
 //! `nexus lease`: parts of assets for a while.
 
 use admin::LeaseStatus;
-use ledger::{LeaseOperation, Operation};
+use ledger::LeaseOperation;
 use serde::Serialize;
 use types::{Amount, AssetId, AssetType, ByteSize, LeaseId, Principal};
 
@@ -44,17 +44,19 @@ pub(crate) async fn run(session: &Session, command: LeaseCommand) -> Outcome {
             let term_ms = term.as_u64();
             let until = text::duration(term_ms);
             let text = format!("{} holds for {until}", lease.short());
-            submit(session, LeaseOperation::Renew { lease, term_ms }, &text).await
+            let renew = LeaseOperation::Renew { lease, term_ms };
+            submit(session, &lease, renew, &text).await
         }
         LeaseCommand::Release { lease } => {
             let text = format!("{} is given back", lease.short());
-            submit(session, LeaseOperation::Release { lease }, &text).await
+            let release = LeaseOperation::Release { lease };
+            submit(session, &lease, release, &text).await
         }
     }
 }
 
 async fn grant(session: &Session, asset: &AssetId, operation: LeaseOperation) -> Outcome {
-    let done = session.submit_numbered(Operation::Lease(operation)).await?;
+    let done = session.submit_proven(asset, operation).await?;
     let Numbered {
         report,
         principal,
@@ -69,8 +71,15 @@ async fn grant(session: &Session, asset: &AssetId, operation: LeaseOperation) ->
     })
 }
 
-async fn submit(session: &Session, operation: LeaseOperation, text: &str) -> Outcome {
-    let report = session.submit(Operation::Lease(operation)).await?;
+async fn submit(
+    session: &Session,
+    lease: &LeaseId,
+    operation: LeaseOperation,
+    text: &str,
+) -> Outcome {
+    let known = session.client().lease(lease).await;
+    let asset = known.map_err(|error| session.failure(error))?.asset;
+    let report = session.submit_proven(&asset, operation).await?.report;
     session.show(&report, || format!("{text}, height {}", report.height))
 }
 
@@ -124,7 +133,7 @@ pub(crate) fn shown(amount: Amount, asset_type: AssetType) -> String {
 }
 
 /// Reads an amount in the units that people use for the type.
-fn amount_of(text: &str, asset_type: AssetType) -> Outcome<Amount> {
+pub(crate) fn amount_of(text: &str, asset_type: AssetType) -> Outcome<Amount> {
     let usage = |message: String| Failure::new(Exit::Usage, message);
     match asset_type {
         AssetType::Memory | AssetType::Storage | AssetType::Network => {

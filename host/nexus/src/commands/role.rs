@@ -1,10 +1,11 @@
 //! `nexus role`: who may do what in the fabric.
 
-use ledger::{Operation, Role, RoleOperation};
-use types::Principal;
+use ledger::{AllowanceRecord, Operation, Role, RoleOperation};
+use types::{AssetType, ParseAssetWordError, Principal};
 
 use crate::cli::{GrantedRole, RoleCommand};
-use crate::exit::Outcome;
+use crate::commands::lease;
+use crate::exit::{Exit, Failure, Outcome};
 use crate::session::Session;
 use crate::table::Table;
 
@@ -24,7 +25,47 @@ pub(crate) async fn run(session: &Session, command: RoleCommand) -> Outcome {
             let revoke = RoleOperation::Revoke { principal };
             submit(session, revoke, principal, "nothing").await
         }
+        RoleCommand::Allow {
+            principal,
+            quotas,
+            bond,
+        } => {
+            let allow = RoleOperation::Allow {
+                principal,
+                allowance: allowance(&quotas, bond)?,
+            };
+            let report = session.submit(Operation::Role(allow)).await?;
+            session.show(&report, || {
+                let height = report.height;
+                format!(
+                    "{} holds within that since height {height}",
+                    principal.short()
+                )
+            })
+        }
     }
+}
+
+fn allowance(quotas: &[String], bond: u64) -> Outcome<AllowanceRecord> {
+    let mut allowance = AllowanceRecord {
+        bond,
+        ..AllowanceRecord::default()
+    };
+    for text in quotas {
+        let wrong = |why: &str| Failure::new(Exit::Usage, format!("--quota {text}: {why}"));
+        let (kind, amount) = text
+            .split_once('=')
+            .ok_or_else(|| wrong("expected TYPE=AMOUNT"))?;
+        let kind: AssetType = kind
+            .parse()
+            .map_err(|error: ParseAssetWordError| wrong(&error.to_string()))?;
+        let amount = lease::amount_of(amount, kind)?;
+        let places = AssetType::ALL.iter().zip(&mut allowance.quota);
+        for (_, place) in places.filter(|(other, _)| **other == kind) {
+            *place = Some(amount);
+        }
+    }
+    Ok(allowance)
 }
 
 async fn list(session: &Session) -> Outcome {

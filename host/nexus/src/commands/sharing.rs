@@ -1,12 +1,12 @@
 //! `nexus asset`, as far as the ledger knows of it: register, share, take out of use.
 
-use admin::{AssetList, AssetStatus, RegisterReport, RegisterRequest};
-use ledger::{AssetOperation, Operation};
+use admin::{AssetList, AssetStatus, KeepRequest, RegisterReport, RegisterRequest};
+use ledger::AssetOperation;
 use types::{AssetId, AssetPolicy};
 
 use crate::cli::SharedAssetCommand;
 use crate::commands::asset::details;
-use crate::commands::lease;
+use crate::commands::{challenge, lease};
 use crate::exit::Outcome;
 use crate::session::Session;
 use crate::table::{Fields, Table};
@@ -41,24 +41,57 @@ pub(crate) async fn run(session: &Session, command: SharedAssetCommand) -> Outco
             let known = find(session, &asset).await?;
             let policy = policy.over(known.policy);
             let text = format!("{} is {} now", asset.short(), policy.privacy);
-            submit(session, AssetOperation::Update { asset, policy }, &text).await
+            submit(
+                session,
+                &asset,
+                AssetOperation::Update { asset, policy },
+                &text,
+            )
+            .await
         }
         SharedAssetCommand::Transfer { asset, owner } => {
             let text = format!("{} belongs to {} now", asset.short(), owner.short());
-            submit(session, AssetOperation::Transfer { asset, owner }, &text).await
+            submit(
+                session,
+                &asset,
+                AssetOperation::Transfer { asset, owner },
+                &text,
+            )
+            .await
         }
         SharedAssetCommand::Drain { asset } => {
             let text = format!("{} grants and renews no lease", asset.short());
-            submit(session, AssetOperation::Drain { asset }, &text).await
+            submit(session, &asset, AssetOperation::Drain { asset }, &text).await
         }
         SharedAssetCommand::Resume { asset } => {
             let text = format!("{} grants leases again", asset.short());
-            submit(session, AssetOperation::Resume { asset }, &text).await
+            submit(session, &asset, AssetOperation::Resume { asset }, &text).await
         }
         SharedAssetCommand::Retire { asset } => {
             let text = format!("{} is gone", asset.short());
-            submit(session, AssetOperation::Retire { asset }, &text).await
+            submit(session, &asset, AssetOperation::Retire { asset }, &text).await
         }
+        SharedAssetCommand::Keep { asset, artifact } => {
+            let request = KeepRequest { root: artifact };
+            let report = session.client().keep(&asset, &request).await;
+            let report = report.map_err(|error| session.failure(error))?;
+            let height = report.height;
+            session.show(&report, || {
+                format!("{} keeps {artifact}, height {height}", asset.short())
+            })
+        }
+        SharedAssetCommand::Forget { asset, artifact } => {
+            let text = format!("{} keeps {artifact} no more", asset.short());
+            let root = artifact;
+            submit(
+                session,
+                &asset,
+                AssetOperation::Forget { asset, root },
+                &text,
+            )
+            .await
+        }
+        SharedAssetCommand::Challenge { asset } => challenge::run(session, &asset).await,
     }
 }
 
@@ -67,8 +100,13 @@ async fn find(session: &Session, asset: &AssetId) -> Outcome<AssetStatus> {
     found.map_err(|error| session.failure(error))
 }
 
-async fn submit(session: &Session, operation: AssetOperation, text: &str) -> Outcome {
-    let report = session.submit(Operation::Asset(operation)).await?;
+async fn submit(
+    session: &Session,
+    asset: &AssetId,
+    operation: AssetOperation,
+    text: &str,
+) -> Outcome {
+    let report = session.submit_proven(asset, operation).await?.report;
     session.show(&report, || format!("{text}, height {}", report.height))
 }
 
@@ -95,7 +133,9 @@ fn render(list: &AssetList) -> String {
     let mut table = Table::new(&["ASSET", "HOST", "PRIVACY", "SHARED", "LEASED", "LEASES"]);
     for asset in &list.assets {
         let kind = asset.id.asset_type();
-        let state = if asset.drained {
+        let state = if asset.space.failed_at.is_some() {
+            format!("{} (failed)", asset.policy.privacy)
+        } else if asset.drained {
             format!("{} (drained)", asset.policy.privacy)
         } else {
             asset.policy.privacy.to_string()
@@ -141,8 +181,24 @@ async fn show(session: &Session, asset: &AssetId) -> Outcome {
         let (held, most) = (status.leases.len(), policy.concurrency);
         fields.add("leases", format!("{held} of {most}"));
         fields.add("longest term", text::duration(policy.term_ms_max));
+        if policy.bond > 0 {
+            fields.add("bond of a lease", policy.bond.to_string());
+        }
         if status.drained {
             fields.add("drained", "yes".to_owned());
+        }
+        for kept in &status.space.kept {
+            let size = text::size(kept.bytes);
+            fields.add("keeps", format!("{} ({size})", kept.root));
+        }
+        if let Some(at) = status.space.open_at {
+            fields.add("challenged", format!("at height {at}"));
+        }
+        if let Some(at) = status.space.proven_at {
+            fields.add("space proven", format!("at height {at}"));
+        }
+        if let Some(at) = status.space.failed_at {
+            fields.add("space failed", format!("at height {at}: no leases"));
         }
         let mut shown = fields.render(0);
         if !status.leases.is_empty() {

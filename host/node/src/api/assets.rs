@@ -14,9 +14,12 @@ use assets::{MeasureError, NVML, System};
 use ledger::{AssetOperation, AssetRecord, DecodeRecordError, LeaseRecord, Operation, View};
 use types::{AssetFacts, AssetId, AssetType, LeaseId, Principal};
 
-use crate::api::membership::sign_numbered;
+use crate::api::membership::reported;
 use crate::api::refusal::{Body, Path, Refused};
+use crate::api::space::{self, space_status};
+use crate::proving::{self, ProveError};
 use crate::shared::Shared;
+use crate::signer::{Signed, Slot};
 
 /// All assets.
 #[utoipa::path(get, path = "/v1/assets", responses((status = 200, body = AssetList)))]
@@ -77,16 +80,17 @@ pub(super) async fn register(
         policy,
     } = request;
     let facts = measure(&shared, asset_type).await?;
-    let operation = Operation::Asset(AssetOperation::Register {
+    let register = AssetOperation::Register {
         facts: facts.clone(),
         owner,
         policy,
-    });
-    let (transaction, nonce) = sign_numbered(&shared, operation).await?;
+    };
+    let id = |nonce| AssetId::new(&shared.node, &facts, nonce);
+    let signed = sign_proven(&shared, &register, |slot| id(slot.nonce)).await?;
     Ok(Json(RegisterReport {
-        asset: AssetId::new(&shared.signer.id(), &facts, nonce),
+        asset: id(signed.nonce),
+        transaction: reported(&shared, signed).await?,
         facts,
-        transaction,
     }))
 }
 
@@ -114,16 +118,32 @@ pub(super) async fn remeasure(
         return Err(Refused::new(ErrorCode::Refused, text));
     }
     let facts = measure(&shared, asset.asset_type()).await?;
-    let operation = Operation::Asset(AssetOperation::Remeasure {
+    let remeasure = AssetOperation::Remeasure {
         asset,
         facts: facts.clone(),
-    });
-    let (transaction, _) = sign_numbered(&shared, operation).await?;
+    };
+    let signed = sign_proven(&shared, &remeasure, |_| asset).await?;
     Ok(Json(RegisterReport {
         asset,
         facts,
-        transaction,
+        transaction: reported(&shared, signed).await?,
     }))
+}
+
+/// Signs what this node measured, with its proofs; of cpu with a calibration.
+async fn sign_proven(
+    shared: &Arc<Shared>,
+    operation: &AssetOperation,
+    asset: impl Fn(Slot) -> AssetId,
+) -> Result<Signed, Refused> {
+    let make = |slot| {
+        let asset = asset(slot);
+        let calibrated = asset.asset_type() == AssetType::Cpu;
+        let sealed = proving::seal(shared, slot, asset, calibrated, operation.clone());
+        async { Ok::<_, ProveError>(Operation::Asset(sealed.await?)) }
+    };
+    let signed = shared.signer.submit_made(shared, make).await;
+    signed.map_err(space::refused)
 }
 
 /// One lease that holds.
@@ -172,7 +192,7 @@ pub(super) async fn held(
     }))
 }
 
-fn find(view: &View, asset: &AssetId) -> Result<AssetRecord, Refused> {
+pub(super) fn find(view: &View, asset: &AssetId) -> Result<AssetRecord, Refused> {
     let record = view.asset(asset).map_err(Refused::internal)?;
     record.ok_or_else(|| Refused::not_found(format!("there is no asset {asset}")))
 }
@@ -200,6 +220,7 @@ fn asset_status(
         drained: record.drained,
         registered_at: record.registered_at,
         measured_ms: record.measured_ms,
+        space: space_status(view.space_of(&id)?),
         leases,
     })
 }

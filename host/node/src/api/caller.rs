@@ -41,7 +41,11 @@ const OPEN: &[(&str, &str)] = &[
 ];
 
 /// What members ask of each other, beside what takes a role.
-const AMONG_MEMBERS: &[(&str, &str)] = &[("GET", "/v1/workloads"), ("GET", "/v1/workloads/{name}")];
+const AMONG_MEMBERS: &[(&str, &str)] = &[
+    ("GET", "/v1/workloads"),
+    ("GET", "/v1/workloads/{name}"),
+    ("GET", "/v1/assets/{asset}/answer"),
+];
 
 /// What takes a role, any of them: the ledger checks who signed.
 const SUBMITTING: &[(&str, &str)] = &[("POST", "/v1/transactions")];

@@ -23,7 +23,7 @@ use crate::api::fabric::shown;
 use crate::api::refusal::{Path, Refused};
 use crate::clock::unix_ms;
 use crate::shared::Shared;
-use crate::signer::SignError;
+use crate::signer::{SignError, Signed};
 
 /// Members, their certificates, and tickets.
 #[utoipa::path(get, path = "/v1/fabric", responses((status = 200, body = FabricStatus)))]
@@ -109,13 +109,20 @@ pub(super) async fn sign_numbered(
 ) -> Result<(TransactionReport, u64), Refused> {
     let signed = shared.signer.submit(shared, operation).await;
     let signed = signed.map_err(sign_refused)?;
+    Ok((reported(shared, signed).await?, signed.nonce))
+}
+
+/// Reports an operation of this node's own once this node shows it.
+pub(super) async fn reported(
+    shared: &Shared,
+    signed: Signed,
+) -> Result<TransactionReport, Refused> {
     shown(shared, signed.height).await?;
-    let report = TransactionReport {
+    Ok(TransactionReport {
         id: signed.id,
         height: signed.height,
         outcome: Acceptance::Applied,
-    };
-    Ok((report, signed.nonce))
+    })
 }
 
 pub(super) fn sign_refused(error: SignError) -> Refused {

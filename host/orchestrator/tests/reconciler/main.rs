@@ -87,6 +87,7 @@ impl World {
         let context = BlockContext {
             height: self.height,
             time_ms: self.height,
+            parent: types::Digest::of(&self.height.to_le_bytes()),
         };
         let done = ledger::execute(
             &self.genesis,

@@ -1,6 +1,6 @@
 //! The four proofs: what nodes and principals hand in with operations on assets.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use proofs::{
     Answer, Calibration, CalibrationSeed, CertificateRule, Challenge, Commitment, Content,
@@ -179,11 +179,11 @@ fn all(bytes: &[u8]) {
         role: Some(StakeRole::Deployer),
         quota_left: 4,
         bond_left: 10,
-        needs_role: StakeRole::Deployer,
+        needs_role: Some(StakeRole::Deployer),
         needs_quota: 4,
         needs_bond: 10,
     };
-    let (anchors, seen_nonces) = (BTreeMap::from([(1, ORDER)]), BTreeSet::new());
+    let anchors = BTreeMap::from([(1, ORDER)]);
     let facts = Facts {
         fabric: FABRIC,
         operation: ORDER,
@@ -193,7 +193,7 @@ fn all(bytes: &[u8]) {
         time: TimeFacts {
             now_height: 2,
             anchors: &anchors,
-            seen_nonces: &seen_nonces,
+            next_nonce: 7,
         },
     };
     let signed = whole(WorkEvidence::Receipts(receipts()));

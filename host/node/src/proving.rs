@@ -1,0 +1,184 @@
+//! Proofs that this node makes: answers for its assets, and the four proofs of operations that it signs
+//! itself. What they must show is the ledger's to say.
+
+use std::io;
+use std::sync::Arc;
+
+use consensus::read_block;
+use ledger::{AnchorRecord, CALIBRATION_UNITS, DecodeRecordError, ProofParts, Provable, Proven};
+use proofs::{
+    Answer, Calibration, CalibrationSeed, Challenge, Content, ReadAt, SignedAnswer, StakeClaim,
+    StakeRole, beacon_of,
+};
+use storage::{RawArtifact, ReadArtifactError};
+use types::{AssetId, Digest};
+
+use crate::shared::Shared;
+use crate::signer::{SignError, Slot};
+
+/// A proof that this node did not make.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ProveError {
+    /// Nobody here knows the digest of that block.
+    #[error("block {height} is not known here, so no proof can be anchored in it")]
+    NoAnchor {
+        /// Its height.
+        height: u64,
+    },
+    /// The ledger has what this release cannot read.
+    #[error(transparent)]
+    State(#[from] DecodeRecordError),
+    /// What was committed to is not here.
+    #[error("this node cannot show what it is to keep: {0}")]
+    Artifact(#[from] ReadArtifactError),
+    /// What was committed to is here in part, or the disk fails.
+    #[error("this node cannot show all of {root}: {source}")]
+    Read {
+        /// What.
+        root: Digest,
+        /// Why.
+        source: io::Error,
+    },
+    /// The node is stopping.
+    #[error("the node is stopping")]
+    Stopping,
+    /// The ledger did not take the operation that was proven.
+    #[error(transparent)]
+    Sign(#[from] SignError),
+}
+
+impl ProveError {
+    /// Whether it is about what is on the disk, and not about the node as a whole.
+    pub(crate) const fn is_lost(&self) -> bool {
+        matches!(self, Self::Artifact(_) | Self::Read { .. })
+    }
+}
+
+/// The newest final block: what an operation is anchored in. The state knows only those before it.
+pub(crate) async fn newest_anchor(shared: &Shared) -> Result<AnchorRecord, ProveError> {
+    let height = shared.state().view.height();
+    match anchor_at(shared, height).await {
+        Err(ProveError::NoAnchor { .. }) => {
+            let before = shared.state().view.newest_anchor()?;
+            before.ok_or(ProveError::NoAnchor { height })
+        }
+        found => found,
+    }
+}
+
+/// The final block at `height`.
+pub(crate) async fn anchor_at(shared: &Shared, height: u64) -> Result<AnchorRecord, ProveError> {
+    if let Some(known) = shared.state().view.anchor(height)? {
+        return Ok(known);
+    }
+    let unknown = ProveError::NoAnchor { height };
+    // A ledger that is closed knows none either.
+    let Ok(Some(found)) = shared.ledger.finalized(height).await else {
+        return Err(unknown);
+    };
+    match read_block(&shared.genesis, &found.block) {
+        Ok(header) if header.height == height => Ok(AnchorRecord {
+            height,
+            digest: Digest::from_bytes(header.block_digest),
+        }),
+        _ => Err(unknown),
+    }
+}
+
+/// What this node shows of an asset of its own to the beacon of `anchor`.
+pub(crate) async fn answer(
+    shared: &Arc<Shared>,
+    asset: AssetId,
+    anchor: AnchorRecord,
+) -> Result<SignedAnswer, ProveError> {
+    let beacon = beacon_of(&anchor.digest);
+    let space = shared.state().view.space_of(&asset)?;
+    let commitment = space.commitment(&beacon, shared.node, &asset);
+    let challenge = Challenge::draw(&beacon, anchor.height, &commitment);
+    let fabric = shared.fabric;
+    let answer = match commitment.content {
+        Content::Filler => Answer::present(fabric, &challenge),
+        Content::Kept => {
+            let artifacts = shared.artifacts.clone();
+            let read = move || {
+                let (root, bytes) = (commitment.root, commitment.bytes);
+                let raw = Arc::new(artifacts.raw(&root, bytes)?);
+                let (content, pairs) = (OnDisk(Arc::clone(&raw)), Pairs(raw));
+                Answer::read(fabric, &challenge, &content, &pairs)
+                    .map_err(|source| ProveError::Read { root, source })
+            };
+            blocking(read).await??
+        }
+    };
+    let signature = shared.signer.key().sign(&answer.signing_bytes());
+    Ok(SignedAnswer { answer, signature })
+}
+
+/// An operation on an asset of this node, with its proofs, for a transaction of the node's own.
+pub(crate) async fn seal<O: Provable>(
+    shared: &Arc<Shared>,
+    slot: Slot,
+    asset: AssetId,
+    calibrated: bool,
+    operation: O,
+) -> Result<Proven<O>, ProveError> {
+    let anchor = newest_anchor(shared).await?;
+    let answer = answer(shared, asset, anchor).await?;
+    let calibration = match calibrated {
+        true => Some(calibrate(shared, &asset, anchor).await?),
+        false => None,
+    };
+    let parts = ProofParts {
+        fabric: shared.fabric,
+        anchor,
+        answer,
+        claim: StakeClaim {
+            principal: shared.node,
+            role: StakeRole::Node,
+            quota: 0,
+            bond: 0,
+        },
+        calibration,
+        nonce: slot.nonce,
+        expires_at: slot.expires_at,
+    };
+    Ok(Proven::seal(operation, parts, |bytes| {
+        shared.signer.key().sign(bytes)
+    }))
+}
+
+/// Shows what this node's processor can do, from a seed that nobody knew before the anchor.
+async fn calibrate(
+    shared: &Shared,
+    asset: &AssetId,
+    anchor: AnchorRecord,
+) -> Result<Calibration, ProveError> {
+    let beacon = beacon_of(&anchor.digest);
+    let seed = CalibrationSeed::draw(&beacon, anchor.height, &shared.node, asset.digest());
+    blocking(move || Calibration::run(&seed, CALIBRATION_UNITS)).await
+}
+
+/// Runs what waits for a disk or computes for long where that harms nobody.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ProveError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| ProveError::Stopping)
+}
+
+struct OnDisk(Arc<RawArtifact>);
+
+impl ReadAt for OnDisk {
+    fn read_exact_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
+        self.0.read_content(offset, into)
+    }
+}
+
+struct Pairs(Arc<RawArtifact>);
+
+impl ReadAt for Pairs {
+    fn read_exact_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
+        self.0.read_pairs(offset, into)
+    }
+}
