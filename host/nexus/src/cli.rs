@@ -18,7 +18,7 @@ use crate::contexts::NodeArg;
 use crate::exit::EXIT_CODES;
 use crate::target::{ComponentTarget, RouteArg};
 
-pub(crate) use assets::{AssetCommand, LeaseCommand, SharedAssetCommand};
+pub(crate) use assets::{AssetCommand, LeaseCommand, ProofCommand, SharedAssetCommand};
 pub(crate) use https::HttpsArgs;
 pub(crate) use ledger::LedgerCommand;
 pub(crate) use membership::{
@@ -212,6 +212,9 @@ first. A paused workload runs afterwards.")]
     /// Lease parts of assets, for a while
     #[command(subcommand, arg_required_else_help = true)]
     Lease(LeaseCommand),
+    /// See the four proofs that came with an operation on an asset
+    #[command(subcommand, arg_required_else_help = true)]
+    Proof(ProofCommand),
     /// Ask the node itself
     #[command(subcommand, arg_required_else_help = true)]
     Node(NodeCommand),

@@ -12,6 +12,7 @@ mod deploy;
 mod describe;
 mod dev;
 mod fabric;
+mod four_proofs;
 mod invoke;
 mod lease;
 mod ledger;
@@ -42,6 +43,7 @@ pub(crate) async fn run(cli: Cli) -> Outcome {
         Command::Join(args) => up::join(global, &args).await,
         Command::Context(command) => context::run(global, command),
         Command::Asset(command) => asset::run(global, command).await,
+        Command::Proof(command) => four_proofs::run(&Session::new(global)?, command).await,
         Command::Lease(command) => lease::run(&Session::new(global)?, command).await,
         Command::Completion(args) => completion::run(&args),
         Command::Version => version::run(global),

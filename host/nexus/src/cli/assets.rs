@@ -203,6 +203,29 @@ fn label(text: &str) -> Result<(Name, FactText), String> {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum ProofCommand {
+    /// Show what the four proofs of a transaction claim, and whether that holds
+    #[command(after_help = "\
+Example:
+  nexus proof show blake3:…          # the transaction, as `nexus lease grant -o json` names it
+
+Space says where, stake who, work what, time when. Signatures, blocks, chunks and digests are checked
+here; which role, quota and bond the signer had then is only the ledger's to know, which admitted it.")]
+    Show {
+        /// The transaction's id
+        #[arg(value_name = "TRANSACTION")]
+        transaction: Digest,
+    },
+    /// As show, and fail if one of the four does not hold
+    #[command(after_help = "Example:\n  nexus proof verify blake3:… -o json")]
+    Verify {
+        /// The transaction's id
+        #[arg(value_name = "TRANSACTION")]
+        transaction: Digest,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum LeaseCommand {
     /// List the leases of a holder
     #[command(after_help = "Examples:\n  nexus lease list\n  nexus lease list KEY -o json")]

@@ -3,7 +3,7 @@
 use admin::LeaseStatus;
 use ledger::LeaseOperation;
 use serde::Serialize;
-use types::{Amount, AssetId, AssetType, ByteSize, LeaseId, Principal};
+use types::{Amount, AssetId, AssetType, ByteSize, Digest, LeaseId, Principal};
 
 use crate::cli::LeaseCommand;
 use crate::exit::{Exit, Failure, Outcome};
@@ -16,6 +16,7 @@ use crate::text;
 struct Granted {
     lease: LeaseId,
     height: u64,
+    transaction: Digest,
 }
 
 pub(crate) async fn run(session: &Session, command: LeaseCommand) -> Outcome {
@@ -65,6 +66,7 @@ async fn grant(session: &Session, asset: &AssetId, operation: LeaseOperation) ->
     let granted = Granted {
         lease: LeaseId::new(&principal, nonce, asset),
         height: report.height,
+        transaction: report.id,
     };
     session.show(&granted, || {
         format!("granted at height {}\n{}", granted.height, granted.lease)
