@@ -36,6 +36,19 @@ pub struct Invocation {
     pub result: String,
     /// Fuel that the guest used, if the component has a budget.
     pub fuel_used: Option<u64>,
+    /// Most bytes of linear memory at once, all memories together.
+    pub memory_peak_bytes: u64,
+    /// The full name of the export.
+    pub export: String,
+    /// The arguments; in canonical form if fuel is counted.
+    pub arguments: Vec<String>,
+}
+
+/// What a call used.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Used {
+    pub(crate) fuel: Option<u64>,
+    pub(crate) memory_peak_bytes: u64,
 }
 
 /// An invocation that gave no result.
@@ -168,6 +181,20 @@ impl Export {
         params.zip(args).enumerate().map(parse).collect()
     }
 
+    /// `values` as text in the one form that each has.
+    fn canonical(&self, values: &[Val]) -> Result<Vec<String>, InvokeError> {
+        let write = |(at, value): (usize, &Val)| {
+            value.to_wave().map_err(|error| InvokeError::Argument {
+                position: at + 1,
+                text: String::new(),
+                reason: clipped(&format!("it has no text form: {error:#}")),
+                name: self.name.to_string(),
+                signature: self.signature.clone(),
+            })
+        };
+        values.iter().enumerate().map(write).collect()
+    }
+
     fn print(&self, result: Option<&Val>) -> Result<String, InvokeError> {
         let Some(result) = result else {
             return Ok(String::new());
@@ -208,7 +235,8 @@ pub(crate) fn parse_wave(ty: &wasmtime::component::Type, text: &str) -> Result<V
 pub(crate) struct Asked<'a> {
     export: Arc<Export>,
     values: Vec<Val>,
-    /// The arguments as written.
+    /// The arguments: of a component whose fuel is counted in canonical form, so that how they were
+    /// typed changes nothing; else as written.
     texts: Cow<'a, [String]>,
 }
 
@@ -223,6 +251,16 @@ impl Asked<'_> {
             export: &self.export.name,
             arguments: &self.texts,
         }
+    }
+
+    fn invocation(self, result: Option<&Val>, used: Used) -> Result<Invocation, InvokeError> {
+        Ok(Invocation {
+            result: self.export.print(result)?,
+            fuel_used: used.fuel,
+            memory_peak_bytes: used.memory_peak_bytes,
+            export: self.export.name.to_string(),
+            arguments: self.texts.into_owned(),
+        })
     }
 
     pub(crate) async fn run(
@@ -271,17 +309,14 @@ impl Replica {
         args: &[String],
     ) -> Result<Invocation, InvokeError> {
         let asked = self.asked(export, Cow::Borrowed(args))?;
-        let (result, fuel_used) = match &self.shared.lifecycle {
+        let (result, used) = match &self.shared.lifecycle {
             None => {
                 let call = self.begin_call(&asked).await?;
                 self.call_to_end(call, &asked).await?
             }
             Some(lifecycle) => self.call_with_state(lifecycle, &asked).await?,
         };
-        Ok(Invocation {
-            result: asked.export.print(result.as_ref())?,
-            fuel_used,
-        })
+        asked.invocation(result.as_ref(), used)
     }
 
     /// As [`Self::invoke_counted`], for those on whose threads others wait: a call that computes
@@ -299,26 +334,29 @@ impl Replica {
             return self.invoke_counted(export, &args).await;
         }
         let asked = self.asked(export, Cow::Owned(args))?;
-        let export = Arc::clone(&asked.export);
         let call = self.begin_call(&asked).await?;
         let meter = Arc::clone(call.meter());
         let background = Arc::clone(&self.shared.guest.background);
         let replica = self.clone();
-        let work = Box::pin(async move { replica.call_to_end(call, &asked).await });
-        let (result, fuel_used) = background::drive(work, meter, background).await?;
-        Ok(Invocation {
-            result: export.print(result.as_ref())?,
-            fuel_used,
-        })
+        let work = Box::pin(async move {
+            let (result, used) = replica.call_to_end(call, &asked).await?;
+            Ok::<_, CallError>((asked, result, used))
+        });
+        let (asked, result, used) = background::drive(work, meter, background).await?;
+        asked.invocation(result.as_ref(), used)
     }
 
     fn asked<'a>(&self, export: &str, args: Cow<'a, [String]>) -> Result<Asked<'a>, InvokeError> {
         let export = Arc::clone(self.find(export)?);
         let values = export.parse(&args)?;
+        let texts = match self.shared.guest.limits.fuel.is_some() {
+            true => Cow::Owned(export.canonical(&values)?),
+            false => args,
+        };
         Ok(Asked {
             export,
             values,
-            texts: args,
+            texts,
         })
     }
 
@@ -359,7 +397,7 @@ impl Replica {
         &self,
         mut call: Call,
         asked: &Asked<'_>,
-    ) -> Result<(Option<Val>, Option<u64>), CallError> {
+    ) -> Result<(Option<Val>, Used), CallError> {
         let (store, result) = match call.store() {
             Ok(mut store) => {
                 // Pinned here: what drives it would move it, and it is large.
@@ -376,9 +414,12 @@ impl Replica {
             Ok(_) => CallOutcome::Completed,
             Err(error) => CallOutcome::Failed(error.clone()),
         };
-        let fuel_used = store.as_ref().and_then(|store| call.note_fuel(store));
+        let used = Used {
+            fuel: store.as_ref().and_then(|store| call.note_fuel(store)),
+            memory_peak_bytes: call.meter().memory(),
+        };
         call.end(store, outcome);
-        result.map(|result| (result, fuel_used))
+        result.map(|result| (result, used))
     }
 
     pub(crate) fn wrong_kind(&self, needed: ComponentKind) -> CallError {

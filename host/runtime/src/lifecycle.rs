@@ -29,7 +29,7 @@ use crate::checkpoint::{Checkpoint, CheckpointError, CheckpointMark, ReplicaStat
 use crate::compile::Compiled;
 use crate::errors::{CallError, clipped};
 use crate::host::Host;
-use crate::invoke::Asked;
+use crate::invoke::{Asked, Used};
 use crate::observer::{CallKind, CallOutcome};
 use crate::replica::Replica;
 
@@ -251,7 +251,7 @@ impl Replica {
         &self,
         lifecycle: &Lifecycle,
         asked: &Asked<'_>,
-    ) -> Result<(Option<Val>, Option<u64>), CallError> {
+    ) -> Result<(Option<Val>, Used), CallError> {
         let place = self.shared.admission.place().await?;
         let turn = lifecycle.turn().await?;
         let mut call = Call::begin(&self.shared.guest, asked.kind(), place);
@@ -264,13 +264,16 @@ impl Replica {
             }
         };
         let kept = commit(self.clone(), resident, checkpoint, turn).await;
-        let fuel_used = call.fuel_used();
+        let used = Used {
+            fuel: call.fuel_used(),
+            memory_peak_bytes: call.meter().memory(),
+        };
         let outcome = match &kept {
             Ok(()) => CallOutcome::Completed,
             Err(error) => CallOutcome::Failed(error.clone()),
         };
         call.end(None, outcome);
-        kept.map(|()| (results, fuel_used))
+        kept.map(|()| (results, used))
     }
 
     async fn run_with_state(

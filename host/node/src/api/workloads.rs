@@ -163,8 +163,9 @@ pub(super) async fn invoke(
         export, arguments, ..
     } = request;
     let result = replica.invoke_apart(&export, arguments).await;
-    let runtime::Invocation { result, fuel_used } =
-        result.map_err(|error| Refused::new(code(&error), error))?;
+    let runtime::Invocation {
+        result, fuel_used, ..
+    } = result.map_err(|error| Refused::new(code(&error), error))?;
     Ok(Json(InvokeAnswer { result, fuel_used }))
 }
 
