@@ -15,15 +15,14 @@ use runtime::{
     Beacon, Consensus, ConsensusError, ProvenRecord, RecordEntry, RecordReading, RecordWish,
     Submitted,
 };
-use types::{Capability, ComponentSpec, Digest};
+use types::{Capability, ComponentSpec};
 
+use crate::beacon::{BeaconError, beacon};
 use crate::shared::Shared;
 use crate::signer::SignError;
 
 /// Shortest life of a record: a shorter one could be over before its block is final.
 const RECORD_LIFETIME_BLOCKS_MIN: u64 = 16;
-/// Keeps beacons apart from every other use of a block's digest.
-const BEACON_DOMAIN: &[u8] = b"hypermesh/beacon/1\0";
 
 /// The ledger for one replica.
 pub(crate) struct GuestLedger {
@@ -249,15 +248,12 @@ impl Consensus for GuestLedger {
         let shared = Arc::clone(&self.shared);
         async move {
             let height = height.unwrap_or_else(|| shared.state().view.height());
-            let found = shared.ledger.finalized(height).await.map_err(unavailable)?;
-            let found = found.ok_or_else(|| {
-                let text = format!("there is no final block at height {height} here");
-                ConsensusError::Invalid(text)
+            let value = beacon(&shared, height).await.map_err(|error| match error {
+                BeaconError::NoBlock(_) => ConsensusError::Invalid(error.to_string()),
+                error => unavailable(error),
             })?;
-            let header = read_block(&shared.genesis, &found.block).map_err(unavailable)?;
-            let value = Digest::of(&[BEACON_DOMAIN, &header.block_digest].concat());
             Ok(Beacon {
-                height: header.height,
+                height,
                 value: *value.as_bytes(),
             })
         }
