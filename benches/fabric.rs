@@ -164,6 +164,8 @@ impl Fabric {
         arguments: Vec<String>,
     ) -> Result<String, Failure> {
         let request = InvokeRequest {
+            replicate: None,
+            receipt: false,
             component: None,
             export: export.to_owned(),
             arguments,

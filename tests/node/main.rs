@@ -51,6 +51,7 @@ mod ledger;
 mod nat;
 mod net;
 mod partition;
+mod receipts;
 mod sdk_examples;
 mod secrets_hidden;
 mod space;

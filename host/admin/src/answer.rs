@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use types::{ComponentKind, Digest, FabricId, Limits, Name, NodeId, Principal, WorkloadSpec};
 use utoipa::ToSchema;
 
+use crate::executions::ReplicationReport;
 use crate::ledger::RulesStatus;
 
 /// A node and the fabric it is part of.
@@ -402,6 +403,12 @@ pub struct InvokeAnswer {
     /// Fuel that the guest used, if the component has a budget or is deterministic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fuel_used: Option<u64>,
+    /// How nodes ran it, if more than one did or a receipt was wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replication: Option<ReplicationReport>,
+    /// The proof of the execution, hex, if it was wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<String>,
 }
 
 impl fmt::Display for Activity {

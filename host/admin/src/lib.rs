@@ -5,6 +5,7 @@ mod answer;
 mod assets;
 mod client;
 mod error;
+mod executions;
 mod fabric;
 mod fabric_client;
 mod ledger;
@@ -24,6 +25,10 @@ pub use assets::{
 };
 pub use client::{Client, ClientError, Dial, Dialling, LineReader, Wire};
 pub use error::{ApiError, ErrorCode};
+pub use executions::{
+    ChallengeReport, ChallengeRequest, DrawAnswer, DrawRequest, JudgedReceipt, NodeOutcome,
+    NodeVerdict, ReceiptDifference, ReceiptVerdict, ReplicationReport, SecondRun,
+};
 pub use fabric::{
     AddressStatus, BlockProof, CertificateStatus, FabricStatus, InviteStatus, MemberStatus,
     RoleList, RoleStatus, SessionStatus, StateProof, StoqStatus,

@@ -1,7 +1,7 @@
 //! What clients send.
 
 use serde::{Deserialize, Serialize};
-use types::{Name, Topic};
+use types::{Name, Replication, Topic};
 use utoipa::{IntoParams, ToSchema};
 
 /// What an uploaded artifact is for.
@@ -94,4 +94,11 @@ pub struct InvokeRequest {
     pub export: String,
     /// Arguments in WAVE syntax.
     pub arguments: Vec<String>,
+    /// How many nodes run it: `one`, `M/K` or `all`; none for what the component's manifest says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub replicate: Option<Replication>,
+    /// Whether the proof of the execution is wanted: an order with its result and receipts.
+    #[serde(default)]
+    pub receipt: bool,
 }

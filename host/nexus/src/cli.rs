@@ -4,6 +4,7 @@ mod assets;
 mod https;
 mod ledger;
 mod membership;
+mod receipts;
 mod running;
 mod storage;
 
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use types::{Millis, Name, Topic};
+use types::{Millis, Name, Replication, Topic};
 
 use crate::contexts::NodeArg;
 use crate::exit::EXIT_CODES;
@@ -25,6 +26,7 @@ pub(crate) use membership::{
     ContextCommand, FabricCommand, GrantedRole, Rate, RoleCommand, StoqCommand, TrustCommand,
     ValidatorCommand,
 };
+pub(crate) use receipts::ReceiptCommand;
 pub(crate) use running::{JoinArgs, NodeArgs, NodeCommand, UpArgs};
 pub(crate) use storage::StorageArgs;
 
@@ -148,6 +150,9 @@ Examples:
     Logs(LogsArgs),
     /// Call a typed export
     Invoke(InvokeArgs),
+    /// Show, check and challenge receipts of calls
+    #[command(subcommand, arg_required_else_help = true)]
+    Receipt(ReceiptCommand),
     /// Send a message to the components that subscribe to its topic
     Publish(PublishArgs),
     /// Change how many replicas run
@@ -370,16 +375,26 @@ Examples:
   nexus invoke shapes area '{width: 2.5, height: 4}'
   nexus invoke calc add 2 -3
   nexus invoke greeter 'hypermesh:greeter/greetings#greet-all' '[\"Ann\", \"Bob\"]'
+  nexus invoke monte-carlo run 10000 --replicate 2/3 --receipt pi.receipt
 
 Arguments and results are in WAVE, the WebAssembly value encoding: numbers and true/false as they
 are, \"text\", [lists], (tuples), {record: fields}, some(x)/none, ok(x)/err(x), enum-cases. Quote them
-for the shell. An err(…) that the export returns is a result like any other.")]
+for the shell. An err(…) that the export returns is a result like any other.
+
+A deterministic component can be run by several nodes: --replicate 2/3 has three, drawn by the newest
+block, of which two must agree. Who agreed, who did not and who was silent is said on standard error.")]
 pub(crate) struct InvokeArgs {
     /// The workload
     pub(crate) name: Name,
     /// The component, where the workload has several
     #[arg(long, value_name = "C")]
     pub(crate) component: Option<Name>,
+    /// How many nodes run it: one, M/K of them or all [default: what the manifest says, else one]
+    #[arg(long, value_name = "one|M/K|all")]
+    pub(crate) replicate: Option<Replication>,
+    /// Write the receipts, with what was asked and the result, to this file
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub(crate) receipt: Option<PathBuf>,
     /// The export: bare where that is unique, else NS:PACKAGE/INTERFACE#FUNCTION
     pub(crate) export: String,
     /// Its arguments, in WAVE

@@ -22,6 +22,7 @@ mod node;
 mod proof;
 mod ps;
 mod publish;
+mod receipt;
 mod role;
 mod secret;
 mod sharing;
@@ -55,6 +56,7 @@ pub(crate) async fn run(cli: Cli) -> Outcome {
         Command::Describe(args) => describe::run(&Session::new(global)?, &args.name).await,
         Command::Logs(args) => logs::run(&Session::new(global)?, args).await,
         Command::Invoke(args) => invoke::run(&Session::new(global)?, args).await,
+        Command::Receipt(command) => receipt::run(global, command).await,
         Command::Publish(args) => publish::run(&Session::new(global)?, args).await,
         Command::Scale(args) => change::scale(&Session::new(global)?, args).await,
         Command::Stop(args) => change::stop(&Session::new(global)?, args.name).await,

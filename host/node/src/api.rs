@@ -7,6 +7,7 @@ mod blocks;
 mod caller;
 mod check;
 mod elsewhere;
+mod executions;
 mod fabric;
 mod ledger;
 mod logs;
@@ -57,6 +58,8 @@ fn router() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(workloads::list))
         .routes(routes!(workloads::describe))
         .routes(routes!(workloads::invoke))
+        .routes(routes!(executions::draw))
+        .routes(routes!(executions::challenge))
         .routes(routes!(logs::read))
         .routes(routes!(messages::publish))
         .routes(routes!(secrets::list))
@@ -157,6 +160,6 @@ mod tests {
                 assert!(text.is_some(), "{path} says not what it does");
             }
         }
-        assert_eq!(operations, 47);
+        assert_eq!(operations, 49);
     }
 }

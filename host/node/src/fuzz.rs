@@ -30,6 +30,28 @@ pub fn founding(bytes: &[u8]) {
     crate::founding::read_again(bytes);
 }
 
+/// Reads a question of the invoke service, as from a member.
+///
+/// # Panics
+/// If what was read is not written as the same bytes.
+pub fn order_ask(body: &[u8]) {
+    crate::executions::read_ask_again(body);
+}
+
+/// Reads an answer of the invoke service, as from a member.
+///
+/// # Panics
+/// If what was read is not written as the same bytes.
+pub fn order_answer(body: &[u8]) {
+    crate::executions::read_answer_again(body);
+}
+
+/// The bodies of a question of the invoke service and of two answers.
+#[must_use]
+pub fn some_order_messages() -> (Vec<u8>, [Vec<u8>; 2]) {
+    crate::executions::some_messages()
+}
+
 /// A founding as text.
 #[must_use]
 pub fn some_founding() -> String {

@@ -11,13 +11,13 @@ use ledger::{
     RecordChange, RecordKey, RecordOperation, Refusal, StateKey,
 };
 use orchestrator::ReplicaKey;
-use proofs::beacon_of;
 use runtime::{
     Beacon, Consensus, ConsensusError, ProvenRecord, RecordEntry, RecordReading, RecordWish,
     Submitted,
 };
-use types::{Capability, ComponentSpec, Digest};
+use types::{Capability, ComponentSpec};
 
+use crate::beacon::{BeaconError, beacon};
 use crate::shared::Shared;
 use crate::signer::SignError;
 
@@ -248,15 +248,12 @@ impl Consensus for GuestLedger {
         let shared = Arc::clone(&self.shared);
         async move {
             let height = height.unwrap_or_else(|| shared.state().view.height());
-            let found = shared.ledger.finalized(height).await.map_err(unavailable)?;
-            let found = found.ok_or_else(|| {
-                let text = format!("there is no final block at height {height} here");
-                ConsensusError::Invalid(text)
+            let value = beacon(&shared, height).await.map_err(|error| match error {
+                BeaconError::NoBlock(_) => ConsensusError::Invalid(error.to_string()),
+                error => unavailable(error),
             })?;
-            let header = read_block(&shared.genesis, &found.block).map_err(unavailable)?;
-            let value = beacon_of(&Digest::from_bytes(header.block_digest));
             Ok(Beacon {
-                height: header.height,
+                height,
                 value: *value.as_bytes(),
             })
         }

@@ -6,6 +6,7 @@ mod api;
 mod artifact;
 mod artifact_room;
 mod audit;
+mod beacon;
 mod bus;
 mod checkpoints;
 mod clock;
@@ -15,6 +16,9 @@ mod data_dir;
 #[cfg(feature = "equivocator")]
 mod equivocator;
 mod error;
+mod executions;
+#[cfg(feature = "equivocator")]
+mod falsifier;
 mod follower;
 mod founding;
 #[doc(hidden)]
@@ -38,6 +42,7 @@ mod secrets;
 mod shared;
 mod signer;
 mod space;
+mod speech;
 mod status;
 mod stores;
 mod witness;
@@ -55,10 +60,16 @@ pub use consensus::{
 pub use data_dir::DataDir;
 pub use discovery::LanError;
 pub use error::StartNodeError;
+#[cfg(feature = "equivocator")]
+pub use falsifier::Lie;
 pub use founding::{Founding, FoundingError, Prepared, prepare};
 pub use ingress_tls::{CertificateFiles, HttpsCertificate, LoadCertificateError, ServeTlsError};
 pub use node::Node;
 pub use peers::{
     BootstrapError, CredentialsError, Entrance, JoinError, LanNode, OpenPeersError,
     ParseEntranceError, RemoteNode, nodes_on_lan, remote,
+};
+pub use proofs::{
+    Agreement, DecodeProofError, Difference, EXECUTION_PROOF_BYTES_MAX, ExecutionOrder,
+    ExecutionProof, Receipt, SignedReceipt, VerifyExecutionError,
 };

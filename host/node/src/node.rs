@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::{Duration, Instant};
 
-use consensus::{Carrier, Finalized, Snapshot};
+use consensus::{Finalized, Snapshot};
 use ledger::{CertificateFact, Membership, View};
 use monitor::Metrics;
 use orchestrator::Reconciler;
@@ -27,6 +27,7 @@ use crate::compiled::code_cache;
 use crate::config::Config;
 use crate::data_dir::{DataDir, Identity};
 use crate::error::StartNodeError;
+use crate::executions::Executions;
 use crate::follower::{Follower, all_routes};
 use crate::founding::Founding;
 use crate::history::History;
@@ -39,6 +40,7 @@ use crate::secrets::Secrets;
 use crate::shared::{FollowedState, Shared};
 use crate::signer::Signer;
 use crate::space::answer_challenges;
+use crate::speech::Speech;
 use crate::stores::GuestStores;
 use crate::witness::witness;
 
@@ -50,14 +52,6 @@ const AGREEMENT_NOTICE: Duration = Duration::from_secs(5);
 
 /// How long peers may take to hear that this node stops.
 const FAREWELL_TIME: Duration = Duration::from_millis(500);
-
-/// What stands between the ledger and the sessions with other nodes.
-type Between = fn(&Identity, Carrier) -> Carrier;
-
-/// Nothing stands there.
-fn honest(_: &Identity, carrier: Carrier) -> Carrier {
-    carrier
-}
 
 /// A running node.
 pub struct Node {
@@ -82,7 +76,7 @@ impl Node {
     /// # Errors
     /// [`StartNodeError`]: one sentence that says what, where and what to do.
     pub async fn start(config: Config) -> Result<Self, StartNodeError> {
-        Self::begin(config, None, honest).await
+        Self::begin(config, None, Speech::HONEST).await
     }
 
     /// Joins a fabric through `entrance` and starts as a member of it. Does what [`Node::start`] does if
@@ -91,7 +85,7 @@ impl Node {
     /// # Errors
     /// [`StartNodeError`]; the directory can be used for another attempt.
     pub async fn join(config: Config, entrance: &Entrance) -> Result<Self, StartNodeError> {
-        Self::begin(config, Some(entrance), honest).await
+        Self::begin(config, Some(entrance), Speech::HONEST).await
     }
 
     /// As [`Node::start`], a validator that tells its peers different things. For tests of the others.
@@ -100,20 +94,38 @@ impl Node {
     /// As [`Node::start`].
     #[cfg(feature = "equivocator")]
     pub async fn start_equivocating(config: Config) -> Result<Self, StartNodeError> {
-        Self::begin(config, None, crate::equivocator::equivocating).await
+        let speech = Speech {
+            between: crate::equivocator::equivocating,
+            ..Speech::HONEST
+        };
+        Self::begin(config, None, speech).await
+    }
+
+    /// As [`Node::start`], but what it states of the orders that it runs is a lie.
+    ///
+    /// # Errors
+    /// As [`Node::start`].
+    #[cfg(feature = "equivocator")]
+    pub async fn start_falsifying(config: Config, lie: crate::Lie) -> Result<Self, StartNodeError> {
+        let stated = lie.stated();
+        let speech = Speech {
+            stated,
+            ..Speech::HONEST
+        };
+        Self::begin(config, None, speech).await
     }
 
     async fn begin(
         config: Config,
         entrance: Option<&Entrance>,
-        between: Between,
+        speech: Speech,
     ) -> Result<Self, StartNodeError> {
         let started = Instant::now();
         let data_dir = DataDir::open(&config.data_dir)?;
         let listeners = Listeners::bind(&config, &data_dir).await?;
         let (identity, opened) = fabric_of(&data_dir, &config, entrance).await?;
         let (links, carrier) = consensus::links();
-        let carrier = between(&identity, carrier);
+        let carrier = (speech.between)(&identity, carrier);
         let artifacts = artifact_store(&data_dir, config.storage_quota)?;
         let stores = Stores::open(&data_dir.stores())?;
         let secrets = Secrets::open(data_dir.secrets())?;
@@ -147,6 +159,7 @@ impl Node {
             replicas: Replicas::default(),
             bus: Arc::default(),
             states: States::new(data_dir.checkpoints()),
+            executions: Executions::new(speech.stated),
             peers: OnceLock::new(),
             state: RwLock::new(followed(snapshot)),
             history: History::default(),

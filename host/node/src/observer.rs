@@ -131,12 +131,7 @@ impl Observer for ReplicaObserver {
 
     fn call(&self, record: CallRecord) {
         self.flush();
-        let end = match &record.outcome {
-            CallOutcome::Completed | CallOutcome::Exited(0) => CallEnd::Ok,
-            CallOutcome::Cancelled | CallOutcome::Failed(CallError::Stopped) => CallEnd::Cancelled,
-            CallOutcome::Failed(CallError::Breach(_)) => CallEnd::Limit,
-            CallOutcome::Exited(_) | CallOutcome::Failed(_) => CallEnd::Failed,
-        };
+        let end = call_end(&record.outcome);
         if let CallOutcome::Failed(error) = &record.outcome {
             self.failed(error);
         }
@@ -184,6 +179,16 @@ pub(crate) fn labels(key: &ReplicaKey) -> WorkloadLabels {
     WorkloadLabels {
         workload: key.workload.to_string(),
         component: key.component.to_string(),
+    }
+}
+
+/// How a call's end is counted.
+pub(crate) const fn call_end(outcome: &CallOutcome) -> CallEnd {
+    match outcome {
+        CallOutcome::Completed | CallOutcome::Exited(0) => CallEnd::Ok,
+        CallOutcome::Cancelled | CallOutcome::Failed(CallError::Stopped) => CallEnd::Cancelled,
+        CallOutcome::Failed(CallError::Breach(_)) => CallEnd::Limit,
+        CallOutcome::Exited(_) | CallOutcome::Failed(_) => CallEnd::Failed,
     }
 }
 

@@ -18,6 +18,7 @@ use types::{FabricId, NodeId};
 
 use crate::bus::Bus;
 use crate::checkpoints::States;
+use crate::executions::Executions;
 use crate::history::History;
 use crate::ingress_tls::Shown;
 use crate::logbook::Logbooks;
@@ -52,6 +53,7 @@ pub(crate) struct Shared {
     pub(crate) replicas: Replicas,
     pub(crate) bus: Arc<Bus>,
     pub(crate) states: States,
+    pub(crate) executions: Executions,
     /// Other nodes; set once at the start, if this node speaks to any.
     pub(crate) peers: OnceLock<Arc<Peers>>,
     /// Written by the follower.

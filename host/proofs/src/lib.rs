@@ -8,6 +8,8 @@ mod calibration;
 mod certificate;
 mod draw;
 mod encoding;
+mod execution;
+mod order;
 mod plot;
 mod receipt;
 mod space;
@@ -30,6 +32,12 @@ pub use certificate::{
     VerifyReceiptCertificateError, draw_nodes,
 };
 pub use encoding::DecodeProofError;
+pub use execution::{
+    EXECUTION_PROOF_BYTES_MAX, ExecutionProof, RESULT_BYTES_MAX, VerifyExecutionError,
+};
+pub use order::{
+    DrawError, ExecutionOrder, ORDER_ANCHOR_BLOCKS_MAX, ORDER_BYTES_MAX, Rerun, output_digest,
+};
 pub use plot::Plot;
 pub use receipt::{
     CompareReceiptsError, Difference, EXPORT_BYTES_MAX, EngineMode, EngineProfile, Export,

@@ -26,7 +26,7 @@ const BEGIN_NANOS: u64 = 24 * 3_600 * 1_000_000_000;
 const WALL_SECONDS: u64 = 946_684_800;
 
 /// Changes with every change of what is drawn, so that old and new releases are not mixed up.
-const DOMAIN: &[u8] = b"hypermesh deterministic 1";
+pub(crate) const DOMAIN: &[u8] = b"hypermesh deterministic 1";
 
 /// What all calls of a deterministic replica have in common.
 #[derive(Debug, Clone, Copy)]

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use types::{ComponentSpec, Limits};
+use types::{ComponentSpec, Digest, Limits};
 use wasmtime::component::Linker;
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Strategy,
@@ -15,6 +15,7 @@ use crate::bounds::{
     WASM_STACK_BYTES,
 };
 use crate::capability;
+use crate::deterministic;
 use crate::host::Host;
 use crate::inspect::Inspection;
 use crate::runtime::RuntimeConfig;
@@ -62,6 +63,19 @@ impl Profile {
     const fn concurrent(self) -> bool {
         matches!(self, Self::Async | Self::AsyncMetered)
     }
+}
+
+/// The engine's release: what fuel costs may change with each.
+const RELEASE: &str = "wasmtime 48.0.8";
+
+/// Names what result, fuel and memory of a deterministic guest depend on beside the guest: the
+/// engine's release and settings, and what stands for chance and time. The same on every machine,
+/// whatever its processor.
+#[must_use]
+pub fn deterministic_engine() -> Digest {
+    let settings =
+        format!("{RELEASE}; stack {WASM_STACK_BYTES}; nan canonical; simd deterministic; ");
+    Digest::of(&[settings.as_bytes(), deterministic::DOMAIN].concat())
 }
 
 /// An engine and everything that its guests can be linked to.
@@ -135,4 +149,18 @@ fn pool(config: &RuntimeConfig) -> PoolingAllocationConfig {
             .table_keep_resident(KEEP_RESIDENT_BYTES / 16);
     }
     pool
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_release_is_the_one_that_is_linked() {
+        let (name, version) = RELEASE.split_once(' ').unwrap();
+        let lock = concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.lock");
+        let lock = std::fs::read_to_string(lock).unwrap();
+        let locked = format!("name = \"{name}\"\nversion = \"{version}\"\n");
+        assert!(lock.contains(&locked), "the engine is not {RELEASE}");
+    }
 }

@@ -346,6 +346,20 @@ impl Replica {
         asked.invocation(result.as_ref(), used)
     }
 
+    /// The full name of an export and its arguments in their one form, without a call.
+    ///
+    /// # Errors
+    /// [`InvokeError`] if the call could not be made.
+    pub fn canonical(
+        &self,
+        export: &str,
+        args: &[String],
+    ) -> Result<(String, Vec<String>), InvokeError> {
+        let export = self.find(export)?;
+        let values = export.parse(args)?;
+        Ok((export.name.to_string(), export.canonical(&values)?))
+    }
+
     fn asked<'a>(&self, export: &str, args: Cow<'a, [String]>) -> Result<Asked<'a>, InvokeError> {
         let export = Arc::clone(self.find(export)?);
         let values = export.parse(&args)?;

@@ -55,7 +55,7 @@ pub use consensus::{
     Beacon, Consensus, ConsensusError, ProvenRecord, RecordEntry, RecordReading, RecordWish,
     Submitted,
 };
-pub use engine::Profile;
+pub use engine::{Profile, deterministic_engine};
 pub use errors::{Breach, CallError};
 pub use frame::{SourceLocation, WasmFrame};
 pub use http_response::{ResponseBody, ResponseBodyError};

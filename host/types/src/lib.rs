@@ -11,6 +11,7 @@ mod lease;
 mod limits;
 mod manifest;
 mod name;
+mod replication;
 mod route;
 mod topic;
 mod units;
@@ -35,6 +36,7 @@ pub use manifest::{
     ManifestFile,
 };
 pub use name::{Name, NameError};
+pub use replication::{ParseReplicationError, Replication};
 pub use route::{Route, RouteError};
 pub use topic::{Topic, TopicError};
 pub use units::{ByteSize, Millis, ParseUnitError};

@@ -12,6 +12,7 @@ use crate::digest::Digest;
 use crate::guest_path::GuestPath;
 use crate::limits::Limits;
 use crate::name::Name;
+use crate::replication::Replication;
 use crate::route::Route;
 use crate::topic::Topic;
 use crate::units::ByteSize;
@@ -76,6 +77,9 @@ pub struct ManifestComponent {
     /// Runs it under the deterministic profile, with this seed.
     #[serde(default)]
     pub deterministic_seed: Option<u64>,
+    /// How many nodes run an invocation: `one`, `M/K` or `all`.
+    #[serde(default)]
+    pub replicate: Replication,
 }
 
 /// One file that the guest gets, read-only.
@@ -224,6 +228,7 @@ impl ManifestComponent {
             restart: RestartPolicy::default(),
             requests_per_instance: fresh(),
             deterministic_seed: None,
+            replicate: Replication::One,
         }
     }
 
@@ -260,6 +265,7 @@ impl ManifestComponent {
             restart: self.restart,
             requests_per_instance: self.requests_per_instance,
             deterministic_seed: self.deterministic_seed,
+            replicate: self.replicate,
         }
     }
 }

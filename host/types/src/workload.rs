@@ -11,6 +11,7 @@ use crate::digest::Digest;
 use crate::guest_path::GuestPath;
 use crate::limits::Limits;
 use crate::name::Name;
+use crate::replication::Replication;
 use crate::route::Route;
 use crate::topic::Topic;
 
@@ -60,6 +61,9 @@ pub struct ComponentSpec {
     pub requests_per_instance: NonZeroU32,
     /// Runs it under the deterministic profile, with this seed for its random numbers.
     pub deterministic_seed: Option<u64>,
+    /// How many nodes run an invocation that says nothing else; more than one takes a seed.
+    #[serde(default)]
+    pub replicate: Replication,
 }
 
 impl ComponentSpec {
@@ -83,6 +87,7 @@ impl ComponentSpec {
             restart: RestartPolicy::default(),
             requests_per_instance: NonZeroU32::MIN,
             deterministic_seed: None,
+            replicate: Replication::One,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::limits::LimitsError;
 use crate::name::Name;
+use crate::replication::Replication;
 use crate::route::Route;
 use crate::workload::{ComponentKind, ComponentSpec, WorkloadSpec};
 
@@ -187,6 +188,10 @@ impl ComponentSpec {
         }
         if let Some(problem) = self.deterministic_problem() {
             return Some(("deterministic_seed", problem.to_owned()));
+        }
+        if self.replicate != Replication::One && self.deterministic_seed.is_none() {
+            let problem = "is for deterministic components: set deterministic_seed";
+            return Some(("replicate", format!("{} {problem}", self.replicate)));
         }
         self.capability_problem()
     }

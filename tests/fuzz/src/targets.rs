@@ -1,6 +1,7 @@
 //! The table of targets. A decoder that is new gets a line in one of these files.
 
 mod agreement;
+mod executing;
 mod files;
 mod finding;
 mod operators;
@@ -21,6 +22,7 @@ pub const TARGETS: &[&[Target]] = &[
     words::TARGETS,
     operators::TARGETS,
     proving::TARGETS,
+    executing::TARGETS,
 ];
 
 /// The first byte, which chooses, and the rest.

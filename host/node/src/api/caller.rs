@@ -55,6 +55,8 @@ const DEPLOYING: &[(&str, &str)] = &[
     ("PUT", "/v1/artifacts/{digest}"),
     ("POST", "/v1/check"),
     ("POST", "/v1/workloads/{name}/invoke"),
+    ("POST", "/v1/receipts/draw"),
+    ("POST", "/v1/receipts/challenge"),
     ("POST", "/v1/messages"),
     ("PUT", "/v1/secrets/{name}"),
     ("DELETE", "/v1/secrets/{name}"),

@@ -12,10 +12,12 @@ use admin::{
     WorkloadState, WorkloadStatus,
 };
 use runtime::{CallError, InvokeError};
-use types::{ComponentKind, Name};
+use types::{ComponentKind, Name, Replication};
 
 use crate::api::elsewhere::{self, Question};
+use crate::api::executions;
 use crate::api::refusal::{Body, Path, Query, Refused};
+use crate::executions::Call;
 use crate::shared::Shared;
 use crate::status;
 
@@ -138,7 +140,7 @@ async fn settled_here(shared: &Shared, name: &Name) -> Result<(), Refused> {
     }
 }
 
-/// Calls a typed export in a fresh instance.
+/// Calls a typed export in a fresh instance; on several nodes, if the dial says so.
 #[utoipa::path(
     post,
     path = "/v1/workloads/{name}/invoke",
@@ -154,7 +156,23 @@ pub(super) async fn invoke(
     Path(name): Path<Name>,
     Body(request): Body<InvokeRequest>,
 ) -> Result<Json<InvokeAnswer>, Refused> {
-    let component = target(&find(&shared, &name)?, request.component.as_ref())?;
+    let status = find(&shared, &name)?;
+    let component = target(&status, request.component.as_ref())?;
+    let mut specs = status.spec.components.iter();
+    let spec = specs.find(|spec| spec.name == component);
+    let dialled = spec.map(|spec| spec.replicate).unwrap_or_default();
+    let replication = request.replicate.unwrap_or(dialled);
+    if replication != Replication::One || request.receipt {
+        let call = Call {
+            workload: name,
+            component,
+            export: request.export,
+            arguments: request.arguments,
+            replication,
+        };
+        let answer = executions::replicated(&shared, call, request.receipt).await?;
+        return Ok(Json(answer));
+    }
     let Some(replica) = shared.replicas.least_loaded(&name, &component) else {
         let text = format!("{name}/{component} does not run: see `nexus describe {name}`");
         return Err(Refused::new(ErrorCode::Unavailable, text));
@@ -166,7 +184,12 @@ pub(super) async fn invoke(
     let runtime::Invocation {
         result, fuel_used, ..
     } = result.map_err(|error| Refused::new(code(&error), error))?;
-    Ok(Json(InvokeAnswer { result, fuel_used }))
+    Ok(Json(InvokeAnswer {
+        result,
+        fuel_used,
+        replication: None,
+        receipt: None,
+    }))
 }
 
 fn find(shared: &Shared, name: &Name) -> Result<WorkloadStatus, Refused> {
@@ -214,7 +237,7 @@ fn target(status: &WorkloadStatus, wanted: Option<&Name>) -> Result<Name, Refuse
     }
 }
 
-fn code(error: &InvokeError) -> ErrorCode {
+pub(super) fn code(error: &InvokeError) -> ErrorCode {
     match error {
         InvokeError::Call(CallError::QueueFull { .. } | CallError::QueueTimeout { .. }) => {
             ErrorCode::Busy

@@ -5,5 +5,6 @@
 mod admission;
 mod bytes;
 mod executions;
+mod orders;
 mod space;
 mod world;

@@ -8,7 +8,8 @@ use node::{AcmeName, Directory};
 use runtime::fuzz::WaveTypes;
 use types::{
     AssetFacts, AssetId, AssetType, ByteSize, CpuFacts, Digest, FactText, GpuFacts, GuestPath,
-    HostPattern, LeaseId, Manifest, MemoryFacts, Millis, Name, Privacy, PublicKey, Route, Topic,
+    HostPattern, LeaseId, Manifest, MemoryFacts, Millis, Name, Privacy, PublicKey, Replication,
+    Route, Topic,
 };
 
 use crate::Target;
@@ -36,6 +37,7 @@ pub(super) const TARGETS: &[Target] = &[
             "Name::from_str",
             "Privacy::from_str",
             "PublicKey::from_str",
+            "Replication::from_str",
             "Topic::from_str",
             "AcmeName::from_str",
             "Directory::from_str",
@@ -105,6 +107,7 @@ fn words(bytes: &[u8]) {
     again::<Name>(text);
     again::<Privacy>(text);
     again::<PublicKey>(text);
+    again::<Replication>(text);
     again::<Topic>(text);
     again::<AcmeName>(text);
     again::<Directory>(text);
@@ -122,6 +125,7 @@ fn some_words() -> Vec<Vec<u8>> {
         &asset,
         &lease,
         "private-network",
+        "2/3",
         "NVIDIA H100",
         "64 MiB",
         "18446744073709551615",
