@@ -206,16 +206,8 @@ fn grant_roles(fabric: &mut Fabric, operator: &mut Signer) {
     fabric.report("roles granted (baseline)");
 }
 
-fn main() {
-    let mut hosts: Vec<_> = (0..HOSTS).map(Signer::new).collect();
-    let mut operator = Signer::new(u64::MAX);
-    let mut fabric = Fabric::new(&hosts, &operator);
-    fabric.block();
-    println!(
-        "{:<28} {:>7} {:>15} {:>15} {:>12}",
-        "", "count", "check", "rules", "admitted"
-    );
-    grant_roles(&mut fabric, &mut operator);
+/// Registers all assets, one host after the other.
+fn register(fabric: &mut Fabric, hosts: &mut [Signer]) -> Vec<AssetId> {
     let mut assets = Vec::new();
     for number in 0..ASSETS {
         let host = &mut hosts[usize::try_from(number % HOSTS).unwrap()];
@@ -239,6 +231,20 @@ fn main() {
         fabric.add_proven(host, &key, &asset, register);
     }
     fabric.report("assets registered");
+    assets
+}
+
+fn main() {
+    let mut hosts: Vec<_> = (0..HOSTS).map(Signer::new).collect();
+    let mut operator = Signer::new(u64::MAX);
+    let mut fabric = Fabric::new(&hosts, &operator);
+    fabric.block();
+    println!(
+        "{:<28} {:>7} {:>15} {:>15} {:>12}",
+        "", "count", "check", "rules", "admitted"
+    );
+    grant_roles(&mut fabric, &mut operator);
+    let assets = register(&mut fabric, &mut hosts);
     let keys: Vec<_> = hosts.iter().map(|host| host.key.clone()).collect();
     let numbers = (0_u64..).zip(&assets);
     let host_of: BTreeMap<_, _> = numbers

@@ -242,6 +242,21 @@ pub enum AssetRefusal {
     /// Nobody knows any more what was asked.
     #[error("the challenge of asset {} is too old to be answered", .0.short())]
     ChallengeOver(AssetId),
+    /// Nobody remembers the block that drew the nodes.
+    #[error(
+        "the order is anchored in block {height}, which is not one of the last {}",
+        crate::ANCHORS
+    )]
+    OrderAnchor {
+        /// Its height.
+        height: u64,
+    },
+    /// The receipts prove nothing.
+    #[error("the receipts certify nothing: {0}")]
+    Certificate(String),
+    /// Nobody is outvoted, or it is on record already.
+    #[error("execution {0} shows no fault that is not on record")]
+    NoFault(Digest),
     /// There is time left.
     #[error(
         "the challenge of asset {} can be settled after height {height} and {time_ms} ms of ledger time",
@@ -313,6 +328,9 @@ impl AssetRefusal {
             Self::ChallengedLately { .. } => "asset-challenged-lately",
             Self::NotChallenged(_) => "asset-not-challenged",
             Self::ChallengeOver(_) => "asset-challenge-over",
+            Self::OrderAnchor { .. } => "order-anchor",
+            Self::Certificate(_) => "receipts",
+            Self::NoFault(_) => "no-fault",
             Self::StillOpen { .. } => "asset-challenge-open",
         }
     }

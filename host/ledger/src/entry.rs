@@ -11,6 +11,7 @@ use crate::asset::{
     NodeAssetsRecord,
 };
 use crate::evidence::ConvictionRecord;
+use crate::fault::{FaultRecord, JoinedRecord};
 use crate::guest::{
     GuestRecord, GuestRecordsRecord, RecordRateRecord, RecordTotalsRecord, RecordsDueRecord,
 };
@@ -63,6 +64,8 @@ pub enum AnyRecord {
     AssetSpace(SpaceRecord),
     Allowance(AllowanceRecord),
     Anchor(AnchorRecord),
+    Fault(FaultRecord),
+    Joined(JoinedRecord),
 }
 
 impl AnyRecord {
@@ -104,6 +107,8 @@ impl AnyRecord {
             b"asset-space" => Self::AssetSpace(decode(key, value)?),
             b"allowance" => Self::Allowance(decode(key, value)?),
             b"anchor" => Self::Anchor(decode(key, value)?),
+            b"fault" => Self::Fault(decode(key, value)?),
+            b"joined" => Self::Joined(decode(key, value)?),
             _ => return Ok(None),
         }))
     }

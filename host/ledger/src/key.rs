@@ -239,6 +239,18 @@ impl StateKey {
         Self::text(format!("asset-space/{asset}"))
     }
 
+    /// What is on record against a node: [`crate::FaultRecord`].
+    #[must_use]
+    pub fn fault(node: &NodeId) -> Self {
+        Self::text(format!("fault/{node}"))
+    }
+
+    /// Members that joined: [`crate::JoinedRecord`].
+    #[must_use]
+    pub fn joined() -> Self {
+        Self::text("joined".to_owned())
+    }
+
     /// What a principal may hold: [`crate::AllowanceRecord`].
     #[must_use]
     pub fn allowance(principal: &Principal) -> Self {

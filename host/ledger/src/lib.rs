@@ -8,6 +8,7 @@ mod asset_refusal;
 mod entry;
 mod evidence;
 mod execute;
+mod fault;
 mod genesis;
 mod guest;
 mod key;
@@ -40,6 +41,7 @@ pub use evidence::{Contradiction, ConvictionRecord, Evidence, SignedVote, VOTE_D
 pub use execute::{
     BLOCK_BYTES_MAX, BLOCK_TRANSACTIONS_MAX, BlockContext, ExecuteError, Execution, execute,
 };
+pub use fault::{FaultOperation, FaultRecord, JoinedRecord, RECENT_FAULTS_MAX};
 pub use genesis::{DecodeGenesisError, Genesis, GenesisError, quorum, witnesses};
 pub use guest::{
     GuestRecord, GuestRecordsRecord, RECORD_CHANGES_PER_WINDOW_MAX, RECORD_DUE_SEARCH_BLOCKS,

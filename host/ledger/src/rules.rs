@@ -4,6 +4,7 @@ mod assets;
 mod certificates;
 mod deployments;
 mod evidence;
+mod faults;
 mod leases;
 mod liveness;
 mod membership;
@@ -86,5 +87,8 @@ pub(crate) fn apply<V: StateView>(
             proving::check(draft, block, transaction, proven, &demand)
         }
         Operation::Space(operation) => space::apply(draft, block, transaction, operation),
+        Operation::Fault(operation) => {
+            faults::apply(draft, block, transaction.principal, operation)
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::asset::{AssetOperation, LeaseOperation};
 use crate::evidence::Evidence;
+use crate::fault::FaultOperation;
 use crate::guest::RecordOperation;
 use crate::liveness::LivenessOperation;
 use crate::member::{CertificateOperation, MembershipOperation, RoleOperation};
@@ -90,6 +91,8 @@ pub enum Operation {
     Lease(Proven<LeaseOperation>),
     /// Whether it is where it is said to be.
     Space(SpaceOperation),
+    /// Whether what ran gave what was signed.
+    Fault(FaultOperation),
 }
 
 /// One operation with what makes it valid once, here, for a while.

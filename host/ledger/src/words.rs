@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::asset::{AssetOperation, LeaseOperation};
 use crate::evidence::Evidence;
+use crate::fault::FaultOperation;
 use crate::guest::{RecordChange, RecordOperation};
 use crate::liveness::LivenessOperation;
 use crate::member::{Admission, CertificateOperation, MembershipOperation, RoleOperation};
@@ -47,6 +48,7 @@ impl fmt::Display for Operation {
             Self::Asset(proven) => proven.operation.fmt(f),
             Self::Lease(proven) => proven.operation.fmt(f),
             Self::Space(operation) => operation.fmt(f),
+            Self::Fault(operation) => operation.fmt(f),
         }
     }
 }
@@ -193,6 +195,14 @@ impl fmt::Display for SpaceOperation {
             }
             Self::Settle { asset } => write!(f, "settle the challenge of asset {}", asset.short()),
         }
+    }
+}
+
+impl fmt::Display for FaultOperation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::Outvoted { order, .. } = self;
+        let order = order.digest();
+        write!(f, "show who is outvoted in execution {}", order.short())
     }
 }
 

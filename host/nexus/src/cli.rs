@@ -19,7 +19,7 @@ use crate::contexts::NodeArg;
 use crate::exit::EXIT_CODES;
 use crate::target::{ComponentTarget, RouteArg};
 
-pub(crate) use assets::{AssetCommand, LeaseCommand, ProofCommand, SharedAssetCommand};
+pub(crate) use assets::{AssetCommand, LeaseCommand, PolicyArgs, ProofCommand, SharedAssetCommand};
 pub(crate) use https::HttpsArgs;
 pub(crate) use ledger::LedgerCommand;
 pub(crate) use membership::{

@@ -16,7 +16,7 @@ use crate::member::{
 use crate::outcome::Refusal;
 use crate::rate::SpentRate;
 use crate::record::{PrincipalRecord, Role};
-use crate::rules::{assets, certificates, leases, liveness, roles, validators};
+use crate::rules::{assets, certificates, faults, leases, liveness, roles, validators};
 use crate::state::{Draft, StateView};
 use crate::transaction::Transaction;
 
@@ -223,6 +223,9 @@ fn join<V: StateView>(
     };
     certificates::issue(draft, block, node, &mut record, certificate)?;
     draft.write(StateKey::member(&node), &record);
+    let mut joined = faults::joined(draft)?;
+    joined.nodes.push((node, block.height));
+    draft.write(StateKey::joined(), &joined);
     // A known signer has paid with its nonce and rate when it was admitted.
     let paid = principal.unwrap_or(PrincipalRecord {
         role: Role::Nothing,
@@ -299,6 +302,9 @@ fn end<V: StateView>(
     leases::forget_holder(draft, block, node)?;
     record.membership = membership;
     draft.write(StateKey::member(node), &record);
+    let mut joined = faults::joined(draft)?;
+    joined.nodes.retain(|(other, _)| other != node);
+    draft.write(StateKey::joined(), &joined);
     let key = StateKey::principal(node);
     if let Some(principal) = draft.read::<PrincipalRecord>(&key)? {
         let role = Role::Nothing;

@@ -40,7 +40,8 @@ pub(super) fn check<V: StateView>(
         | Operation::Liveness(_)
         | Operation::Asset(_)
         | Operation::Lease(_)
-        | Operation::Space(_) => return Ok(()),
+        | Operation::Space(_)
+        | Operation::Fault(_) => return Ok(()),
         Operation::Role(_) => Role::Admin,
         _ => Role::Deployer,
     };

@@ -8,6 +8,7 @@ use crate::anchor::AnchorRecord;
 use crate::asset::{
     AssetLeasesRecord, AssetRecord, HolderLeasesRecord, LeaseRecord, NodeAssetsRecord,
 };
+use crate::fault::FaultRecord;
 use crate::key::StateKey;
 use crate::record::DecodeRecordError;
 use crate::space::SpaceRecord;
@@ -112,5 +113,13 @@ impl View {
             Some(height) => self.anchor(height),
             None => Ok(None),
         }
+    }
+
+    /// What is on record against a node.
+    ///
+    /// # Errors
+    /// [`DecodeRecordError`] if a newer release wrote it.
+    pub fn fault(&self, node: &NodeId) -> Result<FaultRecord, DecodeRecordError> {
+        Ok(self.read(&StateKey::fault(node))?.unwrap_or_default())
     }
 }

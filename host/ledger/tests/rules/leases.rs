@@ -363,7 +363,7 @@ fn a_holder_has_so_many_leases_and_those_that_went_do_not_count() {
 }
 
 #[test]
-fn the_bytes_of_operations_and_records_are_pinned() {
+fn the_bytes_of_operations_are_pinned() {
     let asset = AssetId::from_parts(AssetType::Storage, Digest::from_bytes([1; 32]));
     let lease = LeaseId::from_digest(Digest::from_bytes([2; 32]));
     let policy = AssetPolicy {
@@ -424,7 +424,10 @@ fn the_bytes_of_operations_and_records_are_pinned() {
     let operations = [&of_assets[..], &of_leases, &of_space].concat();
     let bytes = postcard::to_allocvec(&operations).unwrap();
     assert_eq!(Digest::of(&bytes).to_string(), PINNED_OPERATIONS);
+}
 
+#[test]
+fn the_bytes_of_records_are_pinned() {
     let (mut fabric, host, holder, asset) = two();
     fabric.lease(&holder, asset, 7, MINUTE_MS).unwrap();
     fabric.lease(&host, asset, 8, MINUTE_MS).unwrap();

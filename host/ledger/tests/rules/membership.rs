@@ -433,6 +433,6 @@ fn records_are_these_bytes() {
 }
 
 const PINNED_RECORDS: &str =
-    "blake3:227f4d4512219d3840197927fb13463af682a2775e3865281f880467e1551069";
+    "blake3:e889711ae8d31d70a26009cca997f461af793837f2b9d26d0daa9ea9d86ef858";
 const PINNED_OPERATIONS: &str =
     "blake3:2aab282b2c3aebfafcd0c093f4a83b3e89dd99af8fb3dfbb80a3e1428aef237c";

@@ -12,7 +12,8 @@ use types::{AssetFacts, AssetId, AssetPolicy, AssetType, Digest, Privacy, Storag
 use crate::assets::{refused_asset, shared_as};
 use crate::leases::MINUTE_MS;
 use crate::membership::{APPLIED, refused, secret};
-use crate::proving::{shared, signed};
+use crate::proven::signed;
+use crate::proving::shared;
 use crate::{Fabric, block_digest, public};
 
 /// A content of 100 kB that differs by its first byte.

@@ -2,9 +2,9 @@
 
 use admin::{AssetList, AssetStatus, KeepRequest, RegisterReport, RegisterRequest};
 use ledger::AssetOperation;
-use types::{AssetId, AssetPolicy};
+use types::{AssetId, AssetPolicy, AssetType, Digest, Principal};
 
-use crate::cli::SharedAssetCommand;
+use crate::cli::{PolicyArgs, SharedAssetCommand};
 use crate::commands::asset::details;
 use crate::commands::{challenge, lease};
 use crate::exit::Outcome;
@@ -20,19 +20,7 @@ pub(crate) async fn run(session: &Session, command: SharedAssetCommand) -> Outco
             asset_type,
             owner,
             policy,
-        } => {
-            let owner = match owner {
-                Some(owner) => owner,
-                None => session.operator().await?,
-            };
-            let request = RegisterRequest {
-                asset_type,
-                owner,
-                policy: policy.over(AssetPolicy::private()),
-            };
-            let report = session.client().register_asset(&request).await;
-            told(session, report, "registered")
-        }
+        } => register(session, asset_type, owner, policy).await,
         SharedAssetCommand::Remeasure { asset } => {
             let report = session.client().measure_asset(&asset).await;
             told(session, report, "measured")
@@ -71,15 +59,7 @@ pub(crate) async fn run(session: &Session, command: SharedAssetCommand) -> Outco
             let text = format!("{} is gone", asset.short());
             submit(session, &asset, AssetOperation::Retire { asset }, &text).await
         }
-        SharedAssetCommand::Keep { asset, artifact } => {
-            let request = KeepRequest { root: artifact };
-            let report = session.client().keep(&asset, &request).await;
-            let report = report.map_err(|error| session.failure(error))?;
-            let height = report.height;
-            session.show(&report, || {
-                format!("{} keeps {artifact}, height {height}", asset.short())
-            })
-        }
+        SharedAssetCommand::Keep { asset, artifact } => keep(session, &asset, artifact).await,
         SharedAssetCommand::Forget { asset, artifact } => {
             let text = format!("{} keeps {artifact} no more", asset.short());
             let root = artifact;
@@ -93,6 +73,35 @@ pub(crate) async fn run(session: &Session, command: SharedAssetCommand) -> Outco
         }
         SharedAssetCommand::Challenge { asset } => challenge::run(session, &asset).await,
     }
+}
+
+async fn register(
+    session: &Session,
+    asset_type: AssetType,
+    owner: Option<Principal>,
+    policy: PolicyArgs,
+) -> Outcome {
+    let owner = match owner {
+        Some(owner) => owner,
+        None => session.operator().await?,
+    };
+    let request = RegisterRequest {
+        asset_type,
+        owner,
+        policy: policy.over(AssetPolicy::private()),
+    };
+    let report = session.client().register_asset(&request).await;
+    told(session, report, "registered")
+}
+
+async fn keep(session: &Session, asset: &AssetId, artifact: Digest) -> Outcome {
+    let request = KeepRequest { root: artifact };
+    let report = session.client().keep(asset, &request).await;
+    let report = report.map_err(|error| session.failure(error))?;
+    let height = report.height;
+    session.show(&report, || {
+        format!("{} keeps {artifact}, height {height}", asset.short())
+    })
 }
 
 async fn find(session: &Session, asset: &AssetId) -> Outcome<AssetStatus> {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ledger::{FaultOperation, Operation};
 use proofs::{
     DrawError, ExecutionOrder, ExecutionProof, Export, ExportError, ORDER_BYTES_MAX, Receipt,
     ReceiptCertificate, VerifyExecutionError,
@@ -111,7 +112,7 @@ pub(crate) async fn dial(shared: &Arc<Shared>, call: Call) -> Result<Dialled, Di
     let said = said.await;
     match proof(&order, &drawn, &said) {
         Ok((proof, outvoted)) => {
-            outvoting(&proof, &outvoted);
+            record(shared, &proof, &outvoted);
             let heard = heard(said, &outvoted);
             Ok(Dialled { proof, heard })
         }
@@ -192,12 +193,29 @@ fn proof(
     Ok((proof, outvoted))
 }
 
-/// Where the order, the certificate and those whose receipts it refutes are at hand together.
-fn outvoting(proof: &ExecutionProof, outvoted: &BTreeSet<NodeId>) {
+/// Has the ledger put on record whose receipts are outvoted. Nobody waits for it: whoever called has
+/// the certificate, too.
+fn record(shared: &Arc<Shared>, proof: &ExecutionProof, outvoted: &BTreeSet<NodeId>) {
+    if outvoted.is_empty() {
+        return;
+    }
     let order = proof.order.digest();
     for node in outvoted {
         tracing::warn!(%node, %order, "a node's receipt is outvoted by those of the others");
     }
+    let fault = Operation::Fault(FaultOperation::Outvoted {
+        order: Box::new(proof.order.clone()),
+        certificate: proof.certificate.clone(),
+    });
+    let shared = Arc::clone(shared);
+    tokio::spawn(async move {
+        match shared.signer.submit(&shared, fault).await {
+            Ok(signed) => {
+                tracing::info!(%order, height = signed.height, "who is outvoted is on record");
+            }
+            Err(error) => tracing::warn!(%order, "who is outvoted is not on record: {error}"),
+        }
+    });
 }
 
 fn heard(said: Said, outvoted: &BTreeSet<NodeId>) -> Vec<Heard> {
