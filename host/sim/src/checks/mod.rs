@@ -1,5 +1,6 @@
 //! What must hold whatever happens, one file each.
 
+mod absence;
 mod agreement;
 mod blame;
 mod bounds;
@@ -7,7 +8,9 @@ mod durable;
 mod heights;
 mod innocent;
 mod liveness;
+mod no_overcommit;
 mod once;
+mod one_holder;
 mod roots;
 mod running;
 mod watch;
