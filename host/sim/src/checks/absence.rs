@@ -134,3 +134,105 @@ impl Check for Absence {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ledger::Operation;
+
+    use super::super::small_ledger::SmallLedger;
+    use super::*;
+
+    /// Four validators, the last of whom lies, and what the checker says of a state in which some
+    /// reported the first one.
+    fn show(witnesses: &[usize], said: &[usize]) -> (Absence, Result<(), String>) {
+        let mut ledger = SmallLedger::new(4);
+        let honest: Vec<_> = (0..3).map(|node| (node, ledger.name(node))).collect();
+        let mut check = Absence::new(&honest, BTreeSet::new());
+        let operation = LivenessOperation::Absent {
+            node: ledger.name(0),
+        };
+        for witness in said {
+            let said = Event::Said {
+                witness: *witness,
+                operation,
+            };
+            check.see(&said).unwrap();
+        }
+        for witness in witnesses {
+            ledger.apply(*witness, Operation::Liveness(operation));
+        }
+        let view = ledger.view();
+        let end = check.see(&Event::State {
+            node: 0,
+            view: &view,
+            at_ms: 0,
+        });
+        (check, end)
+    }
+
+    #[test]
+    fn a_report_that_nobody_made_is_seen() {
+        assert!(show(&[1, 3], &[1]).1.is_ok());
+        assert!(show(&[1, 3], &[]).1.is_err());
+    }
+
+    #[test]
+    fn reports_that_stay_are_seen_at_the_end() {
+        let (mut check, _) = show(&[1], &[1]);
+        assert!(check.see(&Event::Over).is_err());
+        let (mut check, _) = show(&[], &[]);
+        assert!(check.see(&Event::Over).is_ok());
+    }
+
+    #[test]
+    fn absence_by_the_word_of_liars_alone_is_seen() {
+        let mut ledger = SmallLedger::new(4);
+        let honest = [(0, ledger.name(0)), (1, ledger.name(1))];
+        let mut check = Absence::new(&honest, BTreeSet::new());
+        let absent = LivenessOperation::Absent {
+            node: ledger.name(0),
+        };
+        let mut see = |ledger: &SmallLedger| {
+            let view = ledger.view();
+            check.see(&Event::State {
+                node: 1,
+                view: &view,
+                at_ms: 0,
+            })
+        };
+        ledger.apply(2, Operation::Liveness(absent));
+        assert!(see(&ledger).is_ok());
+        ledger.apply(3, Operation::Liveness(absent));
+        assert!(see(&ledger).is_err());
+    }
+
+    #[test]
+    fn a_vote_lost_by_one_that_is_there_is_seen() {
+        let (before, after) = (SmallLedger::new(4), SmallLedger::new(3));
+        let lost = before.name(3);
+        let genesis_block = |mut ledger: SmallLedger| {
+            let node = ledger.name(1);
+            ledger.apply(0, Operation::Liveness(LivenessOperation::Absent { node }));
+            ledger.apply(0, Operation::Liveness(LivenessOperation::Present { node }));
+            ledger.view()
+        };
+        let (before, after) = (genesis_block(before), genesis_block(after));
+        let see = |there_since_ms: Option<u64>, voted_out: BTreeSet<usize>| {
+            let mut check = Absence::new(&[(3, lost)], voted_out);
+            if let Some(at_ms) = there_since_ms {
+                check.see(&Event::Presence {
+                    node: 3,
+                    there: true,
+                    at_ms,
+                })?;
+            }
+            [&before, &after]
+                .into_iter()
+                .try_for_each(|view| check.judge(3, view, 100_000))
+        };
+        assert!(see(Some(0), BTreeSet::new()).is_err());
+        assert!(see(Some(0), BTreeSet::from([3])).is_ok());
+        assert!(see(Some(90_000), BTreeSet::new()).is_ok());
+        assert!(see(None, BTreeSet::new()).is_ok());
+    }
+}

@@ -13,6 +13,8 @@ mod once;
 mod one_holder;
 mod roots;
 mod running;
+#[cfg(test)]
+mod small_ledger;
 mod watch;
 
 pub(crate) use watch::{Check, Watch};

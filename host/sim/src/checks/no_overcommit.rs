@@ -192,3 +192,128 @@ fn lists_agree(view: &View, assets: &[(AssetId, AssetRecord)]) -> Result<(), Str
 fn unreadable(error: DecodeRecordError) -> String {
     error.to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use ledger::{AssetOperation, LeaseOperation, Operation};
+    use types::{AssetFacts, AssetPolicy, MemoryFacts};
+
+    use super::super::small_ledger::SmallLedger;
+    use super::*;
+
+    /// A ledger with one asset of 100 bytes, all shared.
+    fn begun() -> (SmallLedger, AssetId) {
+        let mut ledger = SmallLedger::new(2);
+        let (host, facts) = (ledger.name(0), memory(100));
+        let register = AssetOperation::Register {
+            facts: facts.clone(),
+            owner: host,
+            policy: AssetPolicy::private(),
+        };
+        ledger.apply(0, Operation::Asset(register));
+        (ledger, AssetId::new(&host, &facts, 0))
+    }
+
+    fn memory(bytes: u64) -> AssetFacts {
+        AssetFacts::Memory(MemoryFacts { bytes })
+    }
+
+    fn grant(ledger: &mut SmallLedger, asset: AssetId, amount: u64) {
+        let grant = LeaseOperation::Grant {
+            asset,
+            holder: ledger.name(0),
+            amount: Amount(amount),
+            term_ms: 60_000,
+        };
+        ledger.apply(0, Operation::Lease(grant));
+    }
+
+    fn show(check: &mut NoOvercommit, ledger: &SmallLedger) -> Result<(), String> {
+        let view = ledger.view();
+        check.see(&Event::State {
+            node: 0,
+            view: &view,
+            at_ms: 0,
+        })
+    }
+
+    #[test]
+    fn a_lease_beyond_what_is_shared_is_seen() {
+        let (mut ledger, asset) = begun();
+        let mut check = NoOvercommit::default();
+        assert_eq!(show(&mut check, &ledger), Ok(()));
+        // The same, had its owner shared less of it.
+        let policy = AssetPolicy {
+            share_percent: 50,
+            ..AssetPolicy::private()
+        };
+        let (mut other, _) = begun();
+        let update = AssetOperation::Update { asset, policy };
+        other.apply(0, Operation::Asset(update));
+        grant(&mut ledger, asset, 60);
+        let key = StateKey::asset(&asset);
+        let less = other.state[&key].clone();
+        let more = ledger.state.insert(key.clone(), less).unwrap();
+        let seen = show(&mut check, &ledger).unwrap_err();
+        assert!(seen.contains("60 of"), "{seen}");
+        ledger.state.insert(key, more);
+        assert_eq!(show(&mut check, &ledger), Ok(()));
+    }
+
+    #[test]
+    fn what_a_measurement_took_away_is_borne_until_something_comes_to_it() {
+        let (mut ledger, asset) = begun();
+        let mut check = NoOvercommit::default();
+        grant(&mut ledger, asset, 60);
+        assert_eq!(show(&mut check, &ledger), Ok(()));
+        let mut other = ledger.clone();
+        let remeasure = |bytes| {
+            Operation::Asset(AssetOperation::Remeasure {
+                asset,
+                facts: memory(bytes),
+            })
+        };
+        ledger.apply(0, remeasure(50));
+        assert_eq!(show(&mut check, &ledger), Ok(()));
+        ledger.time_ms += 1;
+        assert_eq!(show(&mut check, &ledger), Ok(()));
+        // The leases of a ledger that granted one more meanwhile.
+        grant(&mut other, asset, 30);
+        let key = StateKey::asset(&asset);
+        other.state.insert(key.clone(), ledger.state[&key].clone());
+        other.time_ms = ledger.time_ms;
+        let seen = show(&mut check, &other).unwrap_err();
+        assert!(seen.contains("granted or renewed"), "{seen}");
+    }
+
+    #[test]
+    fn lists_that_disagree_with_records_are_seen() {
+        let (mut ledger, asset) = begun();
+        grant(&mut ledger, asset, 60);
+        let holder = ledger.name(0);
+        let (lease, _) = ledger.view().leases_held(&holder).unwrap().remove(0);
+        let lists = [
+            (StateKey::lease(&lease), "has no record"),
+            (StateKey::asset_leases(&asset), "not on the list"),
+            (StateKey::holder_leases(&holder), "not among those"),
+            (StateKey::node_assets(&holder), "is listed with"),
+            (StateKey::asset_totals(), "are counted"),
+        ];
+        for (key, what) in lists {
+            let mut broken = ledger.clone();
+            assert_eq!(show(&mut NoOvercommit::default(), &broken), Ok(()));
+            broken.state.remove(&key).unwrap();
+            let seen = show(&mut NoOvercommit::default(), &broken).unwrap_err();
+            assert!(seen.contains(what), "{key}: {seen}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_come_back_is_seen() {
+        let asset = begun().1;
+        let mut check = NoOvercommit::default();
+        let mut end = |end| check.see(&Event::Returned { asset, end });
+        assert!(end(Ok(())).is_ok());
+        assert!(end(Err("half of it is free".to_owned())).is_err());
+    }
+}
