@@ -1,4 +1,5 @@
-//! What has to happen on this node so that it matches the ledger, and where requests go.
+//! What has to happen on this node so that it matches the ledger, where requests go, and what this
+//! node says of others.
 //! Pure: time and events come in, effects go out. Knows no socket, no guest, no disk.
 
 mod backoff;
@@ -6,9 +7,11 @@ mod lifecycle;
 mod reconciler;
 mod replica;
 mod routes;
+mod witness;
 
 pub use backoff::Backoff;
 pub use lifecycle::{IllegalStep, Lifecycle, Step, Then};
 pub use reconciler::{Effect, Event, Reconciler, ReplicaKey};
 pub use replica::Observed;
 pub use routes::{RouteTable, Target};
+pub use witness::{Seen, Sights, Witness};

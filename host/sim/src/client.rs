@@ -1,5 +1,5 @@
 //! Principals that submit transactions, each one after the other, to one node or another, until
-//! they are told how each ended. Never looks at blocks.
+//! they are told how each ended. Looks at what nodes show of the state, never at blocks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,10 +9,11 @@ use consensus::simulated::{Dice, SimWorld};
 use ed25519_dalek::{Signer as _, SigningKey};
 use ledger::{
     Genesis, Operation, Refusal, Role, RoleOperation, SignedTransaction, Transaction,
-    TransactionOutcome, ValidatorChange, ValidatorOperation,
+    TransactionOutcome,
 };
-use types::{FabricId, Name, PublicKey, Signature};
+use types::{FabricId, Name, Principal, PublicKey, Signature};
 
+use crate::estate;
 use crate::event::Event;
 use crate::fleet::{Fleet, node_seed};
 
@@ -49,6 +50,15 @@ impl Client {
         }
     }
 
+    /// Whoever of the operators and nodes signs as `principal`.
+    pub(crate) fn of(principal: Principal, fleet: &Fleet) -> Option<Self> {
+        let seed = fleet.scenario.seed;
+        let operators = (0..fleet.scenario.clients).map(|at| Self::new(at, &fleet.genesis, seed));
+        let nodes = (0..fleet.scenario.nodes()).map(|node| Self::officer(node, &fleet.genesis));
+        let mut all = operators.chain(nodes);
+        all.find(|client| client.principal() == principal)
+    }
+
     /// The operator of that index, who has signed nothing yet.
     pub(crate) fn new(index: usize, genesis: &Genesis, seed: u64) -> Self {
         Self {
@@ -64,7 +74,7 @@ impl Client {
         loop {
             let pause = Duration::from_millis(self.dice.below(gap_ms));
             world.sleep(pause).await;
-            let transaction = self.next();
+            let transaction = self.next(fleet);
             loop {
                 let node = self.dice.index(fleet.scenario.nodes());
                 if ask(world, fleet, node, &transaction).await.is_some() {
@@ -77,23 +87,29 @@ impl Client {
 
     /// Submits one transaction to `node`, again and again until it is told its end.
     pub(crate) async fn insist(mut self, world: &SimWorld, fleet: &Arc<Fleet>, node: usize) {
-        let transaction = self.next();
+        let transaction = self.grant_role();
         while ask(world, fleet, node, &transaction).await.is_none() {
             world.sleep(PAUSE).await;
         }
     }
 
-    /// Votes for a change of validators, at the signer's own node, until it is told the end.
-    pub(crate) async fn vote(
-        mut self,
+    /// Who signs.
+    pub(crate) fn principal(&self) -> Principal {
+        PublicKey::from_bytes(self.key.verifying_key().to_bytes())
+    }
+
+    /// Submits an operation to `node` until it is told the end, and signs it anew where the same
+    /// key had signed something else meanwhile.
+    pub(crate) async fn settle(
+        &mut self,
         world: &SimWorld,
         fleet: &Arc<Fleet>,
         node: usize,
-        change: ValidatorChange,
-    ) {
+        operation: &Operation,
+    ) -> Finality {
         loop {
-            let operation = Operation::Validator(ValidatorOperation::Vote(change));
-            let transaction = self.sign(operation);
+            self.look_up_nonce(fleet, node);
+            let transaction = self.sign(operation.clone());
             let finality = loop {
                 if let Some(finality) = ask(world, fleet, node, &transaction).await {
                     break finality;
@@ -104,29 +120,50 @@ impl Client {
                 TransactionOutcome::Refused(Refusal::Nonce { expected, .. }) => {
                     self.nonce = expected;
                 }
-                _ => return,
+                _ => return finality,
             }
         }
     }
 
+    fn look_up_nonce(&mut self, fleet: &Fleet, node: usize) {
+        let me = self.principal();
+        let known = fleet.view(node, |view| view.principal(&me).ok().flatten());
+        let nonce = known.flatten().map_or(0, |record| record.nonce);
+        self.nonce = self.nonce.max(nonce);
+    }
+
     /// The next transaction: most change the state, some are refused.
-    fn next(&mut self) -> Vec<u8> {
+    fn next(&mut self, fleet: &Fleet) -> Vec<u8> {
+        let deals = fleet.scenario.assets && self.dice.comes_true(600);
+        let node = self.dice.index(fleet.scenario.nodes());
+        let me = self.principal();
+        let dice = &mut self.dice;
+        let deal = deals.then(|| fleet.view(node, |view| estate::deal(dice, view, me)));
+        if let Some(operation) = deal.flatten().flatten() {
+            return self.sign(operation);
+        }
+        match (self.dice.below(4), Name::new("shop")) {
+            (0, Ok(workload)) => self.sign(Operation::Stop { workload }),
+            (1, _) => {
+                let principal = operator(1000 + self.dice.index(20));
+                self.sign(Operation::Role(RoleOperation::Revoke { principal }))
+            }
+            _ => self.grant_role(),
+        }
+    }
+
+    fn grant_role(&mut self) -> Vec<u8> {
         let principal = operator(1000 + self.dice.index(20));
-        let operation = match (self.dice.below(4), Name::new("shop")) {
-            (0, Ok(workload)) => Operation::Stop { workload },
-            (1, _) => Operation::Role(RoleOperation::Revoke { principal }),
-            _ => Operation::Role(RoleOperation::Grant {
-                principal,
-                role: Role::Viewer,
-            }),
-        };
-        self.sign(operation)
+        self.sign(Operation::Role(RoleOperation::Grant {
+            principal,
+            role: Role::Viewer,
+        }))
     }
 
     fn sign(&mut self, operation: Operation) -> Vec<u8> {
         let transaction = Transaction {
             fabric: self.fabric,
-            principal: PublicKey::from_bytes(self.key.verifying_key().to_bytes()),
+            principal: self.principal(),
             nonce: self.nonce,
             expires_at: u64::MAX,
             operation,

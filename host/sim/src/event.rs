@@ -1,7 +1,8 @@
 //! What is seen of a simulated fabric from outside. Checkers know nothing else.
 
 use consensus::{Blame, Closed, Finality, FinalizedBlock, Status};
-use types::Digest;
+use ledger::{LivenessOperation, View};
+use types::{AssetId, Digest};
 
 /// One observation, of an honest node.
 #[derive(Debug)]
@@ -23,6 +24,33 @@ pub(crate) enum Event<'a> {
         height: u64,
         time_ms: u64,
         state_root: [u8; 32],
+    },
+    /// The state that its stream led to, at this time of the world.
+    State {
+        node: usize,
+        view: &'a View,
+        at_ms: u64,
+    },
+    /// It believes from now on that it holds an asset that one at a time may hold.
+    Holds { node: usize, asset: AssetId },
+    /// It believes so no more, or has lost its power.
+    LetsGo { node: usize, asset: AssetId },
+    /// Who decides about an asset that nobody leases leased all of it and gave it back, or could
+    /// not.
+    Returned {
+        asset: AssetId,
+        end: Result<(), String>,
+    },
+    /// An honest validator signs that it reaches a node no more, or does again.
+    Said {
+        witness: usize,
+        operation: LivenessOperation,
+    },
+    /// Whether an honest node has power and reaches some other.
+    Presence {
+        node: usize,
+        there: bool,
+        at_ms: u64,
     },
     /// It told a submitter that a transaction is final.
     Acknowledged {

@@ -1,18 +1,23 @@
 //! The nodes of a run: boots them, cuts their power, reads what they say and shows it to the
 //! checkers. Decides neither what befalls them nor what is right.
 
+mod following;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use consensus::simulated::{Forger, Machine, NodeConfig, Plug, Powered, SimWorld, Task};
-use consensus::{Blame, Carrier, Closed, Finalized, Ledger, Outbound, Retention, SecretKey};
-use ledger::Genesis;
-use tokio::sync::{mpsc, watch};
-use types::NodeId;
+use consensus::{Blame, Carrier, Closed, Ledger, Outbound, Retention, SecretKey};
+use ledger::{Genesis, View};
+use tokio::sync::watch;
+use types::{AssetId, LeaseId, NodeId};
 
 use crate::checks::Watch;
 use crate::event::Event;
+use crate::gossip::Gossip;
+use crate::holder::Holder;
 use crate::network::Net;
 use crate::rogue::Rogue;
 use crate::scenario::{Scenario, Vice};
@@ -23,24 +28,38 @@ pub(crate) struct Fleet {
     pub(crate) net: Arc<Net>,
     pub(crate) watch: Arc<Watch>,
     pub(crate) genesis: Genesis,
+    pub(crate) gossip: Gossip,
+    /// Times that an honest validator said that a node is gone.
+    pub(crate) reports: AtomicU64,
     world: SimWorld,
     nodes: Vec<Mutex<Node>>,
     pulled: AtomicU64,
     taken_over: AtomicU64,
+    handovers: AtomicU64,
+    /// Who held what last, of what one at a time may hold.
+    holders: Mutex<BTreeMap<AssetId, usize>>,
 }
 
 struct Node {
     machine: Machine,
     key: SecretKey,
     disk_bad: bool,
+    /// Kept on its disk: which leases it gave back, whatever its ledger showed of that by then.
+    given_back: BTreeSet<LeaseId>,
+    boots: u64,
     up: Option<Up>,
 }
 
 struct Up {
+    /// Which of the node's processes this is.
+    boot: u64,
     ledger: Ledger,
+    /// The state that its stream led to; none before it started.
+    view: Option<View>,
+    holder: Holder,
     plug: Plug,
     pump: Task,
-    blamed: watch::Receiver<std::collections::BTreeMap<NodeId, Blame>>,
+    blamed: watch::Receiver<BTreeMap<NodeId, Blame>>,
 }
 
 /// The key of a node.
@@ -68,6 +87,8 @@ impl Fleet {
                 machine: Machine::new(number, scenario.seed ^ ((number as u64 + 1) << 32)),
                 key: node_key(key),
                 disk_bad: false,
+                given_back: BTreeSet::new(),
+                boots: 0,
                 up: None,
             })
         };
@@ -78,10 +99,14 @@ impl Fleet {
             net,
             watch,
             genesis,
+            gossip: Gossip::default(),
+            reports: AtomicU64::new(0),
             world,
             nodes,
             pulled: AtomicU64::new(0),
             taken_over: AtomicU64::new(0),
+            handovers: AtomicU64::new(0),
+            holders: Mutex::default(),
         }
     }
 
@@ -162,27 +187,21 @@ impl Fleet {
         let pump = self
             .world
             .spawn(move |_| async move { fleet.pump(number, outbound, rogue).await });
-        let fleet = self.clone();
-        self.world.spawn(move |_| async move {
-            match started.await {
-                Ok(Ok(snapshot)) => {
-                    fleet.show(&Event::Started {
-                        node: number,
-                        height: snapshot.height,
-                        state_root: snapshot.state_root,
-                    });
-                    fleet.read(number, stream).await;
-                }
-                Ok(Err(error)) => fleet.show(&Event::NotStarted {
-                    node: number,
-                    reason: error.to_string(),
-                }),
-                // Its power was cut, or its ledger closed, which `look` sees.
-                Err(_) => {}
-            }
-        });
+        node.boots += 1;
+        let boot = node.boots;
+        self.follow_from_start(number, boot, started, stream);
+        let at_ms = self.world.now_ms();
+        let holder = Holder::new(
+            node_key(number).public_key(),
+            self.scenario.keeping,
+            node.machine.shown_ms(at_ms),
+            self.monotonic(number).shown_ms(at_ms),
+        );
         node.up = Some(Up {
+            boot,
             ledger,
+            view: None,
+            holder,
             plug,
             pump,
             blamed: blocked,
@@ -192,7 +211,8 @@ impl Fleet {
     /// Takes a node's power away.
     pub(crate) fn pull_plug(&self, number: usize) {
         let up = self.lock(number).and_then(|mut node| node.up.take());
-        if let Some(up) = up {
+        if let Some(mut up) = up {
+            self.tell(number, &up.holder.end());
             self.pulled.fetch_add(1, Ordering::Relaxed);
             self.net.leave(number);
             up.pump.end();
@@ -293,23 +313,6 @@ impl Fleet {
         }
         if self.scenario.is_honest(node) {
             self.watch.see(event);
-        }
-    }
-
-    async fn read(&self, node: usize, mut stream: mpsc::Receiver<Finalized>) {
-        while let Some(item) = stream.recv().await {
-            match &item {
-                Finalized::Block(block) => self.show(&Event::Block { node, block }),
-                Finalized::State(state) => {
-                    self.taken_over.fetch_add(1, Ordering::Relaxed);
-                    self.show(&Event::TookOver {
-                        node,
-                        height: state.height,
-                        time_ms: state.time_ms,
-                        state_root: state.state_root,
-                    });
-                }
-            }
         }
     }
 

@@ -4,8 +4,11 @@
 
 mod checks;
 mod client;
+mod estate;
 mod event;
 mod fleet;
+mod gossip;
+mod holder;
 mod network;
 mod panics;
 mod report;
@@ -13,8 +16,11 @@ mod rogue;
 mod run;
 mod scenario;
 mod seeds;
+mod tenants;
 mod trouble;
+mod witness;
 
+pub use holder::Keeping;
 pub use network::Traffic;
 pub use report::{Failure, Summary};
 pub use run::simulate;

@@ -180,6 +180,35 @@ impl Net {
         }
     }
 
+    /// Whether a machine of this node has power.
+    pub(crate) fn has_power(&self, node: usize) -> bool {
+        let state = self.lock();
+        self.machines_of(node)
+            .any(|machine| state.ends.contains_key(&machine))
+    }
+
+    /// Whether what each of the two nodes sends now would come to the other.
+    pub(crate) fn reach(&self, a: usize, b: usize) -> bool {
+        let state = self.lock();
+        let mut pairs = self
+            .machines_of(a)
+            .flat_map(|a| self.machines_of(b).map(move |b| (a, b)));
+        pairs.any(|(a, b)| {
+            let up = state.ends.contains_key(&a) && state.ends.contains_key(&b);
+            let cut = state.cuts.contains_key(&(a, b)) || state.cuts.contains_key(&(b, a));
+            a != b && self.know(a, b) && up && !cut
+        })
+    }
+
+    /// The machines that run as this node.
+    fn machines_of(&self, node: usize) -> impl Iterator<Item = usize> {
+        let name = self.names.get(node);
+        let machines = self.names.iter().enumerate();
+        machines
+            .filter(move |(_, other)| Some(*other) == name)
+            .map(|(machine, _)| machine)
+    }
+
     fn connected(&self, state: &State, a: usize, b: usize) -> bool {
         let (Some(end), Some(name)) = (state.ends.get(&a), self.names.get(b)) else {
             return false;

@@ -20,6 +20,14 @@ pub struct Summary {
     pub crashes: u64,
     /// Times that a node took over the state of its peers.
     pub taken_over: u64,
+    /// Assets at its end.
+    pub assets: usize,
+    /// Times that another node held what one at a time may hold than the one before.
+    pub handovers: u64,
+    /// Times that an honest validator said that a node is gone.
+    pub reports: u64,
+    /// Which nodes have a vote at the end.
+    pub in_office: Vec<usize>,
     /// Rounds that ended without a block, on the first honest node since its start.
     pub nullified: u64,
     /// What went over each channel.
@@ -32,13 +40,16 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "seed {}: {} s, {} blocks, {} crashes, {} states taken over, {} rounds without a block, \
-             audit {}",
+            "seed {}: {} s, {} blocks, {} crashes, {} states taken over, {} assets, {} handovers, \
+             {} reports, {} rounds without a block, audit {}",
             self.seed,
             self.simulated_ms / 1000,
             self.height,
             self.crashes,
             self.taken_over,
+            self.assets,
+            self.handovers,
+            self.reports,
             self.nullified,
             self.audit
         )

@@ -4,17 +4,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use consensus::simulated::{self, SimWorld};
+use consensus::simulated::{self, SimWorld, Task};
 use ledger::{Genesis, GenesisError};
 
 use crate::checks::Watch;
 use crate::client::{Client, operator};
+use crate::estate;
 use crate::event::Event;
 use crate::fleet::{Fleet, node_key};
+use crate::holder::Keeping;
 use crate::network::Net;
 use crate::panics;
 use crate::report::{Failure, Summary};
 use crate::scenario::Scenario;
+use crate::{tenants, witness};
 
 /// Pause between two looks at everything.
 const LOOK: Duration = Duration::from_millis(250);
@@ -23,6 +26,10 @@ const AFTERMATH: Duration = Duration::from_secs(4);
 /// How long a fabric may take to answer after everything was mended: a few rounds of the slowest
 /// kind, and pauses between sendings.
 const MENDED_SECONDS: u64 = 120;
+/// Pause between two looks of a holder at its own clock. It adds to what clocks may be wrong by.
+const TICK: Duration = Duration::from_millis(100);
+/// How long it may take, after everything was mended, until nothing is said of anybody any more.
+const FORGIVEN: Duration = Duration::from_secs(120);
 /// For what is under way to be read.
 const REST: Duration = Duration::from_secs(1);
 
@@ -38,7 +45,7 @@ pub fn simulate(scenario: &Scenario) -> Result<Summary, Failure> {
             let honest: Vec<_> = honest
                 .map(|node| (node, node_key(node).public_key()))
                 .collect();
-            let watch = Arc::new(Watch::new(&honest));
+            let watch = Arc::new(Watch::new(&honest, scenario.voted_out()));
             let end = match genesis(scenario, begun_ms) {
                 Ok(genesis) => Ok(story(&world, scenario, genesis, &watch).await),
                 Err(error) => Err(vec![error.to_string()]),
@@ -72,12 +79,29 @@ pub fn simulate(scenario: &Scenario) -> Result<Summary, Failure> {
 fn summary(world: &SimWorld, fleet: &Fleet, simulated_ms: u64) -> Summary {
     let status = fleet.honest().next().and_then(|node| fleet.ledger(node));
     let status = status.map(|ledger| ledger.status());
+    let shown = fleet.honest().next().and_then(|node| {
+        fleet.view(node, |view| {
+            let assets = view.assets().unwrap_or_default().len();
+            let fabric = view.fabric().ok().flatten();
+            (assets, fabric.map(|it| it.validators).unwrap_or_default())
+        })
+    });
+    let (assets, in_office) = shown.unwrap_or_default();
+    let in_office = in_office
+        .iter()
+        .filter_map(|name| fleet.net.number_of(name));
+    let mut in_office: Vec<_> = in_office.collect();
+    in_office.sort_unstable();
     Summary {
         seed: fleet.scenario.seed,
         simulated_ms,
         height: status.as_ref().map_or(0, |status| status.height),
         crashes: fleet.pulled(),
         taken_over: fleet.taken_over(),
+        assets,
+        handovers: fleet.handovers(),
+        reports: fleet.reports.load(Ordering::Relaxed),
+        in_office,
         nullified: status.as_ref().map_or(0, |status| status.nullified),
         traffic: fleet.net.traffic(),
         audit: world.audit(),
@@ -128,11 +152,12 @@ async fn story(
             world.sleep(LOOK).await;
         }
     });
-    let mut clients = Vec::new();
+    let mut busy = tenants(world, &fleet);
+    busy.extend(witnesses(world, &fleet));
     for index in 0..scenario.clients {
         let client = Client::new(index, &fleet.genesis, scenario.seed);
         let (fleet, gap_ms) = (fleet.clone(), scenario.gap_ms);
-        clients.push(
+        busy.push(
             world.spawn(move |world| async move { client.work(&world, &fleet, gap_ms).await }),
         );
     }
@@ -142,13 +167,78 @@ async fn story(
     }
     let mended = Duration::from_secs(scenario.seconds);
     unless_objected(world, watch, mended + AFTERMATH, || false).await;
-    for client in clients {
-        client.end();
+    for task in busy {
+        task.end();
     }
     fleet.mend().await;
     last_questions(world, &fleet).await;
+    tenants::return_all(world, &fleet).await;
+    if scenario.witnesses {
+        unless_objected(world, watch, FORGIVEN, || nobody_is_reported(&fleet)).await;
+    }
     watch.see(&Event::Over);
     fleet
+}
+
+/// What keeps assets and leases busy.
+fn tenants(world: &SimWorld, fleet: &Arc<Fleet>) -> Vec<Task> {
+    let mut busy = Vec::new();
+    for node in estate::hosts(&fleet.scenario) {
+        let fleet = fleet.clone();
+        busy.push(
+            world.spawn(move |world| async move { tenants::host(&world, &fleet, node).await }),
+        );
+    }
+    if !fleet.scenario.assets || fleet.scenario.keeping == Keeping::Nothing {
+        return busy;
+    }
+    for node in fleet.honest() {
+        let fleet = fleet.clone();
+        busy.push(
+            world.spawn(move |world| async move { tenants::bidder(&world, &fleet, node).await }),
+        );
+    }
+    let clocks = fleet.clone();
+    world.spawn(move |world| async move {
+        loop {
+            for node in clocks.honest() {
+                clocks.tick_holder(node);
+            }
+            world.sleep(TICK).await;
+        }
+    });
+    busy
+}
+
+/// What says who is gone, and who lies about it.
+fn witnesses(world: &SimWorld, fleet: &Arc<Fleet>) -> Vec<Task> {
+    if !fleet.scenario.witnesses {
+        return Vec::new();
+    }
+    let eyes = fleet.clone();
+    world.spawn(move |world| async move { witness::gossip(&world, &eyes).await });
+    for node in fleet.honest() {
+        let fleet = fleet.clone();
+        world.spawn(move |world| async move { witness::witness(&world, &fleet, node).await });
+    }
+    let liars = fleet.scenario.rogues.iter().map(|(node, _)| *node);
+    liars
+        .map(|node| {
+            let fleet = fleet.clone();
+            world.spawn(move |world| async move { witness::slander(&world, &fleet, node).await })
+        })
+        .collect()
+}
+
+/// Whether no node that has started shows a report about an honest node.
+fn nobody_is_reported(fleet: &Fleet) -> bool {
+    let honest: Vec<_> = fleet.honest().collect();
+    honest.iter().all(|node| {
+        let absences = fleet.view(*node, |view| view.absences().unwrap_or_default());
+        let absences = absences.unwrap_or_default();
+        let mut reported = absences.keys().filter_map(|name| fleet.net.number_of(name));
+        !reported.any(|node| honest.contains(&node))
+    })
 }
 
 /// Asks every honest node for one more transaction, and waits until all are level.

@@ -5,6 +5,7 @@ use std::fmt;
 
 use consensus::simulated::Dice;
 
+use crate::holder::Keeping;
 use crate::trouble::{Plan, Trouble};
 
 /// How many blocks an epoch has, by how likely it is.
@@ -17,6 +18,12 @@ const FOLLOWERS_MAX: usize = 2;
 const SECONDS: (u64, u64) = (40, 240);
 /// Most troubles in a run.
 const TROUBLES_MAX: usize = 8;
+/// Most that a clock is wrong by where nodes count on clocks, milliseconds: with one behind and one
+/// ahead, half a second at which votes are early, and the time between two looks of a holder, that
+/// is less than [`assets::CLOCK_SKEW_MS_MAX`].
+const SKEW_MS: u64 = 650;
+/// The same where they do not.
+const SKEW_MS_MAX: u64 = 3_000;
 
 /// What a Byzantine validator does beside taking part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -104,6 +111,14 @@ pub struct Scenario {
     pub seconds: u64,
     /// What happens, and when.
     pub troubles: Vec<Plan>,
+    /// How wrong a clock may be, milliseconds.
+    pub skew_ms: u64,
+    /// Whether nodes have assets, which are leased.
+    pub assets: bool,
+    /// How nodes hold what one at a time may hold, if they have assets.
+    pub keeping: Keeping,
+    /// Whether validators report who is gone, and the Byzantine ones who is not.
+    pub witnesses: bool,
 }
 
 impl Scenario {
@@ -130,7 +145,19 @@ impl Scenario {
             sync_beyond_blocks: 0,
             seconds,
             troubles: Vec::new(),
+            skew_ms: if dice.comes_true(700) {
+                SKEW_MS
+            } else {
+                SKEW_MS_MAX
+            },
+            assets: dice.comes_true(700),
+            keeping: Keeping::Nothing,
+            witnesses: dice.comes_true(700),
         };
+        // With clocks that are further apart nobody promises that one holder stops in time.
+        if scenario.skew_ms == SKEW_MS {
+            scenario.keeping = Keeping::ByOwnClock;
+        }
         for _ in 0..dice.index(TROUBLES_MAX + 1) {
             let plan = Plan::draw(&mut dice, &scenario);
             scenario.troubles.push(plan);
@@ -157,6 +184,10 @@ impl Scenario {
             sync_beyond_blocks: 64,
             seconds: 20,
             troubles: Vec::new(),
+            skew_ms: 0,
+            assets: false,
+            keeping: Keeping::Nothing,
+            witnesses: false,
         }
     }
 
@@ -172,6 +203,15 @@ impl Scenario {
     pub fn twins(&self) -> Vec<usize> {
         let twins = self.rogues.iter().filter(|(_, vice)| *vice == Vice::Twins);
         twins.map(|(node, _)| *node).collect()
+    }
+
+    /// The nodes whose vote others may take.
+    pub(crate) fn voted_out(&self) -> BTreeSet<usize> {
+        let voted_out = self.troubles.iter().filter_map(|plan| match plan.trouble {
+            Trouble::Change { node, add: false } => Some(node),
+            _ => None,
+        });
+        voted_out.collect()
     }
 
     /// Whether a node does what it should.
@@ -217,8 +257,8 @@ impl fmt::Display for Scenario {
         writeln!(
             f,
             "seed {}: {} validators, {} followers, {} clients with pauses up to {} ms, \
-             heartbeat {} s, epochs of {} blocks, state from peers beyond {} blocks, mended after \
-             {} s",
+             heartbeat {} s, epochs of {} blocks, state from peers beyond {} blocks, clocks wrong \
+             by up to {} ms, {}{}holding {:?}, mended after {} s",
             self.seed,
             self.validators,
             self.followers,
@@ -227,6 +267,10 @@ impl fmt::Display for Scenario {
             self.heartbeat_seconds,
             self.epoch_blocks,
             self.sync_beyond_blocks,
+            self.skew_ms,
+            if self.assets { "assets, " } else { "" },
+            if self.witnesses { "witnesses, " } else { "" },
+            self.keeping,
             self.seconds
         )?;
         writeln!(f, "  {:?}", self.weather)?;
@@ -263,7 +307,7 @@ pub(crate) fn draw_trouble(dice: &mut Dice, scenario: &Scenario) -> Trouble {
         8 => Trouble::ClockOff {
             node,
             ahead: dice.comes_true(500),
-            by_ms: dice.below(3000),
+            by_ms: dice.below(scenario.skew_ms),
         },
         9 => Trouble::Flapping { node },
         _ => change(dice, scenario),

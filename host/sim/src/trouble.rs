@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use consensus::simulated::{Dice, SimWorld};
-use ledger::ValidatorChange;
+use ledger::{Operation, ValidatorChange, ValidatorOperation};
 
 use crate::client::Client;
 use crate::fleet::{Fleet, node_key};
@@ -169,8 +169,9 @@ fn vote_all(world: &SimWorld, fleet: &Arc<Fleet>, node: usize, add: bool) {
     for voter in fleet.honest() {
         let fleet = fleet.clone();
         world.spawn(move |world| async move {
-            let officer = Client::officer(voter, &fleet.genesis);
-            officer.vote(&world, &fleet, voter, change).await;
+            let mut officer = Client::officer(voter, &fleet.genesis);
+            let vote = Operation::Validator(ValidatorOperation::Vote(change));
+            officer.settle(&world, &fleet, voter, &vote).await;
         });
     }
 }

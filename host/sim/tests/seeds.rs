@@ -1,7 +1,7 @@
 //! A bounded set of simulated fabrics for every test run. `cargo xtask simulate` runs as many as
 //! one likes.
 
-use hypermesh_sim::{Plan, Scenario, Trouble, Vice, Weather, kept_seeds, simulate};
+use hypermesh_sim::{Keeping, Plan, Scenario, Trouble, Vice, Weather, kept_seeds, simulate};
 
 /// Runs these seeds, each to its end, with fewer transactions than they would have: every block
 /// costs time.
@@ -105,6 +105,10 @@ fn the_same_seed_gives_the_same_run() {
                 ..Weather::FAIR
             },
             troubles: vec![crash(1, 2_000)],
+            rogues: vec![(3, Vice::Delay)],
+            assets: true,
+            keeping: Keeping::ByOwnClock,
+            witnesses: true,
             gap_ms: 1_000,
             seconds: 6,
             ..Scenario::calm(11, 4)

@@ -43,6 +43,12 @@ impl Machine {
         self.skew_ms.store(skew_ms, Ordering::Relaxed);
     }
 
+    /// What its clock shows when the world's shows `now_ms`, Unix milliseconds.
+    #[must_use]
+    pub fn shown_ms(&self, now_ms: u64) -> u64 {
+        now_ms.saturating_add_signed(self.skew_ms.load(Ordering::Relaxed))
+    }
+
     /// The same machine with its power on, for one process.
     pub(crate) fn powered(&self) -> Self {
         Self {

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hypermesh_consensus::simulated::{self, Machine, NodeConfig, Plug, Powered, SimWorld};
-use hypermesh_consensus::{Carrier, Finalized, Inbound, Ledger, Outgoing, Retention, SecretKey};
+use hypermesh_consensus::{
+    Carrier, Channel, Finalized, Inbound, Ledger, Outgoing, Retention, SecretKey,
+};
 use ledger::Genesis;
 use tokio::sync::{mpsc, watch};
 use types::NodeId;
@@ -27,6 +29,8 @@ struct Halted {
     nodes: BTreeSet<NodeId>,
     /// With their senders.
     messages: Vec<(NodeId, Outgoing)>,
+    /// How many votes went from one to another, while the second of each pair is lost.
+    second_votes: Option<BTreeMap<(NodeId, NodeId), usize>>,
 }
 
 /// A node with its power on.
@@ -76,6 +80,13 @@ impl Fabric {
         for (from, message) in std::mem::take(&mut halted.messages) {
             pass(&self.ends, &mut halted, from, message);
         }
+    }
+
+    /// From now on the second vote that each node sends to each other is lost: with that of the first
+    /// block, which makes it final.
+    pub(crate) fn lose_second_votes(&self) {
+        let mut halted = self.halted.lock().expect("no panic");
+        halted.second_votes = Some(BTreeMap::new());
     }
 
     pub(crate) async fn boot(&self, key: u8, machine: &Machine, sync_beyond_blocks: u64) -> Up {
@@ -128,6 +139,15 @@ fn pass(ends: &Ends, halted: &mut Halted, from: NodeId, message: Outgoing) {
     if halted.nodes.contains(&from) || halted.nodes.contains(&message.peer) {
         halted.messages.push((from, message));
         return;
+    }
+    if let Some(votes) = &mut halted.second_votes
+        && message.channel == Channel::Votes
+    {
+        let sent = votes.entry((from, message.peer)).or_default();
+        *sent += 1;
+        if *sent == 2 {
+            return;
+        }
     }
     let ends = ends.lock().expect("no panic");
     if let Some((inbound, _)) = ends.get(&message.peer) {

@@ -1,11 +1,12 @@
 //! Shows every observation to every checker and keeps what they object to. Never judges itself.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
 use types::NodeId;
 
-use super::{agreement, blame, bounds, durable, heights, innocent, liveness};
-use super::{once, roots, running};
+use super::{absence, agreement, blame, bounds, durable, heights, innocent, liveness};
+use super::{no_overcommit, once, one_holder, roots, running};
 use crate::event::Event;
 
 /// Objections kept: the first says what went wrong, a few more show how far it went.
@@ -34,8 +35,8 @@ struct Inner {
 }
 
 impl Watch {
-    /// For a fabric in which these nodes are honest.
-    pub(crate) fn new(honest: &[(usize, NodeId)]) -> Self {
+    /// For a fabric in which these nodes are honest, and some of them may be voted out.
+    pub(crate) fn new(honest: &[(usize, NodeId)], voted_out: BTreeSet<usize>) -> Self {
         let checks: Vec<Box<dyn Check>> = vec![
             Box::<agreement::Agreement>::default(),
             Box::<durable::Durable>::default(),
@@ -47,6 +48,9 @@ impl Watch {
             Box::new(blame::Blames),
             Box::new(innocent::Innocent::new(honest)),
             Box::new(running::Running),
+            Box::<no_overcommit::NoOvercommit>::default(),
+            Box::<one_holder::OneHolder>::default(),
+            Box::new(absence::Absence::new(honest, voted_out)),
         ];
         Self {
             inner: Mutex::new(Inner {
