@@ -16,6 +16,7 @@ use types::{FabricId, Name, Principal, PublicKey, Signature};
 use crate::estate;
 use crate::event::Event;
 use crate::fleet::{Fleet, node_seed};
+use crate::proving::Signing;
 
 /// How long a client waits for a node before it asks another.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -109,7 +110,7 @@ impl Client {
     ) -> Finality {
         loop {
             self.look_up_nonce(fleet, node);
-            let transaction = self.sign(operation.clone());
+            let transaction = self.sign_shown(fleet, node, operation.clone());
             let finality = loop {
                 if let Some(finality) = ask(world, fleet, node, &transaction).await {
                     break finality;
@@ -140,7 +141,7 @@ impl Client {
         let dice = &mut self.dice;
         let deal = deals.then(|| fleet.view(node, |view| estate::deal(dice, view, me)));
         if let Some(operation) = deal.flatten().flatten() {
-            return self.sign(operation);
+            return self.sign_shown(fleet, node, operation);
         }
         match (self.dice.below(4), Name::new("shop")) {
             (0, Ok(workload)) => self.sign(Operation::Stop { workload }),
@@ -158,6 +159,24 @@ impl Client {
             principal,
             role: Role::Viewer,
         }))
+    }
+
+    /// Signs an operation with the proofs that it needs, by what `node` shows.
+    fn sign_shown(&mut self, fleet: &Fleet, node: usize, operation: Operation) -> Vec<u8> {
+        let proven = fleet.view(node, |view| {
+            let signing = Signing {
+                view,
+                fabric: self.fabric,
+                key: &self.key,
+                nonce: self.nonce,
+                anchor: view.newest_anchor().ok().flatten(),
+            };
+            signing.proven(operation.clone(), |host| {
+                let host = fleet.net.number_of(host)?;
+                Some(SigningKey::from_bytes(&node_seed(host)))
+            })
+        });
+        self.sign(proven.unwrap_or(operation))
     }
 
     fn sign(&mut self, operation: Operation) -> Vec<u8> {

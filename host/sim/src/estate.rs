@@ -10,6 +10,7 @@ use types::{
 };
 
 use crate::holder::is_exclusive;
+use crate::proving::bare;
 use crate::scenario::Scenario;
 
 /// Honest nodes that host assets: more of them are more of the same.
@@ -47,7 +48,7 @@ pub(crate) fn missing(
     } else {
         return None;
     };
-    Some(Operation::Asset(AssetOperation::Register {
+    Some(bare(AssetOperation::Register {
         facts,
         owner,
         policy,
@@ -61,10 +62,10 @@ pub(crate) fn deal(dice: &mut Dice, view: &View, me: Principal) -> Option<Operat
     let (asset, record) = assets.get(dice.index(assets.len()))?;
     let asset = *asset;
     Some(match dice.below(20) {
-        0..10 => Operation::Lease(grant(dice, asset, record, me)),
-        10..13 => Operation::Lease(renew(dice, view, asset)?),
-        13..16 => Operation::Lease(release(dice, view, me)?),
-        16 => Operation::Asset(AssetOperation::Update {
+        0..10 => bare(grant(dice, asset, record, me)),
+        10..13 => bare(renew(dice, view, asset)?),
+        13..16 => bare(release(dice, view, me)?),
+        16 => bare(AssetOperation::Update {
             asset,
             policy: AssetPolicy {
                 share_percent: percent(dice),
@@ -72,9 +73,9 @@ pub(crate) fn deal(dice: &mut Dice, view: &View, me: Principal) -> Option<Operat
                 ..record.policy.clone()
             },
         }),
-        17 => Operation::Asset(AssetOperation::Drain { asset }),
-        18 => Operation::Asset(AssetOperation::Resume { asset }),
-        _ => Operation::Asset(AssetOperation::Transfer {
+        17 => bare(AssetOperation::Drain { asset }),
+        18 => bare(AssetOperation::Resume { asset }),
+        _ => bare(AssetOperation::Transfer {
             asset,
             owner: record.host,
         }),
@@ -85,7 +86,7 @@ pub(crate) fn deal(dice: &mut Dice, view: &View, me: Principal) -> Option<Operat
 pub(crate) fn keep(dice: &mut Dice, view: &View, host: Principal) -> Option<Operation> {
     let hosted = view.assets_of(&host).ok()?;
     let asset = hosted.into_iter().find(|asset| !is_exclusive(asset))?;
-    Some(Operation::Asset(match dice.below(10) {
+    Some(bare(match dice.below(10) {
         0..6 => AssetOperation::Remeasure {
             asset,
             facts: memory(dice),
@@ -98,7 +99,7 @@ pub(crate) fn keep(dice: &mut Dice, view: &View, host: Principal) -> Option<Oper
 
 /// A lease of all that is shared of an asset, for its owner.
 pub(crate) fn grant_all(asset: AssetId, record: &AssetRecord) -> Operation {
-    Operation::Lease(LeaseOperation::Grant {
+    bare(LeaseOperation::Grant {
         asset,
         holder: record.owner,
         amount: record.shared(),
@@ -176,6 +177,7 @@ fn shared(dice: &mut Dice, owners: &[Principal]) -> AssetPolicy {
         term_ms_max: TERM_MS_MAX / 2 + dice.below(TERM_MS_MAX / 2),
         peers,
         labels: BTreeMap::new(),
+        bond: 0,
     }
 }
 

@@ -11,6 +11,7 @@ mod gossip;
 mod holder;
 mod network;
 mod panics;
+mod proving;
 mod report;
 mod rogue;
 mod run;

@@ -15,6 +15,7 @@ use crate::estate::{self, EXCLUSIVE_TERM_MS};
 use crate::event::Event;
 use crate::fleet::{Fleet, node_key};
 use crate::holder::is_exclusive;
+use crate::proving::bare;
 
 /// Bounds of the pauses of one principal, milliseconds: leases end and are renewed in time, and
 /// blocks, which cost time, stay few.
@@ -60,7 +61,7 @@ pub(crate) async fn bidder(world: &SimWorld, fleet: &Arc<Fleet>, node: usize) {
         if let LeaseOperation::Release { lease } = operation {
             fleet.give_back(node, lease);
         }
-        let operation = Operation::Lease(operation);
+        let operation = bare(operation);
         signer.settle(world, fleet, node, &operation).await;
     }
 }
@@ -142,7 +143,7 @@ async fn return_one(
         return Ok(());
     };
     if record.drained {
-        let resume = Operation::Asset(AssetOperation::Resume { asset });
+        let resume = bare(AssetOperation::Resume { asset });
         applied(world, fleet, told, &mut signer, &resume).await?;
     }
     let all = estate::grant_all(asset, &record);
@@ -151,7 +152,7 @@ async fn return_one(
     if let Some(node) = fleet.net.number_of(&owner) {
         fleet.give_back(node, lease);
     }
-    let release = Operation::Lease(LeaseOperation::Release { lease });
+    let release = bare(LeaseOperation::Release { lease });
     applied(world, fleet, told, &mut signer, &release).await?;
     let left = fleet.view(told, |view| {
         view.value(&StateKey::asset_leases(&asset)).is_some()

@@ -195,11 +195,12 @@ fn unreadable(error: DecodeRecordError) -> String {
 
 #[cfg(test)]
 mod tests {
-    use ledger::{AssetOperation, LeaseOperation, Operation};
+    use ledger::{AssetOperation, LeaseOperation};
     use types::{AssetFacts, AssetPolicy, MemoryFacts};
 
     use super::super::small_ledger::SmallLedger;
     use super::*;
+    use crate::proving::bare;
 
     /// A ledger with one asset of 100 bytes, all shared.
     fn begun() -> (SmallLedger, AssetId) {
@@ -210,7 +211,7 @@ mod tests {
             owner: host,
             policy: AssetPolicy::private(),
         };
-        ledger.apply(0, Operation::Asset(register));
+        ledger.apply(0, bare(register));
         (ledger, AssetId::new(&host, &facts, 0))
     }
 
@@ -225,7 +226,7 @@ mod tests {
             amount: Amount(amount),
             term_ms: 60_000,
         };
-        ledger.apply(0, Operation::Lease(grant));
+        ledger.apply(0, bare(grant));
     }
 
     fn show(check: &mut NoOvercommit, ledger: &SmallLedger) -> Result<(), String> {
@@ -249,7 +250,7 @@ mod tests {
         };
         let (mut other, _) = begun();
         let update = AssetOperation::Update { asset, policy };
-        other.apply(0, Operation::Asset(update));
+        other.apply(0, bare(update));
         grant(&mut ledger, asset, 60);
         let key = StateKey::asset(&asset);
         let less = other.state[&key].clone();
@@ -268,7 +269,7 @@ mod tests {
         assert_eq!(show(&mut check, &ledger), Ok(()));
         let mut other = ledger.clone();
         let remeasure = |bytes| {
-            Operation::Asset(AssetOperation::Remeasure {
+            bare(AssetOperation::Remeasure {
                 asset,
                 facts: memory(bytes),
             })

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use ed25519_dalek::{Signer as _, SigningKey};
 use ledger::{
-    BlockContext, Genesis, KnownRules, Operation, SignedTransaction, StateKey, Transaction,
-    TransactionOutcome, View, execute,
+    AnchorRecord, BlockContext, Genesis, KnownRules, Operation, SignedTransaction, StateKey,
+    Transaction, TransactionOutcome, View, execute,
 };
-use types::{NodeId, PublicKey, Signature};
+use types::{Digest, NodeId, PublicKey, Signature};
+
+use crate::proving::Signing;
 
 /// Some nodes that all vote, and the state that their transactions led to.
 #[derive(Clone)]
@@ -40,7 +42,23 @@ impl SmallLedger {
 
     /// A block with one transaction of a node, which must take effect.
     pub(super) fn apply(&mut self, node: usize, operation: Operation) {
+        let view = self.view();
+        let keys = self.keys.clone();
         let (key, nonce) = &mut self.keys[node];
+        let signing = Signing {
+            view: &view,
+            fabric: self.genesis.fabric_id(),
+            key,
+            nonce: *nonce,
+            anchor: Some(AnchorRecord {
+                height: self.height,
+                digest: digest_at(self.height),
+            }),
+        };
+        let operation = signing.proven(operation, |host| {
+            let found = keys.iter().find(|(key, _)| public(key) == *host);
+            found.map(|(key, _)| key.clone())
+        });
         let transaction = Transaction {
             fabric: self.genesis.fabric_id(),
             principal: public(key),
@@ -57,6 +75,7 @@ impl SmallLedger {
         let block = BlockContext {
             height: self.height,
             time_ms: self.time_ms,
+            parent: digest_at(self.height - 1),
         };
         let known = KnownRules::RELEASED;
         let done = execute(&self.genesis, known, &self.state, &block, &[signed]).unwrap();
@@ -72,6 +91,11 @@ impl SmallLedger {
     pub(super) fn view(&self) -> View {
         View::new(self.height, self.time_ms, self.state.clone())
     }
+}
+
+/// The digest that this ledger gives the block at a height.
+fn digest_at(height: u64) -> Digest {
+    Digest::of(&height.to_le_bytes())
 }
 
 fn public(key: &SigningKey) -> PublicKey {
