@@ -402,7 +402,7 @@ fn transaction_bytes_are_pinned() {
 }
 
 const PINNED_TRANSACTION: &str =
-    "blake3:87c64237e00f0291a86ea85390c4e94f5b32cd2b590d2771112147e389672c73";
+    "blake3:ce9aeb721167afb9be51f532a57473d581b985e8302b802e51bd2a3862833113";
 const PINNED_FABRIC: &str =
     "blake3:e2336e511bc2b46aa197628cdca316e93d23bce79ff351be958c7605b92e5223";
 
