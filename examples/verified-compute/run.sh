@@ -23,7 +23,7 @@ stop() {
 trap stop EXIT
 trap 'exit 1' INT TERM
 
-# 1. Four nodes found a fabric. The last one is no `nexus`: it adds one to whatever it computes.
+# 1. Four nodes found a fabric. The last one is no `nexus`: it changes the last digit of its results.
 set --
 for number in 1 2 3 4; do
     ids=$("$nexus" --data "$folder/$number" node prepare)
@@ -43,9 +43,16 @@ for number in 1 2 3 4; do
             --stoq "$address" >"$folder/$number.log" 2>&1 &
         pids="$pids $!"
     fi
+    eval "pid_$number=$!"
 done
 for number in 1 2 3 4; do
-    until "$nexus" --data "$folder/$number" node status >"$folder/said" 2>&1; do sleep 0.1; done
+    until "$nexus" --data "$folder/$number" node status >"$folder/said" 2>&1; do
+        if ! eval "kill -0 \$pid_$number" 2>/dev/null; then
+            cat "$folder/$number.log" >&2
+            exit 1
+        fi
+        sleep 0.1
+    done
 done
 
 # 2. A component whose calls can be repeated. Its manifest asks for two of three.
