@@ -1,12 +1,14 @@
 //! A fabric of one node in this process, and a client that deploys as `nexus` does.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 
 use admin::{Acceptance, ArtifactUse, Client, InvokeRequest, WorkloadState};
 use ledger::{Operation, Transaction};
-use node::{Config, Node, RemoteNode};
+use node::{Config, Founding, Node, RemoteNode};
+use tempfile::TempDir;
 use trust::SecretKey;
-use types::{ComponentKind, ComponentSpec, Digest, Name, Route, WorkloadSpec};
+use types::{ComponentKind, ComponentSpec, Digest, Name, Replication, Route, WorkloadSpec};
 
 /// What can go wrong in a benchmark ends it.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -55,12 +57,52 @@ impl Fabric {
         Self::start_at(Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))).await
     }
 
+    /// Starts nodes that found one fabric together, and waits until they are up.
+    ///
+    /// # Errors
+    /// What [`Node::start`] says.
+    pub async fn start_founded(count: usize) -> Result<Vec<Self>, Failure> {
+        let (mut founders, mut validators, mut operators) = (Vec::new(), BTreeMap::new(), vec![]);
+        for _ in 0..count {
+            let folder = tempfile::tempdir()?;
+            let prepared = node::prepare(&folder.path().join("data"))?;
+            // Free now; nobody takes it within a moment but by accident.
+            let address = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+            validators.insert(prepared.node, vec![address]);
+            operators.push(prepared.operator);
+            founders.push((folder, address));
+        }
+        let founding = Founding::new(validators, operators)?;
+        let mut starting = tokio::task::JoinSet::new();
+        for (folder, address) in founders {
+            // All at once: none is up before most of them are.
+            starting.spawn(Self::start_in(
+                folder,
+                Some(address),
+                Some(founding.clone()),
+            ));
+        }
+        let mut nodes = Vec::new();
+        while let Some(node) = starting.join_next().await {
+            nodes.push(node??);
+        }
+        Ok(nodes)
+    }
+
     async fn start_at(stoq: Option<SocketAddr>) -> Result<Self, Failure> {
-        let folder = tempfile::tempdir()?;
+        Self::start_in(tempfile::tempdir()?, stoq, None).await
+    }
+
+    async fn start_in(
+        folder: TempDir,
+        stoq: Option<SocketAddr>,
+        founding: Option<Founding>,
+    ) -> Result<Self, Failure> {
         let http = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
         let data_dir = folder.path().join("data");
         let node = Node::start(Config {
             data_dir: data_dir.clone(),
+            founding,
             http,
             stoq,
             ..Config::default()
@@ -163,12 +205,27 @@ impl Fabric {
         export: &str,
         arguments: Vec<String>,
     ) -> Result<String, Failure> {
+        self.invoke_dialled(workload, export, arguments, None).await
+    }
+
+    /// As [`Fabric::invoke`]; with a dial on that many drawn nodes, whose receipts are part of the
+    /// answer.
+    ///
+    /// # Errors
+    /// As [`Fabric::invoke`], and if too few agree.
+    pub async fn invoke_dialled(
+        &self,
+        workload: &Name,
+        export: &str,
+        arguments: Vec<String>,
+        replicate: Option<Replication>,
+    ) -> Result<String, Failure> {
         let request = InvokeRequest {
-            replicate: None,
-            receipt: false,
             component: None,
             export: export.to_owned(),
             arguments,
+            replicate,
+            receipt: replicate.is_some(),
         };
         Ok(self.client.invoke(workload, &request).await?.result)
     }

@@ -3,7 +3,7 @@
 use crate::harness::nexus;
 
 /// Every command; a family is one, too.
-const COMMANDS: [&[&str]; 87] = [
+const COMMANDS: [&[&str]; 91] = [
     &[],
     &["up"],
     &["new"],
@@ -14,6 +14,10 @@ const COMMANDS: [&[&str]; 87] = [
     &["describe"],
     &["logs"],
     &["invoke"],
+    &["receipt"],
+    &["receipt", "show"],
+    &["receipt", "verify"],
+    &["receipt", "challenge"],
     &["publish"],
     &["scale"],
     &["stop"],

@@ -2,14 +2,16 @@
 //! and challenged. Real processes.
 
 use std::fs::{self, File};
+use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::components::LIBRARY;
 use crate::four::{Four, folders, status};
-use crate::harness::{Fabric, Ran, binary, eventually, run, up};
+use crate::harness::{Fabric, Ran, Running, binary, eventually, run, up};
 
 const GUEST: &str = include_str!("../../host/runtime/tests/guests/deterministic.wat");
 
@@ -297,6 +299,89 @@ fn what_nobody_can_repeat_is_refused_with_what_to_do() {
     let nobody = fabric.nexus(&["receipt", "challenge", "one.receipt"]);
     assert!(nobody.failed(5).contains("nobody is left"));
     fabric.stop();
+}
+
+/// Cpu that four nodes have used together.
+fn cpu(four: &Four) -> Duration {
+    let used = four.nodes.iter().map(|node| node.process.cpu());
+    used.sum()
+}
+
+#[test]
+fn orders_beyond_the_bound_are_refused_and_given_up_ones_stop() {
+    let four = Four::start();
+    deploy(
+        &four,
+        "[component.limits]\nwall_time = \"10m\"\nfuel = 1000000000000000\n",
+    );
+    let at = &four.nodes[0];
+    let all = |rounds: &str| invoke(at, &["run", rounds, "--replicate", "all"]);
+    // Everybody has compiled it.
+    all("1").ok();
+    let mut given_up = Vec::new();
+    let busy = eventually("no place is left anywhere", || {
+        // It never ends here, and takes a place wherever one is left.
+        let arguments = ["invoke", "det", "run", "4000000000", "--replicate", "all"];
+        let mut endless = at.command(&arguments);
+        let endless = endless.stdout(Stdio::null()).stderr(Stdio::null());
+        given_up.push(Running::new(endless));
+        let ran = all("1");
+        let busy = |node: &Fabric| ran.err.contains(&format!("node {}: busy", id(node)));
+        four.nodes.iter().all(busy).then_some(ran)
+    });
+    // For one member a node runs eight at once.
+    assert!(given_up.len() >= 8, "{}", given_up.len());
+    busy.failed(1);
+    let before = cpu(&four);
+    eventually("they compute", || {
+        (cpu(&four) - before > Duration::from_millis(500)).then_some(())
+    });
+    drop(given_up);
+    eventually("places are free again", || {
+        (all("1").code == 0).then_some(())
+    });
+    eventually("nothing computes any more", || {
+        let before = cpu(&four);
+        std::thread::sleep(Duration::from_secs(1));
+        (cpu(&four) - before < Duration::from_millis(250)).then_some(())
+    });
+}
+
+/// The script that newcomers paste.
+#[test]
+fn the_example_of_a_liar_runs_to_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../examples/verified-compute/run.sh"
+    );
+    let free = |base: &u16| {
+        let bound = (1..=4).map(|number| UdpSocket::bind(("127.0.0.1", base + number)));
+        bound.collect::<Result<Vec<_>, _>>().is_ok()
+    };
+    // Elsewhere than where the system hands out ports, and not where another such test looks first.
+    let first = 10_004 + u16::try_from(std::process::id() % 2_000).unwrap() * 8;
+    let base = (first..30_000).step_by(8).find(free).unwrap();
+    let mut example = Command::new("sh");
+    example
+        .arg(script)
+        .env("NEXUS", binary().get_program())
+        .env("FALSIFIER", program())
+        .env("PORT", base.to_string())
+        .env("HOME", "/nonexistent")
+        .env("TMPDIR", folder.path())
+        .current_dir(folder.path());
+    let said = run(&mut example).ok();
+    for line in [
+        "2 of 3 nodes agree",
+        "outvoted: ",
+        "refuted",
+        "  output blake3:",
+    ] {
+        assert!(said.contains(line), "{said}");
+    }
+    let left = fs::read_dir(folder.path()).unwrap().count();
+    assert_eq!(left, 0, "the script leaves its folder behind");
 }
 
 /// Whoever installs `nexus` cannot lie with it.

@@ -381,8 +381,8 @@ Arguments and results are in WAVE, the WebAssembly value encoding: numbers and t
 are, \"text\", [lists], (tuples), {record: fields}, some(x)/none, ok(x)/err(x), enum-cases. Quote them
 for the shell. An err(…) that the export returns is a result like any other.
 
-A deterministic component can be run by several nodes: --replicate 2/3 has three, drawn by the newest
-block, of which two must agree. Who agreed, who did not and who was silent is said on standard error.")]
+A deterministic component can be run by several nodes: with --replicate 2/3 the newest block draws
+three, of which two must agree. Who agreed, who did not and who was silent goes to standard error.")]
 pub(crate) struct InvokeArgs {
     /// The workload
     pub(crate) name: Name,

@@ -23,9 +23,9 @@ Examples:
   nexus receipt verify pi.receipt
   nexus receipt verify pi.receipt --fabric blake3:… -o json
 
-Checks the signatures, that receipts of enough drawn nodes agree, and that it is on this order and this
-result. That takes no node. Whether the nodes were drawn by chance takes the block that drew them: a
-node of the fabric is asked for that, if one answers.")]
+Checks the signatures, that receipts of enough drawn nodes agree, and that it is on this order and
+this result. That takes no node. Whether the nodes were drawn by chance takes the block that drew
+them: a node of the fabric is asked for that, if one answers.")]
     Verify {
         /// What `nexus invoke --receipt` wrote
         #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
@@ -40,9 +40,9 @@ Examples:
   nexus receipt challenge pi.receipt
   nexus receipt challenge pi.receipt -o json
 
-Up to three members that have no receipt in the file are drawn by the newest block. They run the order
-again, which takes the deployment as it was. A receipt is confirmed or refuted by more than half of
-them; the exit code is 5 if one is refuted.")]
+Up to three members that have no receipt in the file are drawn by the newest block. They run the
+order again, which takes the deployment as it was. A receipt is confirmed or refuted by more than
+half of them; the exit code is 5 if one is refuted.")]
     Challenge {
         /// What `nexus invoke --receipt` wrote
         #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]

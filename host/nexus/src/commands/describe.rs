@@ -1,7 +1,7 @@
 //! `nexus describe`: everything that is known of one workload.
 
 use admin::{ComponentStatus, ReplicaStatus, WorkloadStatus};
-use types::{Capability, ComponentSpec, Limits, Name, RestartPolicy};
+use types::{Capability, ComponentSpec, Limits, Name, Replication, RestartPolicy};
 
 use crate::exit::Outcome;
 use crate::session::Session;
@@ -97,6 +97,10 @@ fn describe_component(component: &ComponentStatus, spec: Option<&ComponentSpec>)
     }
     if let Some(seed) = spec.and_then(|spec| spec.deterministic_seed) {
         fields.add("Deterministic", format!("seed {seed}, fuel always counted"));
+    }
+    let replicate = spec.map(|spec| spec.replicate).unwrap_or_default();
+    if replicate != Replication::One {
+        fields.add("Calls run by", format!("{replicate} nodes"));
     }
     fields.list("Limits", limits(&component.limits));
     fields

@@ -94,7 +94,9 @@ fn disagreement(error: &VerifyExecutionError, heard: &[Heard]) -> ErrorCode {
     if heard.iter().filter(guest).count() >= usize::from(*needed) {
         return ErrorCode::GuestFailed;
     }
+    let busy = |heard: &Heard| matches!(&heard.said, Err(Silence::Refused(OrderRefusal::Busy)));
     match heard.iter().filter(|heard| heard.said.is_ok()).count() {
+        0 | 1 if heard.iter().any(busy) => ErrorCode::Busy,
         0 | 1 => ErrorCode::Unavailable,
         _ => ErrorCode::Refused,
     }

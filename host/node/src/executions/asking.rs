@@ -12,11 +12,10 @@ use tokio::time::Instant;
 use types::{ComponentSpec, Digest, FabricId, NodeId};
 
 use crate::executions::message::{Answer, Ask, Ran};
+use crate::executions::refusal::OrderRefusal;
 use crate::executions::{PREPARE_TIME, answer};
 use crate::peers::AskMemberError;
 use crate::shared::Shared;
-
-use crate::executions::refusal::OrderRefusal;
 
 /// Why a member that was asked has no receipt here.
 #[derive(Debug, thiserror::Error)]

@@ -172,7 +172,10 @@ mod tests {
             read_answer_again(body);
             format!("{} {}", body.len(), types::Digest::of(body).short())
         });
-        assert_eq!(pinned, ["", "", ""]);
+        assert_eq!(
+            pinned,
+            ["104 88cd408091ff", "302 b2b3d28115c4", "4 f9ce112c1094"]
+        );
         let Ok(Ask::Run(order)) = Ask::from_body(&ask) else {
             panic!("no question");
         };

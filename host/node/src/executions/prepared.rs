@@ -159,7 +159,7 @@ mod tests {
             .iter()
             .map(|(k, _)| k.clone())
             .collect();
-        assert_eq!(kept.len(), PREPARED_MAX - 1);
+        assert_eq!(kept.len(), PREPARED_MAX);
         assert!(kept.contains(&key(0, 2)) && !kept.contains(&key(0, 1)));
         assert!(!kept.contains(&key(1, 1)));
     }
