@@ -32,6 +32,7 @@ mod node;
 mod observer;
 mod peers;
 mod private_file;
+mod remeasuring;
 mod replicas;
 mod secrets;
 mod shared;
