@@ -37,6 +37,7 @@ mod observer;
 mod peers;
 mod private_file;
 mod proving;
+mod remeasuring;
 mod replicas;
 mod secrets;
 mod shared;

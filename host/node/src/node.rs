@@ -35,6 +35,7 @@ use crate::listeners::Listeners;
 use crate::logbook::Logbooks;
 use crate::machine::Machine;
 use crate::peers::{Entrance, Opened, Opening, Peers, bootstrap, join};
+use crate::remeasuring::remeasure;
 use crate::replicas::Replicas;
 use crate::secrets::Secrets;
 use crate::shared::{FollowedState, Shared};
@@ -232,6 +233,7 @@ impl Node {
         tokio::spawn(accuse(Arc::clone(&shared), stop_peers.clone()));
         tokio::spawn(witness(Arc::clone(&shared), stop_peers.clone()));
         tokio::spawn(answer_challenges(Arc::clone(&shared), stop_peers.clone()));
+        tokio::spawn(remeasure(Arc::clone(&shared), stop_peers.clone()));
         let status = shared.ledger.status();
         if status.role == consensus::Role::Validator {
             match status.validators {

@@ -14,7 +14,7 @@ use storage::{RawArtifact, ReadArtifactError};
 use types::{AssetId, Digest};
 
 use crate::shared::Shared;
-use crate::signer::{SignError, Slot};
+use crate::signer::{SignError, Signed, Slot};
 
 /// A proof that this node did not make.
 #[derive(Debug, thiserror::Error)]
@@ -114,8 +114,23 @@ pub(crate) async fn answer(
     Ok(SignedAnswer { answer, signature })
 }
 
+/// Signs an operation on an asset of this node with its proofs, and waits until it is final. The asset may
+/// be named by the transaction that registers it.
+pub(crate) async fn sign<O: Provable + Clone>(
+    shared: &Arc<Shared>,
+    operation: &O,
+    calibrated: bool,
+    asset: impl Fn(Slot) -> AssetId,
+) -> Result<Signed, ProveError> {
+    let make = |slot| {
+        let sealed = seal(shared, slot, asset(slot), calibrated, operation.clone());
+        async { Ok::<_, ProveError>(O::admitted(sealed.await?)) }
+    };
+    shared.signer.submit_made(shared, make).await
+}
+
 /// An operation on an asset of this node, with its proofs, for a transaction of the node's own.
-pub(crate) async fn seal<O: Provable>(
+async fn seal<O: Provable>(
     shared: &Arc<Shared>,
     slot: Slot,
     asset: AssetId,

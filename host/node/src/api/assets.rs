@@ -11,15 +11,14 @@ use admin::{
     RegisterReport, RegisterRequest,
 };
 use assets::{MeasureError, NVML, System};
-use ledger::{AssetOperation, AssetRecord, DecodeRecordError, LeaseRecord, Operation, View};
+use ledger::{AssetOperation, AssetRecord, DecodeRecordError, LeaseRecord, View};
 use types::{AssetFacts, AssetId, AssetType, LeaseId, Principal};
 
 use crate::api::membership::reported;
 use crate::api::refusal::{Body, Path, Refused};
 use crate::api::space::{self, space_status};
-use crate::proving::{self, ProveError};
+use crate::proving;
 use crate::shared::Shared;
-use crate::signer::{Signed, Slot};
 
 /// All assets.
 #[utoipa::path(get, path = "/v1/assets", responses((status = 200, body = AssetList)))]
@@ -86,7 +85,9 @@ pub(super) async fn register(
         policy,
     };
     let id = |nonce| AssetId::new(&shared.node, &facts, nonce);
-    let signed = sign_proven(&shared, &register, |slot| id(slot.nonce)).await?;
+    let is_cpu = asset_type == AssetType::Cpu;
+    let signed = proving::sign(&shared, &register, is_cpu, |slot| id(slot.nonce)).await;
+    let signed = signed.map_err(space::refused)?;
     Ok(Json(RegisterReport {
         asset: id(signed.nonce),
         transaction: reported(&shared, signed).await?,
@@ -122,28 +123,14 @@ pub(super) async fn remeasure(
         asset,
         facts: facts.clone(),
     };
-    let signed = sign_proven(&shared, &remeasure, |_| asset).await?;
+    let is_cpu = asset.asset_type() == AssetType::Cpu;
+    let signed = proving::sign(&shared, &remeasure, is_cpu, |_| asset).await;
+    let signed = signed.map_err(space::refused)?;
     Ok(Json(RegisterReport {
         asset,
         facts,
         transaction: reported(&shared, signed).await?,
     }))
-}
-
-/// Signs what this node measured, with its proofs; of cpu with a calibration.
-async fn sign_proven(
-    shared: &Arc<Shared>,
-    operation: &AssetOperation,
-    asset: impl Fn(Slot) -> AssetId,
-) -> Result<Signed, Refused> {
-    let make = |slot| {
-        let asset = asset(slot);
-        let calibrated = asset.asset_type() == AssetType::Cpu;
-        let sealed = proving::seal(shared, slot, asset, calibrated, operation.clone());
-        async { Ok::<_, ProveError>(Operation::Asset(sealed.await?)) }
-    };
-    let signed = shared.signer.submit_made(shared, make).await;
-    signed.map_err(space::refused)
 }
 
 /// One lease that holds.

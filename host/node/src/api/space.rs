@@ -11,7 +11,7 @@ use admin::{
     ApiError, AssetAnswer, ClientError, ErrorCode, KeepRequest, KeptStatus, SpaceStatus,
     TransactionReport,
 };
-use ledger::{AssetOperation, KeptContent, Operation, SpaceRecord};
+use ledger::{AssetOperation, KeptContent, SpaceRecord};
 use types::{AssetId, AssetType, NodeId};
 
 use crate::api::assets::find;
@@ -104,12 +104,8 @@ pub(super) async fn keep(
     let bytes =
         bytes.ok_or_else(|| Refused::not_found(format!("artifact {root} is not on this node")))?;
     let content = KeptContent { root, bytes };
-    let make = |slot| {
-        let keep = AssetOperation::Keep { asset, content };
-        let sealed = proving::seal(&shared, slot, asset, false, keep);
-        async { Ok::<_, ProveError>(Operation::Asset(sealed.await?)) }
-    };
-    let signed = shared.signer.submit_made(&shared, make).await;
+    let keep = AssetOperation::Keep { asset, content };
+    let signed = proving::sign(&shared, &keep, false, |_| asset).await;
     let signed = signed.map_err(refused)?;
     Ok(Json(reported(&shared, signed).await?))
 }
