@@ -14,6 +14,7 @@ mod network;
 mod quota_directory;
 mod storage;
 mod system;
+mod term;
 
 pub use adapter::{Adapter, EnforceError, Enforcement, HealthError, MeasureError, Usage};
 pub use adapters::{
@@ -29,3 +30,4 @@ pub use network::{SessionReading, measure_network};
 pub use quota_directory::{OpenQuotaError, QuotaDirectory, WriteQuotaError};
 pub use storage::{MeasureStorageError, Room, TEST_BYTES_MAX, measure_storage, room};
 pub use system::{System, SystemFileError};
+pub use term::{CLOCK_DRIFT_PPM_MAX, CLOCK_SKEW_MS_MAX, LeaseTerm, LedgerClock, RenewTermError};
