@@ -154,6 +154,12 @@ impl LeaseTerm {
         self.clock.latest_ms(now_ms) >= self.expires_ms
     }
 
+    /// Whether ledger time may have reached `ledger_ms` somewhere at `now_ms`.
+    #[must_use]
+    pub fn may_be_at(&self, ledger_ms: u64, now_ms: u64) -> bool {
+        self.clock.latest_ms(now_ms) >= ledger_ms
+    }
+
     /// How long it is certainly live from `now_ms` on, if no block comes.
     #[must_use]
     pub fn left_ms(&self, now_ms: u64) -> u64 {
@@ -249,7 +255,7 @@ mod tests {
             slow in any::<bool>(),
         ) {
             let local = |honest_ms: u64| {
-                let drift = (u128::from(honest_ms) * 199 / 1_000_000) as u64;
+                let drift = honest_ms * 199 / 1_000_000;
                 if slow { honest_ms - drift } else { honest_ms + drift }
             };
             let mut term = LeaseTerm::new(T + term_ms, LedgerClock::new(T, 0));

@@ -1,6 +1,7 @@
 //! Words that every part of a fabric shares: ids, digests, units, capabilities, limits, manifests.
 //! Knows no clock, no socket, no disk, no runtime.
 
+mod address;
 mod asset;
 mod asset_facts;
 mod capability;
@@ -11,12 +12,14 @@ mod lease;
 mod limits;
 mod manifest;
 mod name;
+mod region_scope;
 mod route;
 mod topic;
 mod units;
 mod workload;
 mod workload_check;
 
+pub use address::{AssetAddress, ParseAddressError};
 pub use asset::{
     Amount, AmountOf, AssetId, AssetType, ParseAssetIdError, ParseAssetWordError, Privacy,
 };
@@ -35,6 +38,7 @@ pub use manifest::{
     ManifestFile,
 };
 pub use name::{Name, NameError};
+pub use region_scope::{Audience, RegionRight, RegionRights, RegionScope, Widening};
 pub use route::{Route, RouteError};
 pub use topic::{Topic, TopicError};
 pub use units::{ByteSize, Millis, ParseUnitError};
