@@ -53,6 +53,8 @@ mod net;
 mod partition;
 mod sdk_examples;
 mod secrets_hidden;
+mod shared_memory;
+mod shared_memory_example;
 mod stateful;
 mod store_durability;
 mod store_examples;

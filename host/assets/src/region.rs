@@ -195,6 +195,13 @@ impl Regions {
         wiped(ended)
     }
 
+    /// Whether a capability for the region of `lease` was revoked.
+    #[must_use]
+    pub fn is_revoked(&self, lease: &LeaseId, capability: &Digest) -> bool {
+        let region = self.held().live.get(lease).cloned();
+        region.is_some_and(|region| region.content().revoked.contains(capability))
+    }
+
     /// When the next region is over, if no block comes.
     #[must_use]
     pub fn next_timeout_ms(&self) -> Option<u64> {

@@ -28,6 +28,7 @@ mod instance;
 mod listeners;
 mod logbook;
 mod machine;
+mod memory;
 mod node;
 mod observer;
 mod peers;

@@ -13,6 +13,7 @@ mod gossip;
 mod join;
 mod keeping;
 mod lan;
+mod regions;
 mod relay;
 mod remote;
 mod renewal;
@@ -55,6 +56,7 @@ pub use entrance::{Entrance, ParseEntranceError};
 pub use join::{BootstrapError, JoinError};
 pub(crate) use join::{bootstrap, join};
 pub use lan::{LanNode, nodes_on_lan};
+pub(crate) use regions::OpenRegionError;
 pub use remote::{RemoteNode, remote};
 
 /// What the secret of stateless resets is derived for.
@@ -67,6 +69,7 @@ pub(crate) struct Opened {
     consensus: mpsc::Receiver<InboundStream>,
     control: mpsc::Receiver<InboundStream>,
     artifacts: mpsc::Receiver<InboundStream>,
+    regions: mpsc::Receiver<InboundStream>,
     gossip: Inbound,
     mdns: bool,
     certificate: IssuedCertificate,
@@ -125,6 +128,7 @@ impl Opened {
         let consensus = config.streams(Service::Consensus, carriage::VERSION..=carriage::VERSION);
         let control = config.streams(Service::Control, control::VERSION..=control::VERSION);
         let artifacts = config.streams(Service::Artifact, ARTIFACT_VERSION..=ARTIFACT_VERSION);
+        let regions = config.streams(Service::Asset, regions::VERSION..=regions::VERSION);
         let gossip = Inbound {
             datagrams: config.datagrams(Service::Gossip),
             streams: config.streams(Service::Gossip, gossip::VERSION..=gossip::VERSION),
@@ -145,6 +149,7 @@ impl Opened {
             consensus,
             control,
             artifacts,
+            regions,
             gossip,
             mdns,
             certificate,
@@ -232,6 +237,7 @@ impl Peers {
             consensus,
             control,
             artifacts,
+            regions,
             gossip,
             mdns,
             certificate,
@@ -271,6 +277,7 @@ impl Peers {
         });
         tokio::spawn(Arc::clone(&peers).read_messages(consensus));
         tokio::spawn(artifacts::serve(shared.artifacts.clone(), artifacts));
+        tokio::spawn(regions::serve(Arc::clone(shared), regions, stop.clone()));
         tokio::spawn(control::serve(Arc::clone(shared), control, stop.clone()));
         tokio::spawn(Arc::clone(&peers).keep(stop.clone()));
         let ledger = Arc::downgrade(shared);

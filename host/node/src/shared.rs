@@ -21,6 +21,7 @@ use crate::checkpoints::States;
 use crate::history::History;
 use crate::ingress_tls::Shown;
 use crate::logbook::Logbooks;
+use crate::memory::NodeMemory;
 use crate::peers::Peers;
 use crate::replicas::Replicas;
 use crate::secrets::Secrets;
@@ -52,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) replicas: Replicas,
     pub(crate) bus: Arc<Bus>,
     pub(crate) states: States,
+    /// Regions of leased memory.
+    pub(crate) memory: NodeMemory,
     /// Other nodes; set once at the start, if this node speaks to any.
     pub(crate) peers: OnceLock<Arc<Peers>>,
     /// Written by the follower.
@@ -72,6 +75,11 @@ pub(crate) struct Shared {
 pub(crate) struct FollowedState {
     pub(crate) view: View,
     pub(crate) routes: Arc<RouteTable>,
+}
+
+/// Monotonic milliseconds since `started`.
+pub(crate) fn elapsed_ms(started: Instant) -> u64 {
+    u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Shared {
@@ -96,7 +104,7 @@ impl Shared {
 
     /// Monotonic milliseconds since the start, for the reconciler.
     pub(crate) fn now_ms(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+        elapsed_ms(self.started)
     }
 
     pub(crate) fn changed(&self) {

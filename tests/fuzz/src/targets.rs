@@ -3,6 +3,7 @@
 mod agreement;
 mod files;
 mod finding;
+mod leasing;
 mod operators;
 mod proving;
 mod transport;
@@ -21,6 +22,7 @@ pub const TARGETS: &[&[Target]] = &[
     words::TARGETS,
     operators::TARGETS,
     proving::TARGETS,
+    leasing::TARGETS,
 ];
 
 /// The first byte, which chooses, and the rest.
