@@ -1,9 +1,9 @@
 //! Leased memory between four real nodes: added to from several at once, refused where a capability
 //! does not give it, and given back exactly, however guests and nodes end.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::four::Four;
+use crate::four::{Four, tip};
 use crate::guests;
 use crate::harness::{Fabric, eventually};
 
@@ -91,6 +91,12 @@ fn guests_of_several_nodes_add_to_one_region_and_give_back_what_they_had() {
     let [first, second, third, ..] = four.nodes.as_slice() else {
         panic!("four nodes");
     };
+    let shown = first.nexus(&["asset", "show", &asset, "-o", "json"]).json();
+    let address = shown["address"].as_str().unwrap();
+    assert!(
+        address.starts_with("hm://") && address.contains(&format!("/{}/{asset}#", id(first))),
+        "{address}"
+    );
     allocate(first, "4096");
     leased(first, &asset, 4_096);
     let capability = share(first, "{read, swap}", "8", TERM_MS, "none");
@@ -224,4 +230,24 @@ fn a_host_that_is_killed_in_mid_operation_is_a_typed_error_of_those_who_use_its_
     let none = call(&four.nodes[1], "allocate", &["64", TERM_MS]);
     let typed = ["err(exhausted(", "err(unavailable("];
     assert!(typed.iter().any(|case| none.starts_with(case)), "{none}");
+}
+
+#[test]
+fn a_region_of_a_node_that_is_cut_off_ends_by_the_clock_of_that_node() {
+    let (mut four, _) = keepers();
+    // Ten seconds are the shortest; by then no block can come any more.
+    assert_eq!(call(&four.nodes[0], "allocate", &["64", "10000"]), "ok");
+    let begun = Instant::now();
+    assert_eq!(call(&four.nodes[0], "write", &["0", "[1]"]), "ok");
+    four.kill(2);
+    four.kill(3);
+    let height = tip(&four.nodes[0]).0;
+    eventually("the region has ended", || {
+        (call(&four.nodes[0], "read", &["0", "1"]) == "err(ended)").then_some(())
+    });
+    assert!(begun.elapsed() < Duration::from_secs(10), "too late");
+    // Blocks of before the kills may have come late; ledger time was not there yet.
+    assert!(tip(&four.nodes[0]).0 <= height + 2, "the ledger went on");
+    let log = four.nodes[0].log();
+    assert!(log.contains("ended and was wiped"), "{log}");
 }

@@ -1,7 +1,9 @@
 //! Assets and leases, as the admin API tells them, and the calls about them.
 
 use serde::{Deserialize, Serialize};
-use types::{Amount, AssetFacts, AssetId, AssetPolicy, AssetType, LeaseId, NodeId, Principal};
+use types::{
+    Amount, AssetAddress, AssetFacts, AssetId, AssetPolicy, AssetType, LeaseId, NodeId, Principal,
+};
 use utoipa::ToSchema;
 
 use crate::answer::TransactionReport;
@@ -27,6 +29,9 @@ pub struct AssetStatus {
     /// Its id.
     #[schema(value_type = String)]
     pub id: AssetId,
+    /// Where it is: this only locates it.
+    #[schema(value_type = String)]
+    pub address: AssetAddress,
     /// The node that has it.
     #[schema(value_type = String)]
     pub host: NodeId,

@@ -12,7 +12,7 @@ use admin::{
 };
 use assets::{MeasureError, NVML, System};
 use ledger::{AssetOperation, AssetRecord, DecodeRecordError, LeaseRecord, Operation, View};
-use types::{AssetFacts, AssetId, AssetType, LeaseId, Principal};
+use types::{AssetAddress, AssetFacts, AssetId, AssetType, LeaseId, Principal};
 
 use crate::api::membership::sign_numbered;
 use crate::api::refusal::{Body, Path, Refused};
@@ -27,7 +27,7 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Result<Json<Asset
     let more = assets.len().saturating_sub(ASSETS_LISTED_MAX) as u64;
     let listed = assets.into_iter().take(ASSETS_LISTED_MAX);
     let statuses: Result<Vec<_>, _> = listed
-        .map(|(id, record)| asset_status(view, id, record))
+        .map(|(id, record)| asset_status(&shared, view, id, record))
         .collect();
     Ok(Json(AssetList {
         height: view.height(),
@@ -53,7 +53,7 @@ pub(super) async fn show(
     let state = shared.state();
     let view = &state.view;
     let record = find(view, &asset)?;
-    let status = asset_status(view, asset, record);
+    let status = asset_status(&shared, view, asset, record);
     Ok(Json(status.map_err(Refused::internal)?))
 }
 
@@ -178,6 +178,7 @@ fn find(view: &View, asset: &AssetId) -> Result<AssetRecord, Refused> {
 }
 
 fn asset_status(
+    shared: &Shared,
     view: &View,
     id: AssetId,
     record: AssetRecord,
@@ -191,6 +192,11 @@ fn asset_status(
     }
     Ok(AssetStatus {
         id,
+        address: AssetAddress {
+            fabric: shared.fabric,
+            node: record.host,
+            asset: id,
+        },
         shared: record.shared(),
         leased: slots.leased(view.time_ms()),
         host: record.host,

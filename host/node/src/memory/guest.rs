@@ -1,7 +1,7 @@
 //! Leased memory as guests of this node use it, whether its host is here or elsewhere. Knows no WIT;
 //! signs for a guest and gives it no key.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use assets::{
     AskRegionError, Capacity, OpenRemoteError, Refusal, RegionAccess, RegionDone, RegionError,
@@ -23,12 +23,41 @@ use crate::shared::Shared;
 /// Shortest lease that a guest may ask for: what clocks may differ by is a fifth of it.
 const TERM_MS_MIN: u64 = 10_000;
 
+/// Leases that one replica may ask for in a window: each costs two transactions, which every node
+/// keeps, and the turn of other guests.
+const LEASES_PER_WINDOW_MAX: u32 = 16;
+/// Length of a window.
+const WINDOW_MS: u64 = 10_000;
+
+/// How many leases were asked for lately.
+#[derive(Debug, Default)]
+struct Window {
+    began_ms: u64,
+    leases: u32,
+}
+
+impl Window {
+    /// Counts one more at `now_ms`, if there is room for it.
+    const fn take(&mut self, now_ms: u64) -> bool {
+        if now_ms.saturating_sub(self.began_ms) >= WINDOW_MS {
+            self.began_ms = now_ms;
+            self.leases = 0;
+        }
+        if self.leases >= LEASES_PER_WINDOW_MAX {
+            return false;
+        }
+        self.leases += 1;
+        true
+    }
+}
+
 /// Leased memory for one replica.
 struct GuestMemory {
     shared: Arc<Shared>,
     replica: ReplicaKey,
     /// What the manifest grants, and what of it is taken.
     granted: Capacity,
+    asked: Mutex<Window>,
 }
 
 /// What a component's replica gets of leased memory, by its grants.
@@ -45,6 +74,7 @@ pub(crate) fn of(
         shared: Arc::clone(shared),
         replica: replica.clone(),
         granted: Capacity::new(Amount(quota.as_u64())),
+        asked: Mutex::default(),
     }))
 }
 
@@ -116,13 +146,21 @@ impl GuestMemory {
             return Err(MemoryError::Invalid(text));
         }
         let reserved = self.granted.reserve(Amount(bytes));
-        reserved.map_err(|error| match error {
+        let reserved = reserved.map_err(|error| match error {
             ReserveError::Nothing => MemoryError::Invalid(error.to_string()),
             ReserveError::Exhausted { .. } => {
                 let text = format!("of the memory that the manifest grants, {error}");
                 MemoryError::Quota(text)
             }
-        })
+        })?;
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if !asked.take(self.shared.now_ms()) {
+            let text = format!(
+                "{LEASES_PER_WINDOW_MAX} leases were asked for within {WINDOW_MS} ms, the most"
+            );
+            return Err(MemoryError::Busy(text));
+        }
+        Ok(reserved)
     }
 }
 
@@ -371,5 +409,22 @@ fn not_done(error: RegionError) -> MemoryError {
         | RegionError::RevokesItself => MemoryError::Invalid(text),
         RegionError::TooManyRevoked => MemoryError::Quota(text),
         RegionError::NoMemory => MemoryError::Exhausted(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leases_are_asked_for_no_faster_than_their_windows_allow() {
+        let mut window = Window::default();
+        let taken = |window: &mut Window, now_ms| (0..100).filter(|_| window.take(now_ms)).count();
+        let most = usize::try_from(LEASES_PER_WINDOW_MAX).unwrap();
+        assert_eq!(taken(&mut window, 20_000), most);
+        assert_eq!(taken(&mut window, 20_000 + WINDOW_MS - 1), 0);
+        assert_eq!(taken(&mut window, 20_000 + WINDOW_MS), most);
+        // A clock that stands still or goes back gives nothing.
+        assert_eq!(taken(&mut window, 0), 0);
     }
 }

@@ -11,6 +11,7 @@ use ledger::{
     View,
 };
 use runtime::MemoryError;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use types::{Amount, AssetId, AssetType, LeaseId, NodeId, Privacy};
 
@@ -41,6 +42,8 @@ impl Holdings {
 /// A lease that a guest has. Dropping it ends the region, if that is here, and gives the lease back.
 pub(super) struct HeldLease {
     shared: Arc<Shared>,
+    /// Guests end on threads that are none of its own.
+    runtime: Handle,
     pub(super) lease: LeaseId,
     pub(super) record: LeaseRecord,
     pub(super) host: NodeId,
@@ -50,9 +53,8 @@ impl Drop for HeldLease {
     fn drop(&mut self) {
         self.shared.memory.end(&self.lease);
         self.shared.memory.holdings.held().remove(&self.lease);
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(give_back(Arc::clone(&self.shared), self.lease));
-        }
+        let shared = Arc::clone(&self.shared);
+        self.runtime.spawn(give_back(shared, self.lease));
     }
 }
 
@@ -136,6 +138,7 @@ async fn grant(
     let shared = Arc::clone(shared);
     let held = |record| HeldLease {
         shared,
+        runtime: Handle::current(),
         lease,
         record,
         host,
