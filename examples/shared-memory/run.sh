@@ -68,6 +68,6 @@ echo "node 1 counts $(call 1 sum)"
 echo "node 2 counts $(call 2 sum)"
 
 # 6. The region ends with the lease, and the memory is free again.
-call 1 end
+call 1 end >/dev/null
 until "$nexus" --data "$folder/2" asset show "$asset" -o json | grep -q '"leased": *0'; do sleep 0.1; done
 echo "node 2 says: $(call 2 sum)"
