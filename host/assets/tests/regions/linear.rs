@@ -4,7 +4,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use hypermesh_assets::{RegionAccess, RegionDone, RegionOp, Regions, RemoteRegion, serve_region};
+use hypermesh_assets::{AskRegionError, RegionDone, RegionOp, Regions, RemoteRegion};
+
+use crate::nodes::{Host, World};
 
 const OFFSET: u64 = 40;
 const ADDS_EACH: u64 = 150;
@@ -78,39 +80,35 @@ fn judge(mut history: Vec<Seen>, hosts: u64) {
     }
 }
 
-/// A host of its own: the region over a stream.
-async fn remote(access: RegionAccess) -> RemoteRegion {
-    let (near, far) = tokio::io::duplex(512);
-    let (reader, writer) = tokio::io::split(far);
-    tokio::spawn(async move { serve_region(reader, writer, |_| async { Ok(access) }, || 1).await });
-    let (reader, writer) = tokio::io::split(near);
-    RemoteRegion::open(reader, writer, Vec::new())
-        .await
-        .unwrap()
+/// Adds as one host by a region of another.
+async fn adds_from_afar(time: Arc<AtomicU64>, far: Arc<RemoteRegion>) -> Vec<Seen> {
+    adds(time, |operation| {
+        let far = Arc::clone(&far);
+        async move { far.ask(&operation).await.unwrap() }
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn contended_swaps_of_two_hosts_and_the_owner_are_linear() {
     let regions = Regions::default();
     let owner = crate::region(&regions, 1, 64);
+    let world = Arc::<World>::default();
+    let host = Host::start(&world, owner.clone());
     let time = Arc::<AtomicU64>::default();
-    let mut hosts = Vec::new();
-    for _ in 0..2 {
-        let far = Arc::new(remote(owner.clone()).await);
+    let (mut hosts, mut sessions) = (Vec::new(), Vec::new());
+    for number in 2..4 {
+        let (session, far) = host.opened_by(&world, number).await;
+        sessions.push(session);
         let time = Arc::clone(&time);
-        hosts.push(tokio::spawn(async move {
-            adds(time, |operation| {
-                let far = Arc::clone(&far);
-                async move { far.ask(&operation).await.unwrap() }
-            })
-            .await
-        }));
+        hosts.push(tokio::spawn(adds_from_afar(time, Arc::new(far))));
     }
     hosts.push(tokio::spawn(async move {
         adds(time, |operation| {
             let near = owner.clone();
             async move {
-                tokio::task::yield_now().await;
+                // As slow as the others, so that all meet.
+                tokio::time::sleep(std::time::Duration::from_micros(200)).await;
                 near.apply(operation, 1).unwrap()
             }
         })
@@ -120,7 +118,49 @@ async fn contended_swaps_of_two_hosts_and_the_owner_are_linear() {
     for host in hosts {
         history.extend(host.await.unwrap());
     }
+    let met = history.iter().filter(|seen| !seen.wrote).count();
+    assert!(met > 3, "nobody came between others: nothing was tried");
     judge(history, 3);
+}
+
+/// An operation whose host goes away has an answer or none; what was answered is there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_host_that_ends_in_mid_operation_loses_nothing_that_it_answered() {
+    let regions = Regions::default();
+    let owner = crate::region(&regions, 1, 64);
+    let world = Arc::<World>::default();
+    let host = Host::start(&world, owner.clone());
+    let (_session, far) = host.opened_by(&world, 2).await;
+    let adding = tokio::spawn(async move {
+        let mut answered = 0_u64;
+        loop {
+            let swap = RegionOp::Swap {
+                offset: OFFSET,
+                expected: answered.to_le_bytes().to_vec(),
+                new: (answered + 1).to_le_bytes().to_vec(),
+            };
+            match far.ask(&swap).await {
+                Ok(RegionDone::Swapped) => answered += 1,
+                other => return (answered, other),
+            }
+        }
+    });
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    host.endpoint.close("gone").await;
+    let (answered, last) = adding.await.unwrap();
+    assert!(matches!(last, Err(AskRegionError::Lost(_))), "{last:?}");
+    let read = RegionOp::Read {
+        offset: OFFSET,
+        bytes: 8,
+    };
+    let Ok(RegionDone::Read(found)) = owner.apply(read, 1) else {
+        panic!("it reads");
+    };
+    let found = u64::from_le_bytes(found.try_into().unwrap());
+    assert!(
+        answered > 0 && (answered..=answered + 1).contains(&found),
+        "{answered}, {found}"
+    );
 }
 
 /// The judge itself: a lost update and a stale view are noticed.

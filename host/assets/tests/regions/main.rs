@@ -11,6 +11,7 @@
 mod linear;
 mod local;
 mod model;
+mod nodes;
 mod remote;
 
 use std::sync::Arc;
