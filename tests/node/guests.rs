@@ -76,6 +76,14 @@ pub(crate) fn ledger_user() -> String {
     })
 }
 
+/// A stateful library that hands the functions of leased memory through.
+pub(crate) fn memory_user() -> String {
+    let text = include_str!("../../host/runtime/tests/guests/memory.wat");
+    PARTS.iter().fold(text.to_owned(), |text, (mark, part)| {
+        text.replace(mark, part)
+    })
+}
+
 /// Answers with how many requests its instance has had.
 pub(crate) fn count() -> String {
     with(include_str!(

@@ -54,6 +54,8 @@ mod partition;
 mod receipts;
 mod sdk_examples;
 mod secrets_hidden;
+mod shared_memory;
+mod shared_memory_example;
 mod space;
 mod stateful;
 mod store_durability;

@@ -42,6 +42,7 @@ pub mod keyvalue;
 pub mod ledger;
 pub mod lifecycle;
 pub mod log;
+pub mod memory;
 pub mod messaging;
 
 #[cfg(not(target_os = "wasi"))]

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 use types::{
-    Amount, AssetFacts, AssetId, AssetPolicy, AssetType, Digest, LeaseId, NodeId, Principal,
+    Amount, AssetAddress, AssetFacts, AssetId, AssetPolicy, AssetType, Digest, LeaseId, NodeId,
+    Principal,
 };
 use utoipa::ToSchema;
 
@@ -29,6 +30,9 @@ pub struct AssetStatus {
     /// Its id.
     #[schema(value_type = String)]
     pub id: AssetId,
+    /// Where it is: this only locates it.
+    #[schema(value_type = String)]
+    pub address: AssetAddress,
     /// The node that has it.
     #[schema(value_type = String)]
     pub host: NodeId,

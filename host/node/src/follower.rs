@@ -167,6 +167,8 @@ impl Follower {
                 .unwrap_or_else(PoisonError::into_inner);
             change(&mut state.view);
         }
+        // Before anybody is told of the block: what it ended has ended then.
+        self.shared.memory.followed(&self.shared);
         if let (true, Some(peers)) = (touched.standing, self.shared.peers.get()) {
             peers.standing_changed(&self.shared);
         }

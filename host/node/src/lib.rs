@@ -32,6 +32,7 @@ mod instance;
 mod listeners;
 mod logbook;
 mod machine;
+mod memory;
 mod node;
 mod observer;
 mod peers;

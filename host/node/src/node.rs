@@ -34,11 +34,12 @@ use crate::history::History;
 use crate::listeners::Listeners;
 use crate::logbook::Logbooks;
 use crate::machine::Machine;
+use crate::memory::{NodeMemory, end_in_time, sweep};
 use crate::peers::{Entrance, Opened, Opening, Peers, bootstrap, join};
 use crate::remeasuring::remeasure;
 use crate::replicas::Replicas;
 use crate::secrets::Secrets;
-use crate::shared::{FollowedState, Shared};
+use crate::shared::{FollowedState, Shared, elapsed_ms};
 use crate::signer::Signer;
 use crate::space::answer_challenges;
 use crate::speech::Speech;
@@ -138,6 +139,8 @@ impl Node {
         let consensus = consensus_config(&config, &data_dir, &identity, links);
         let (ledger, snapshot, blocks) = consensus::start(consensus).await?;
         let id = identity.node.public();
+        let state = followed(snapshot);
+        let memory = NodeMemory::new(&state.view, elapsed_ms(started));
         let shared = Arc::new(Shared {
             node: id,
             signer: Signer::new(identity.node),
@@ -162,7 +165,8 @@ impl Node {
             states: States::new(data_dir.checkpoints()),
             executions: Executions::new(speech.stated),
             peers: OnceLock::new(),
-            state: RwLock::new(followed(snapshot)),
+            memory,
+            state: RwLock::new(state),
             history: History::default(),
             reconciler: Mutex::new(Reconciler::new(id)),
             revision: watch::Sender::new(0),
@@ -234,6 +238,8 @@ impl Node {
         tokio::spawn(witness(Arc::clone(&shared), stop_peers.clone()));
         tokio::spawn(answer_challenges(Arc::clone(&shared), stop_peers.clone()));
         tokio::spawn(remeasure(Arc::clone(&shared), stop_peers.clone()));
+        tokio::spawn(end_in_time(Arc::clone(&shared), stop_peers.clone()));
+        tokio::spawn(sweep(Arc::clone(&shared), stop_peers.clone()));
         let status = shared.ledger.status();
         if status.role == consensus::Role::Validator {
             match status.validators {

@@ -14,6 +14,7 @@ mod join;
 mod keeping;
 mod lan;
 mod orders;
+mod regions;
 mod relay;
 mod remote;
 mod renewal;
@@ -57,6 +58,7 @@ pub use join::{BootstrapError, JoinError};
 pub(crate) use join::{bootstrap, join};
 pub use lan::{LanNode, nodes_on_lan};
 pub(crate) use orders::AskMemberError;
+pub(crate) use regions::OpenRegionError;
 pub use remote::{RemoteNode, remote};
 
 /// What the secret of stateless resets is derived for.
@@ -70,6 +72,7 @@ pub(crate) struct Opened {
     control: mpsc::Receiver<InboundStream>,
     artifacts: mpsc::Receiver<InboundStream>,
     orders: mpsc::Receiver<InboundStream>,
+    regions: mpsc::Receiver<InboundStream>,
     gossip: Inbound,
     mdns: bool,
     certificate: IssuedCertificate,
@@ -129,6 +132,7 @@ impl Opened {
         let control = config.streams(Service::Control, control::VERSION..=control::VERSION);
         let artifacts = config.streams(Service::Artifact, ARTIFACT_VERSION..=ARTIFACT_VERSION);
         let orders = config.streams(Service::Invoke, orders::VERSION..=orders::VERSION);
+        let regions = config.streams(Service::Asset, regions::VERSION..=regions::VERSION);
         let gossip = Inbound {
             datagrams: config.datagrams(Service::Gossip),
             streams: config.streams(Service::Gossip, gossip::VERSION..=gossip::VERSION),
@@ -150,6 +154,7 @@ impl Opened {
             control,
             artifacts,
             orders,
+            regions,
             gossip,
             mdns,
             certificate,
@@ -238,6 +243,7 @@ impl Peers {
             control,
             artifacts,
             orders,
+            regions,
             gossip,
             mdns,
             certificate,
@@ -277,6 +283,7 @@ impl Peers {
         });
         tokio::spawn(Arc::clone(&peers).read_messages(consensus));
         tokio::spawn(artifacts::serve(shared.artifacts.clone(), artifacts));
+        tokio::spawn(regions::serve(Arc::clone(shared), regions, stop.clone()));
         tokio::spawn(control::serve(Arc::clone(shared), control, stop.clone()));
         tokio::spawn(orders::serve(Arc::clone(shared), orders, stop.clone()));
         tokio::spawn(Arc::clone(&peers).keep(stop.clone()));
@@ -470,8 +477,11 @@ impl Peers {
     /// Returns when a peer refuses this node, whatever certificate it shows; says why.
     pub(crate) async fn refused(&self) -> String {
         let mut refused = self.refused.subscribe();
-        match refused.wait_for(Option::is_some).await {
-            Ok(text) => text.clone().unwrap_or_default(),
+        let said = refused.wait_for(Option::is_some).await;
+        // Copied before anything else is waited for: a look holds a lock.
+        let said = said.map(|text| text.clone().unwrap_or_default());
+        match said {
+            Ok(text) => text,
             // The sender is in `self`.
             Err(_) => std::future::pending().await,
         }

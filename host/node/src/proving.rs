@@ -3,18 +3,25 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
+use admin::ClientError;
 use consensus::read_block;
+use data_encoding::HEXLOWER;
 use ledger::{AnchorRecord, CALIBRATION_UNITS, DecodeRecordError, ProofParts, Provable, Proven};
 use proofs::{
     Answer, Calibration, CalibrationSeed, Challenge, Content, ReadAt, SignedAnswer, StakeClaim,
     StakeRole, beacon_of,
 };
 use storage::{RawArtifact, ReadArtifactError};
-use types::{AssetId, Digest};
+use tokio::time::timeout;
+use types::{AssetId, AssetType, Digest, NodeId};
 
 use crate::shared::Shared;
 use crate::signer::{SignError, Signed, Slot};
+
+/// How long another node has to answer: it reads 33 chunks.
+const ANSWER_TIME: Duration = Duration::from_secs(5);
 
 /// A proof that this node did not make.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +45,26 @@ pub(crate) enum ProveError {
         root: Digest,
         /// Why.
         source: io::Error,
+    },
+    /// Its host cannot be asked.
+    #[error(
+        "node {} hosts {} and {why}: an operation needs its answer", host.short(), asset.short()
+    )]
+    Away {
+        /// Who was to answer.
+        host: NodeId,
+        /// For which asset.
+        asset: AssetId,
+        /// What is in the way.
+        why: String,
+    },
+    /// Its host has nothing to show.
+    #[error("node {} does not show it: {why}", host.short())]
+    NotShown {
+        /// Who was asked.
+        host: NodeId,
+        /// What it says.
+        why: String,
     },
     /// The node is stopping.
     #[error("the node is stopping")]
@@ -114,35 +141,110 @@ pub(crate) async fn answer(
     Ok(SignedAnswer { answer, signature })
 }
 
-/// Signs an operation on an asset of this node with its proofs, and waits until it is final. The asset may
-/// be named by the transaction that registers it.
+/// What the host of an asset shows of it, to the block that it names.
+pub(crate) async fn shown_by(
+    shared: &Arc<Shared>,
+    host: NodeId,
+    asset: AssetId,
+) -> Result<(AnchorRecord, SignedAnswer), ProveError> {
+    if host != shared.node {
+        return ask(shared, host, asset).await;
+    }
+    let anchor = newest_anchor(shared).await?;
+    Ok((anchor, answer(shared, asset, anchor).await?))
+}
+
+/// Asks another node for what it shows. It answers itself, so the question goes no further.
+async fn ask(
+    shared: &Shared,
+    host: NodeId,
+    asset: AssetId,
+) -> Result<(AnchorRecord, SignedAnswer), ProveError> {
+    let away = |why: String| ProveError::Away { host, asset, why };
+    let peers = shared.peers.get();
+    let client = peers.and_then(|peers| peers.admin_of(&host));
+    let client = client.ok_or_else(|| away("has no session with this one".to_owned()))?;
+    let answered = match timeout(ANSWER_TIME, client.asset_answer(&asset)).await {
+        Ok(Ok(answered)) => answered,
+        Ok(Err(ClientError::Refused(error))) => {
+            return Err(ProveError::NotShown {
+                host,
+                why: error.message,
+            });
+        }
+        Ok(Err(error)) => return Err(away(format!("cannot be asked ({error})"))),
+        Err(_) => return Err(away("does not answer".to_owned())),
+    };
+    let bytes = HEXLOWER.decode(answered.answer.as_bytes());
+    let bytes = bytes.map_err(|error| away(format!("answers no hex ({error})")))?;
+    let answer = SignedAnswer::decode(&bytes);
+    let answer = answer.map_err(|error| away(format!("answers wrongly ({error})")))?;
+    let anchor = AnchorRecord {
+        height: answered.anchor_height,
+        digest: answered.anchor_digest,
+    };
+    Ok((anchor, answer))
+}
+
+/// An asset as an operation of this node's own is about it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Subject {
+    /// Which one: of one that is registered, named by the transaction.
+    pub(crate) asset: AssetId,
+    /// Who has it.
+    pub(crate) host: NodeId,
+    /// What each lease of it ties.
+    pub(crate) bond: u64,
+    /// Whether the processor has to show what it can do.
+    pub(crate) calibrated: bool,
+}
+
+impl Subject {
+    /// Something that this node has.
+    pub(crate) const fn own(shared: &Shared, asset: AssetId) -> Self {
+        Self {
+            asset,
+            host: shared.node,
+            bond: 0,
+            calibrated: false,
+        }
+    }
+
+    /// Something that this node measured.
+    pub(crate) fn measured(shared: &Shared, asset: AssetId) -> Self {
+        Self {
+            calibrated: asset.asset_type() == AssetType::Cpu,
+            ..Self::own(shared, asset)
+        }
+    }
+}
+
+/// Signs an operation on an asset with its proofs, and waits until it is final.
 pub(crate) async fn sign<O: Provable + Clone>(
     shared: &Arc<Shared>,
     operation: &O,
-    calibrated: bool,
-    asset: impl Fn(Slot) -> AssetId,
+    subject: impl Fn(Slot) -> Subject,
 ) -> Result<Signed, ProveError> {
     let make = |slot| {
-        let sealed = seal(shared, slot, asset(slot), calibrated, operation.clone());
+        let sealed = seal(shared, slot, subject(slot), operation.clone());
         async { Ok::<_, ProveError>(O::admitted(sealed.await?)) }
     };
     shared.signer.submit_made(shared, make).await
 }
 
-/// An operation on an asset of this node, with its proofs, for a transaction of the node's own.
+/// An operation with its proofs, for a transaction of the node's own.
 async fn seal<O: Provable>(
     shared: &Arc<Shared>,
     slot: Slot,
-    asset: AssetId,
-    calibrated: bool,
+    subject: Subject,
     operation: O,
 ) -> Result<Proven<O>, ProveError> {
-    let anchor = newest_anchor(shared).await?;
-    let answer = answer(shared, asset, anchor).await?;
-    let calibration = match calibrated {
-        true => Some(calibrate(shared, &asset, anchor).await?),
+    let (anchor, answer) = shown_by(shared, subject.host, subject.asset).await?;
+    let calibration = match subject.calibrated {
+        true => Some(calibrate(shared, &subject.asset, anchor).await?),
         false => None,
     };
+    let (quota, bond) = operation.takes(&shared.node, subject.bond);
     let parts = ProofParts {
         fabric: shared.fabric,
         anchor,
@@ -150,8 +252,8 @@ async fn seal<O: Provable>(
         claim: StakeClaim {
             principal: shared.node,
             role: StakeRole::Node,
-            quota: 0,
-            bond: 0,
+            quota,
+            bond,
         },
         calibration,
         nonce: slot.nonce,

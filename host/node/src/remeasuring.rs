@@ -13,7 +13,7 @@ use ledger::{AssetOperation, AssetRecord, DecodeRecordError};
 use tokio_util::sync::CancellationToken;
 use types::{Amount, AssetFacts, AssetId, AssetType, MemoryFacts, NodeId, StorageFacts};
 
-use crate::proving;
+use crate::proving::{self, Subject};
 use crate::shared::Shared;
 
 /// Pause between two looks: what is lost stays promised meanwhile, and a look takes a second of one
@@ -62,9 +62,11 @@ async fn look(shared: &Arc<Shared>) {
             continue;
         };
         let words = operation.to_string();
-        let measures = matches!(operation, AssetOperation::Remeasure { .. });
-        let calibrated = measures && asset.asset_type() == AssetType::Cpu;
-        let signed = proving::sign(shared, &operation, calibrated, |_| asset);
+        let subject = |_| match operation {
+            AssetOperation::Remeasure { .. } => Subject::measured(shared, asset),
+            _ => Subject::own(shared, asset),
+        };
+        let signed = proving::sign(shared, &operation, subject);
         match signed.await {
             Ok(signed) => tracing::warn!(height = signed.height, "{words}"),
             Err(error) => tracing::info!(%error, "not done: {words}"),

@@ -22,6 +22,7 @@ use crate::executions::Executions;
 use crate::history::History;
 use crate::ingress_tls::Shown;
 use crate::logbook::Logbooks;
+use crate::memory::NodeMemory;
 use crate::peers::Peers;
 use crate::replicas::Replicas;
 use crate::secrets::Secrets;
@@ -54,6 +55,8 @@ pub(crate) struct Shared {
     pub(crate) bus: Arc<Bus>,
     pub(crate) states: States,
     pub(crate) executions: Executions,
+    /// Regions of leased memory.
+    pub(crate) memory: NodeMemory,
     /// Other nodes; set once at the start, if this node speaks to any.
     pub(crate) peers: OnceLock<Arc<Peers>>,
     /// Written by the follower.
@@ -74,6 +77,11 @@ pub(crate) struct Shared {
 pub(crate) struct FollowedState {
     pub(crate) view: View,
     pub(crate) routes: Arc<RouteTable>,
+}
+
+/// Monotonic milliseconds since `started`.
+pub(crate) fn elapsed_ms(started: Instant) -> u64 {
+    u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Shared {
@@ -98,7 +106,7 @@ impl Shared {
 
     /// Monotonic milliseconds since the start, for the reconciler.
     pub(crate) fn now_ms(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+        elapsed_ms(self.started)
     }
 
     pub(crate) fn changed(&self) {

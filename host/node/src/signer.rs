@@ -21,7 +21,7 @@ const NONCE_ATTEMPTS_MAX: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Signer {
     key: SecretKey,
-    /// Held while a record of a guest is on its way to a block.
+    /// Held while a record or a lease of a guest is on its way to a block.
     pub(crate) record_turn: Mutex<()>,
 }
 

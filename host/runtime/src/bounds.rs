@@ -180,3 +180,10 @@ pub const VERIFICATIONS_AT_ONCE_MAX: usize = 1;
 /// Largest proof that a guest gets or has checked: a full block with its entry fits, and it stays
 /// below what one host call may copy ([`HOSTCALL_BYTES_MAX`]).
 pub const PROOF_BYTES_MAX: usize = 8 << 20;
+
+/// Regions of leased memory that the instances of one replica have open at once: a host takes 32
+/// streams of one node, and more replicas than one are to have some.
+pub const REGIONS_OPEN_MAX: usize = 16;
+
+/// Longest text that is looked at as a capability.
+pub const CAPABILITY_TEXT_BYTES_MAX: usize = 4 << 10;

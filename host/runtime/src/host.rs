@@ -27,6 +27,7 @@ use crate::deterministic::{Clock, Determinism, World};
 use crate::gate::Gate;
 use crate::limiter::InstanceLimiter;
 use crate::log::Log;
+use crate::memory::Leased;
 use crate::meter::Meter;
 use crate::observer::Observer;
 use crate::services::Publisher;
@@ -64,6 +65,7 @@ pub(crate) struct Guest {
     pub(crate) publish: Vec<Topic>,
     pub(crate) publisher: Option<Arc<dyn Publisher>>,
     pub(crate) agreement: Agreement,
+    pub(crate) leased: Leased,
     pub(crate) log: Arc<Log>,
     pub(crate) observer: Arc<dyn Observer>,
     /// Held: as long as a guest can compute, its time slices must end.

@@ -32,6 +32,7 @@ mod kept;
 mod lifecycle;
 mod limiter;
 mod log;
+mod memory;
 mod message;
 mod meter;
 mod observer;
@@ -65,6 +66,7 @@ pub use inspect::{
 };
 pub use invoke::{Invocation, InvokeError};
 pub use lifecycle::StateError;
+pub use memory::{Awaited, Memory, MemoryError, MemoryRegion, MemoryShare, MemoryUsage};
 pub use message::{Message, MessageTooLarge};
 pub use observer::{CallKind, CallOutcome, CallRecord, Denial, LogStream, Observer, SocketUse};
 pub use progress::{CompilePhase, CompileProgress};

@@ -36,6 +36,7 @@ use crate::invoke::Export;
 use crate::kept::Kept;
 use crate::lifecycle::{Functions, Lifecycle, StateError, millis};
 use crate::log::Log;
+use crate::memory::Leased;
 use crate::observer::{CallKind, CallOutcome, Observer};
 use crate::pool::Pool;
 use crate::services::Services;
@@ -411,6 +412,7 @@ fn guest(
         publish: granted_topics(&spec.capabilities),
         publisher: services.publisher.clone(),
         agreement: Agreement::new(services.consensus.clone()),
+        leased: Leased::new(services.memory.clone()),
         log: Arc::clone(log),
         observer,
         ticker: Arc::clone(&around.ticker),

@@ -13,6 +13,7 @@ use types::ByteSize;
 
 use crate::checkpoint::ReplicaState;
 use crate::consensus::Consensus;
+use crate::memory::Memory;
 use crate::message::{Message, MessageTooLarge};
 
 /// The services of one replica; what is not there answers guests with an error of its interface.
@@ -28,6 +29,8 @@ pub struct Services {
     pub publisher: Option<Arc<dyn Publisher>>,
     /// The ledger, for its workload's records.
     pub consensus: Option<Arc<dyn Consensus>>,
+    /// Memory that it may lease and open.
+    pub memory: Option<Arc<dyn Memory>>,
     /// Where a stateful library's checkpoints are kept; the same for every generation of a replica.
     pub state: Option<Arc<ReplicaState>>,
 }

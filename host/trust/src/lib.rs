@@ -1,7 +1,11 @@
-//! TrustChain: secret keys and their files, TLS certificates bound to identities, tickets, and the
-//! judgement of peers. Knows no socket and no storage of the ledger: what the ledger says arrives
+//! TrustChain: secret keys and their files, TLS certificates bound to identities, tickets, capabilities
+//! for leases, and the judgement of peers. Knows no socket and no storage of the ledger: what the ledger says arrives
 //! through [`Registry`].
 
+mod capability;
+mod capability_bytes;
+#[cfg(test)]
+mod capability_tests;
 mod certificate;
 mod certificate_file;
 mod identity;
@@ -9,6 +13,10 @@ mod rotation;
 mod standing;
 mod ticket;
 
+pub use capability::{
+    CapabilityFacts, CapabilityRefusal, CapabilitySubject, LeaseCapability, LeaseFact, NarrowError,
+};
+pub use capability_bytes::DecodeCapabilityError;
 pub use certificate::{
     CERTIFICATE_BYTES_MAX, CERTIFICATE_LIFE_MS, IssueCertificateError, IssuedCertificate,
     PresentedCertificate, ReadCertificateError, Subject,

@@ -48,12 +48,17 @@ pub enum Capability {
         /// What a write may bring the workload's records to; none lets it only read and verify.
         records: u32,
     },
+    /// `hypermesh:assets/memory`: regions of leased memory, here and on other nodes.
+    Memory {
+        /// What one replica may have allocated at once; other regions are opened on top of it.
+        quota: ByteSize,
+    },
 }
 
 impl Capability {
     /// Most host patterns or topics in one grant.
     pub const ENTRIES_MAX: usize = 64;
-    /// Largest quota of a store.
+    /// Largest quota of a store, or of leased memory.
     pub const QUOTA_MAX: ByteSize = ByteSize::mib(1 << 20);
     /// Most records of one workload on the ledger: every node keeps them, and their index is one
     /// entry of at most 128 KiB.
@@ -70,6 +75,7 @@ impl Capability {
             Self::Udp { .. } => "udp",
             Self::Publish { .. } => "publish",
             Self::Consensus { .. } => "consensus",
+            Self::Memory { .. } => "memory",
         }
     }
 
@@ -81,7 +87,7 @@ impl Capability {
                 (allow.len(), "hosts")
             }
             Self::Publish { topics } => (topics.len(), "topics"),
-            Self::Keyvalue { quota } | Self::Blobstore { quota } => {
+            Self::Keyvalue { quota } | Self::Blobstore { quota } | Self::Memory { quota } => {
                 let fits = (1..=Self::QUOTA_MAX.as_u64()).contains(&quota.as_u64());
                 let problem = format!("is {quota}: allowed is 1B to {}", Self::QUOTA_MAX);
                 return (!fits).then_some(problem);
@@ -108,7 +114,9 @@ impl Capability {
                 joined(allow)
             }
             Self::Publish { topics } => joined(topics),
-            Self::Keyvalue { quota } | Self::Blobstore { quota } => quota.to_string(),
+            Self::Keyvalue { quota } | Self::Blobstore { quota } | Self::Memory { quota } => {
+                quota.to_string()
+            }
             Self::Consensus { records } => format!("{records} records"),
         }
     }

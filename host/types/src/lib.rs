@@ -1,6 +1,7 @@
 //! Words that every part of a fabric shares: ids, digests, units, capabilities, limits, manifests.
 //! Knows no clock, no socket, no disk, no runtime.
 
+mod address;
 mod asset;
 mod asset_facts;
 mod capability;
@@ -11,6 +12,7 @@ mod lease;
 mod limits;
 mod manifest;
 mod name;
+mod region_scope;
 mod replication;
 mod route;
 mod topic;
@@ -18,6 +20,7 @@ mod units;
 mod workload;
 mod workload_check;
 
+pub use address::{AssetAddress, ParseAddressError};
 pub use asset::{
     Amount, AmountOf, AssetId, AssetType, ParseAssetIdError, ParseAssetWordError, Privacy,
 };
@@ -36,6 +39,7 @@ pub use manifest::{
     ManifestFile,
 };
 pub use name::{Name, NameError};
+pub use region_scope::{Audience, RegionRight, RegionRights, RegionScope, Widening};
 pub use replication::{ParseReplicationError, Replication};
 pub use route::{Route, RouteError};
 pub use topic::{Topic, TopicError};

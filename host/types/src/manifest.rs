@@ -117,6 +117,9 @@ pub struct ManifestCapabilities {
     /// The ledger: what is final, and records of the workload.
     #[serde(default)]
     pub consensus: Option<ManifestConsensus>,
+    /// What each replica may lease of memory at once.
+    #[serde(default)]
+    pub memory: Option<ByteSize>,
 }
 
 /// `consensus = { records = N }`.
@@ -142,6 +145,7 @@ impl ManifestCapabilities {
             topics.map(|topics| Capability::Publish { topics }),
             self.consensus
                 .map(|ManifestConsensus { records }| Capability::Consensus { records }),
+            self.memory.map(|quota| Capability::Memory { quota }),
         ]
         .into_iter()
         .flatten()

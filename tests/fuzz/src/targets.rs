@@ -4,6 +4,7 @@ mod agreement;
 mod executing;
 mod files;
 mod finding;
+mod leasing;
 mod operators;
 mod proving;
 mod transport;
@@ -23,6 +24,7 @@ pub const TARGETS: &[&[Target]] = &[
     operators::TARGETS,
     proving::TARGETS,
     executing::TARGETS,
+    leasing::TARGETS,
 ];
 
 /// The first byte, which chooses, and the rest.

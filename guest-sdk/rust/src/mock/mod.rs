@@ -10,6 +10,7 @@ pub(crate) mod http;
 pub(crate) mod keyvalue;
 pub(crate) mod ledger;
 pub(crate) mod log;
+pub(crate) mod memory;
 pub(crate) mod messaging;
 
 use std::cell::RefCell;
@@ -23,6 +24,7 @@ pub use config::set_config;
 pub use http::{call, get, on_fetch, post};
 pub use ledger::pass_blocks;
 pub use log::logs;
+pub use memory::end_leases;
 pub use messaging::{deliver, published};
 
 /// Answers outgoing requests.
@@ -38,6 +40,7 @@ struct State {
     published: Vec<Message>,
     on_fetch: Option<OnFetch>,
     ledger: ledger::Ledger,
+    memory: memory::Memory,
 }
 
 thread_local! {

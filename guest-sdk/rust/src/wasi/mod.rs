@@ -7,6 +7,7 @@ pub(crate) mod keyvalue;
 pub(crate) mod ledger;
 pub mod lifecycle;
 pub(crate) mod log;
+pub(crate) mod memory;
 pub(crate) mod messaging;
 pub mod worker;
 
@@ -32,6 +33,7 @@ mod imports {
                 import wasi:blobstore/blobstore@0.2.0-draft;
                 import wasi:messaging/producer@0.2.0-draft;
                 import hypermesh:consensus/ledger@0.1.0;
+                import hypermesh:assets/memory@0.1.0;
             }
         ",
         path: [
@@ -42,6 +44,7 @@ mod imports {
             "wit/deps/wasi-blobstore-0.2.0-draft",
             "wit/deps/wasi-messaging-0.2.0-draft",
             "wit/consensus",
+            "wit/assets",
         ],
         world: "hypermesh:guest/imports",
         with: {

@@ -172,6 +172,8 @@ async fn show(session: &Session, asset: &AssetId) -> Outcome {
         let policy = &status.policy;
         let mut fields = Fields::default();
         fields.add("asset", asset.to_string());
+        fields.add("address", status.address.to_string());
+        fields.add("address as IPv6", status.address.ipv6().to_string());
         fields.add("host", status.host.to_string());
         fields.add("owner", status.owner.to_string());
         let amount = lease::shown(status.facts.capacity(), kind);

@@ -12,13 +12,14 @@ use admin::{
 };
 use assets::{MeasureError, NVML, System};
 use ledger::{AssetOperation, AssetRecord, DecodeRecordError, LeaseRecord, View};
-use types::{AssetFacts, AssetId, AssetType, LeaseId, Principal};
+use types::{AssetAddress, AssetFacts, AssetId, AssetType, LeaseId, Principal};
 
 use crate::api::membership::reported;
 use crate::api::refusal::{Body, Path, Refused};
 use crate::api::space::{self, space_status};
-use crate::proving;
+use crate::proving::{self, Subject};
 use crate::shared::Shared;
+use crate::signer::Slot;
 
 /// All assets.
 #[utoipa::path(get, path = "/v1/assets", responses((status = 200, body = AssetList)))]
@@ -29,7 +30,7 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Result<Json<Asset
     let more = assets.len().saturating_sub(ASSETS_LISTED_MAX) as u64;
     let listed = assets.into_iter().take(ASSETS_LISTED_MAX);
     let statuses: Result<Vec<_>, _> = listed
-        .map(|(id, record)| asset_status(view, id, record))
+        .map(|(id, record)| asset_status(&shared, view, id, record))
         .collect();
     Ok(Json(AssetList {
         height: view.height(),
@@ -55,7 +56,7 @@ pub(super) async fn show(
     let state = shared.state();
     let view = &state.view;
     let record = find(view, &asset)?;
-    let status = asset_status(view, asset, record);
+    let status = asset_status(&shared, view, asset, record);
     Ok(Json(status.map_err(Refused::internal)?))
 }
 
@@ -85,8 +86,8 @@ pub(super) async fn register(
         policy,
     };
     let id = |nonce| AssetId::new(&shared.node, &facts, nonce);
-    let is_cpu = asset_type == AssetType::Cpu;
-    let signed = proving::sign(&shared, &register, is_cpu, |slot| id(slot.nonce)).await;
+    let subject = |slot: Slot| Subject::measured(&shared, id(slot.nonce));
+    let signed = proving::sign(&shared, &register, subject).await;
     let signed = signed.map_err(space::refused)?;
     Ok(Json(RegisterReport {
         asset: id(signed.nonce),
@@ -123,8 +124,8 @@ pub(super) async fn remeasure(
         asset,
         facts: facts.clone(),
     };
-    let is_cpu = asset.asset_type() == AssetType::Cpu;
-    let signed = proving::sign(&shared, &remeasure, is_cpu, |_| asset).await;
+    let subject = |_| Subject::measured(&shared, asset);
+    let signed = proving::sign(&shared, &remeasure, subject).await;
     let signed = signed.map_err(space::refused)?;
     Ok(Json(RegisterReport {
         asset,
@@ -185,6 +186,7 @@ pub(super) fn find(view: &View, asset: &AssetId) -> Result<AssetRecord, Refused>
 }
 
 fn asset_status(
+    shared: &Shared,
     view: &View,
     id: AssetId,
     record: AssetRecord,
@@ -198,6 +200,11 @@ fn asset_status(
     }
     Ok(AssetStatus {
         id,
+        address: AssetAddress {
+            fabric: shared.fabric,
+            node: record.host,
+            asset: id,
+        },
         shared: record.shared(),
         leased: slots.leased(view.time_ms()),
         host: record.host,

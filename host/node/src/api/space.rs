@@ -1,27 +1,22 @@
 //! What hosts show of their assets, and what this node keeps for its own.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
 use data_encoding::HEXLOWER;
 
 use admin::{
-    ApiError, AssetAnswer, ClientError, ErrorCode, KeepRequest, KeptStatus, SpaceStatus,
-    TransactionReport,
+    ApiError, AssetAnswer, ErrorCode, KeepRequest, KeptStatus, SpaceStatus, TransactionReport,
 };
 use ledger::{AssetOperation, KeptContent, SpaceRecord};
-use types::{AssetId, AssetType, NodeId};
+use types::{AssetId, AssetType};
 
 use crate::api::assets::find;
 use crate::api::membership::reported;
 use crate::api::refusal::{Body, Path, Refused};
-use crate::proving::{self, ProveError};
+use crate::proving::{self, ProveError, Subject};
 use crate::shared::Shared;
-
-/// How long another node has to answer: it reads 33 chunks.
-const ANSWER_TIME: Duration = Duration::from_secs(5);
 
 /// What the host of an asset shows of it now: its part of the proofs of an operation.
 #[utoipa::path(
@@ -38,38 +33,13 @@ pub(super) async fn answer(
     Path(asset): Path<AssetId>,
 ) -> Result<Json<AssetAnswer>, Refused> {
     let host = find(&shared.state().view, &asset)?.host;
-    if host != shared.node {
-        return Ok(Json(asked(&shared, host, &asset).await?));
-    }
-    let anchor = proving::newest_anchor(&shared).await.map_err(refused)?;
-    let answer = proving::answer(&shared, asset, anchor).await;
-    let answer = answer.map_err(refused)?.encode();
+    let shown = proving::shown_by(&shared, host, asset).await;
+    let (anchor, answer) = shown.map_err(refused)?;
     Ok(Json(AssetAnswer {
         anchor_height: anchor.height,
         anchor_digest: anchor.digest,
-        answer: HEXLOWER.encode(&answer),
+        answer: HEXLOWER.encode(&answer.encode()),
     }))
-}
-
-/// Passes the question on. Whoever hosts it answers itself, so it goes no further.
-async fn asked(shared: &Shared, host: NodeId, asset: &AssetId) -> Result<AssetAnswer, Refused> {
-    let away = |why: &str| {
-        let text = format!(
-            "node {} hosts {} and {why}: an operation needs its answer",
-            host.short(),
-            asset.short()
-        );
-        Refused::new(ErrorCode::Unavailable, text)
-    };
-    let peers = shared.peers.get();
-    let client = peers.and_then(|peers| peers.admin_of(&host));
-    let client = client.ok_or_else(|| away("has no session with this one"))?;
-    match tokio::time::timeout(ANSWER_TIME, client.asset_answer(asset)).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(ClientError::Refused(error))) => Err(Refused::new(error.code, error.message)),
-        Ok(Err(error)) => Err(away(&format!("cannot be asked ({error})"))),
-        Err(_) => Err(away("does not answer")),
-    }
 }
 
 /// Commits this node to keep an artifact for a storage asset of its own. Fetched from members where it
@@ -105,7 +75,7 @@ pub(super) async fn keep(
         bytes.ok_or_else(|| Refused::not_found(format!("artifact {root} is not on this node")))?;
     let content = KeptContent { root, bytes };
     let keep = AssetOperation::Keep { asset, content };
-    let signed = proving::sign(&shared, &keep, false, |_| asset).await;
+    let signed = proving::sign(&shared, &keep, |_| Subject::own(&shared, asset)).await;
     let signed = signed.map_err(refused)?;
     Ok(Json(reported(&shared, signed).await?))
 }
@@ -128,10 +98,10 @@ pub(super) fn refused(error: ProveError) -> Refused {
     match error {
         ProveError::Sign(error) => super::membership::sign_refused(error),
         ProveError::State(error) => Refused::internal(error),
-        ProveError::NoAnchor { .. } | ProveError::Stopping => {
+        ProveError::NoAnchor { .. } | ProveError::Away { .. } | ProveError::Stopping => {
             Refused::new(ErrorCode::Unavailable, error)
         }
-        ProveError::Artifact(_) | ProveError::Read { .. } => {
+        ProveError::Artifact(_) | ProveError::Read { .. } | ProveError::NotShown { .. } => {
             Refused::new(ErrorCode::Refused, error)
         }
     }

@@ -14,6 +14,7 @@ mod io;
 mod keyvalue;
 mod keyvalue_draft2;
 mod logging;
+mod memory;
 pub(crate) mod messaging;
 mod random;
 mod socket_policy;
@@ -71,6 +72,7 @@ const PACKAGES: &[Package] = &[
     keyvalue::PACKAGE,
     keyvalue_draft2::PACKAGE,
     logging::PACKAGE,
+    memory::PACKAGE,
     messaging::PACKAGE,
     random::PACKAGE,
     sockets::PACKAGE,

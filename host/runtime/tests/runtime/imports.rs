@@ -52,6 +52,7 @@ async fn every_offered_interface_links() {
             Capability::Keyvalue { quota },
             Capability::Blobstore { quota },
             Capability::Consensus { records: 1 },
+            Capability::Memory { quota },
         ];
     };
     try_start(&runtime(), importing(&names), Vec::new(), granted)

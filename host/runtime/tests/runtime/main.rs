@@ -27,6 +27,7 @@ mod keyvalue;
 mod keyvalue_draft2;
 mod library;
 mod limits;
+mod memory;
 mod outgoing;
 mod outgoing_body;
 mod pause;

@@ -7,9 +7,9 @@ use std::sync::OnceLock;
 use node::{AcmeName, Directory};
 use runtime::fuzz::WaveTypes;
 use types::{
-    AssetFacts, AssetId, AssetType, ByteSize, CpuFacts, Digest, FactText, GpuFacts, GuestPath,
-    HostPattern, LeaseId, Manifest, MemoryFacts, Millis, Name, Privacy, PublicKey, Replication,
-    Route, Topic,
+    AssetAddress, AssetFacts, AssetId, AssetType, ByteSize, CpuFacts, Digest, FactText, GpuFacts,
+    GuestPath, HostPattern, LeaseId, Manifest, MemoryFacts, Millis, Name, Privacy, PublicKey,
+    Replication, Route, Topic,
 };
 
 use crate::Target;
@@ -25,6 +25,7 @@ pub(super) const TARGETS: &[Target] = &[
     Target {
         name: "types_words",
         covers: &[
+            "AssetAddress::from_str",
             "AssetId::from_str",
             "LeaseId::from_str",
             "AssetType::from_str",
@@ -95,6 +96,7 @@ fn words(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
     };
+    again::<AssetAddress>(text);
     again::<AssetId>(text);
     again::<LeaseId>(text);
     again::<AssetType>(text);
@@ -121,7 +123,13 @@ fn some_words() -> Vec<Vec<u8>> {
     let key = PublicKey::from_bytes([9; 32]).to_string();
     let asset = AssetId::from_parts(AssetType::Gpu, Digest::from_bytes([0xab; 32])).to_string();
     let lease = LeaseId::from_digest(Digest::from_bytes([0xcd; 32])).to_string();
+    let address = AssetAddress {
+        fabric: Digest::from_bytes([1; 32]),
+        node: PublicKey::from_bytes([9; 32]),
+        asset: AssetId::from_parts(AssetType::Memory, Digest::from_bytes([0xab; 32])),
+    };
     texts(&[
+        &address.to_string(),
         &asset,
         &lease,
         "private-network",

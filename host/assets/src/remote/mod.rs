@@ -1,0 +1,18 @@
+//! Regions of other nodes: frames, the end that asks, the end that answers. Knows no session: bytes
+//! come and go over any stream, and who may have what is asked of the caller.
+
+mod client;
+mod frames;
+mod server;
+mod wire;
+
+pub use client::{AskRegionError, OpenRemoteError, RemoteRegion};
+pub use server::{ServeRegionError, serve_region};
+pub use wire::{
+    Answer, CAPABILITY_BYTES_MAX, DecodeRegionFrameError, FRAME_BYTES_MAX, Hello, Opened, Refusal,
+    Welcome, decode_answer, decode_hello, decode_request, decode_welcome, encode_region_frame,
+};
+
+/// Requests of one stream that are not answered yet: each holds at most one frame on either end, so
+/// a megabyte in all, and more would not make a region faster.
+pub const IN_FLIGHT_MAX: usize = 16;

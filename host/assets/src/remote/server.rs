@@ -1,0 +1,101 @@
+//! The end that has the region: one stream, one operation at a time. What a peer sends ahead waits in
+//! the stream, whose window bounds it; what it does not read stops this end.
+
+use std::io;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::time::timeout;
+
+use super::frames::{ReadFrameError, read_body, read_frame, read_length};
+use super::wire::{
+    Answer, DecodeRegionFrameError, FRAME_BYTES_MAX, HELLO_BYTES_MAX, Opened, Refusal, Welcome,
+    bounded, decode_hello, decode_request, encode_region_frame,
+};
+use crate::region::RegionAccess;
+
+/// What is waited for the first frame, and for the rest of one that began.
+const FRAME_PATIENCE: Duration = Duration::from_secs(10);
+/// What is waited for a peer to read an answer: one that is slower than 2 kB/s costs memory only.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
+
+/// A stream that did not come to its end. The peer sees it end.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeRegionError {
+    /// What came is no frame of this service.
+    #[error(transparent)]
+    Frame(#[from] DecodeRegionFrameError),
+    /// The stream broke.
+    #[error("the stream broke: {0}")]
+    Stream(#[from] io::Error),
+    /// Nobody reads, or a frame stays half.
+    #[error("the peer did not move for {0:?}")]
+    Stalled(Duration),
+    /// Nothing came.
+    #[error("the stream ended before it said what for")]
+    NoHello,
+}
+
+impl From<ReadFrameError> for ServeRegionError {
+    fn from(error: ReadFrameError) -> Self {
+        match error {
+            ReadFrameError::Decode(error) => Self::Frame(error),
+            ReadFrameError::Stream(error) => Self::Stream(error),
+        }
+    }
+}
+
+/// Answers one stream until its peer ends it. `admit` judges the capability; `now_ms` is the monotonic
+/// clock that the region's term is counted by. Returns how many operations were answered.
+///
+/// # Errors
+/// [`ServeRegionError`], for the log.
+pub async fn serve_region<Admitting>(
+    mut reader: impl AsyncRead + Unpin,
+    mut writer: impl AsyncWrite + Unpin,
+    admit: impl FnOnce(Vec<u8>) -> Admitting,
+    now_ms: impl Fn() -> u64,
+) -> Result<u64, ServeRegionError>
+where
+    Admitting: Future<Output = Result<RegionAccess, Refusal>>,
+{
+    let hello = read_frame(&mut reader, HELLO_BYTES_MAX);
+    let hello = timeout(FRAME_PATIENCE, hello).await;
+    let hello = hello.map_err(|_| ServeRegionError::Stalled(FRAME_PATIENCE))??;
+    let hello = decode_hello(&hello.ok_or(ServeRegionError::NoHello)?)?;
+    let admitted = admit(hello.capability).await.map_err(bounded);
+    let bytes = |access: &RegionAccess| Opened {
+        bytes: access.region().bytes(),
+    };
+    let welcome: Welcome = admitted.as_ref().map(bytes).map_err(Clone::clone);
+    send(&mut writer, &welcome).await?;
+    let mut answered = 0;
+    if let Ok(access) = admitted {
+        while let Some(length) = read_length(&mut reader, FRAME_BYTES_MAX).await? {
+            let body = timeout(FRAME_PATIENCE, read_body(&mut reader, length)).await;
+            let body = body.map_err(|_| ServeRegionError::Stalled(FRAME_PATIENCE))??;
+            let operation = decode_request(&body)?;
+            // Whole before it has an effect: a peer that goes away in between changes nothing.
+            let answer: Answer = access.apply(operation, now_ms());
+            send(&mut writer, &answer).await?;
+            answered += 1;
+        }
+    }
+    writer.shutdown().await?;
+    Ok(answered)
+}
+
+async fn send(
+    writer: &mut (impl AsyncWrite + Unpin),
+    message: &impl Serialize,
+) -> Result<(), ServeRegionError> {
+    let frame = encode_region_frame(message)?;
+    let sent = timeout(ANSWER_PATIENCE, async {
+        writer.write_all(&frame).await?;
+        writer.flush().await
+    });
+    sent.await
+        .map_err(|_| ServeRegionError::Stalled(ANSWER_PATIENCE))??;
+    Ok(())
+}

@@ -1,0 +1,224 @@
+//! Leased memory of this node: its regions, and the clock by which they end. Who may use one is said by
+//! the ledger and by capabilities; what a guest does with one is `guest`'s business.
+
+mod guest;
+mod leasing;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use assets::{LeaseTerm, LedgerClock, OpenRegionError, Refusal, RegionAccess, Regions};
+use ledger::{DecodeRecordError, View};
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+use trust::{CapabilityFacts, CapabilityRefusal, LeaseCapability, LeaseFact};
+use types::{Amount, AssetType, LeaseId, NodeId};
+
+use crate::clock::unix_ms;
+use crate::shared::Shared;
+
+pub(crate) use guest::of;
+pub(crate) use leasing::{Holdings, sweep};
+
+/// How long a capability whose lease is not known here is waited with: whoever leased it may have
+/// followed the ledger further.
+const LEASE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The regions of this node, and what it knows of ledger time.
+#[derive(Debug)]
+pub(crate) struct NodeMemory {
+    regions: Regions,
+    clock: Mutex<LedgerClock>,
+    /// Told when there is a region more.
+    opened: Notify,
+    /// The leases of guests of this node.
+    pub(crate) holdings: Holdings,
+}
+
+/// A capability that opens nothing.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AdmitError {
+    /// It gives nothing here.
+    #[error(transparent)]
+    Capability(#[from] CapabilityRefusal),
+    /// There is no region for it.
+    #[error(transparent)]
+    Region(#[from] OpenRegionError),
+    /// Its lease is of something else.
+    #[error("{} is a lease of {asset_type}, not of memory", .lease.short())]
+    Type {
+        /// The lease.
+        lease: LeaseId,
+        /// Of what it is.
+        asset_type: AssetType,
+    },
+    /// The ledger's state cannot be read; that ends the node elsewhere.
+    #[error(transparent)]
+    State(#[from] DecodeRecordError),
+}
+
+impl AdmitError {
+    /// Whether the next block may change it.
+    const fn is_early(&self) -> bool {
+        matches!(self, Self::Capability(CapabilityRefusal::NoLease(_)))
+    }
+
+    /// As it is told to another node.
+    pub(crate) fn refusal(&self) -> Refusal {
+        match self {
+            Self::Capability(CapabilityRefusal::NoLease(_))
+            | Self::Region(OpenRegionError::Over(_)) => Refusal::NoLease,
+            Self::Capability(_) | Self::Type { .. } => Refusal::Denied(self.to_string()),
+            Self::Region(_) | Self::State(_) => Refusal::Unable(self.to_string()),
+        }
+    }
+}
+
+impl NodeMemory {
+    /// None, of a node that begins with this state. That may be old, so the wall clock counts as a
+    /// block; later blocks are as good as their way here.
+    pub(crate) fn new(view: &View, now_ms: u64) -> Self {
+        let ledger_ms = view.time_ms().max(unix_ms());
+        Self {
+            regions: Regions::default(),
+            clock: Mutex::new(LedgerClock::new(ledger_ms, now_ms)),
+            opened: Notify::new(),
+            holdings: Holdings::default(),
+        }
+    }
+
+    /// What is known of ledger time.
+    pub(crate) fn clock(&self) -> LedgerClock {
+        *self.clock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a block that the follower has applied.
+    pub(crate) fn followed(&self, shared: &Shared) {
+        let now_ms = shared.now_ms();
+        let state = shared.state();
+        let time_ms = state.view.time_ms();
+        self.clock
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .note_block(time_ms, now_ms);
+        // State that cannot be read ends the node elsewhere, and its regions with it.
+        let expires = |lease: &LeaseId| {
+            let record = state.view.lease(lease).ok().flatten();
+            record.map(|record| record.expires_ms)
+        };
+        report(&self.regions.follow(time_ms, now_ms, expires));
+    }
+
+    /// Ends the region of a lease that is being given back.
+    pub(crate) fn end(&self, lease: &LeaseId) {
+        if self.regions.end(lease) {
+            report(&[*lease]);
+        }
+    }
+
+    /// The access that `capability` gives, shown by `presenter`.
+    fn admit(
+        &self,
+        shared: &Shared,
+        capability: &LeaseCapability,
+        presenter: NodeId,
+    ) -> Result<RegionAccess, AdmitError> {
+        let lease = capability.subject().lease;
+        // Held to the end: no block that ends the lease comes in between.
+        let state = shared.state();
+        let (clock, now_ms) = (self.clock(), shared.now_ms());
+        let record = state.view.lease(&lease)?;
+        let term = record.map(|record| {
+            let term = LeaseTerm::new(record.expires_ms, clock);
+            (record, term)
+        });
+        let live = term.filter(|(_, term)| !term.is_over(now_ms));
+        let facts = CapabilityFacts {
+            fabric: shared.fabric,
+            host: shared.node,
+            presenter,
+            ledger_ms: clock.latest_ms(now_ms),
+            lease: live.as_ref().map(|(record, _)| LeaseFact {
+                asset: record.asset,
+                holder: record.holder,
+            }),
+            revoked: &|id| self.regions.is_revoked(&lease, id),
+        };
+        capability.verify(&facts)?;
+        let no_lease = CapabilityRefusal::NoLease(lease);
+        let (record, term) = live.ok_or_else(|| no_lease.clone())?;
+        let scope = *capability.scope().ok_or_else(|| no_lease.clone())?;
+        let asset = state.view.asset(&record.asset)?;
+        // The ledger may say another host than the capability does.
+        let asset = asset.filter(|asset| asset.host == shared.node);
+        let asset = asset.ok_or(no_lease)?;
+        if record.asset.asset_type() != AssetType::Memory {
+            let asset_type = record.asset.asset_type();
+            return Err(AdmitError::Type { lease, asset_type });
+        }
+        // What was promised stays promised where less is shared by now.
+        let leased = state.view.leases_of(&record.asset)?;
+        let leased = leased.leased(state.view.time_ms());
+        let limit = Amount(leased.0.max(asset.shared().0));
+        let region = self
+            .regions
+            .open(lease, record.amount, limit, term, now_ms)?;
+        self.opened.notify_one();
+        let ids = capability.ids().into();
+        Ok(RegionAccess::new(region, scope, ids, capability.is_root()))
+    }
+}
+
+/// The access that `capability` gives on this node, shown by `presenter`; waits a little for a lease
+/// that is not known here yet.
+///
+/// # Errors
+/// [`AdmitError`].
+pub(crate) async fn admitted(
+    shared: &Shared,
+    capability: &LeaseCapability,
+    presenter: NodeId,
+) -> Result<RegionAccess, AdmitError> {
+    let mut revision = shared.revision.subscribe();
+    let deadline = Instant::now() + LEASE_PATIENCE;
+    loop {
+        revision.mark_unchanged();
+        let admitted = shared.memory.admit(shared, capability, presenter);
+        match admitted {
+            Err(early) if early.is_early() => {
+                let changed = timeout_at(deadline, revision.changed()).await;
+                if !matches!(changed, Ok(Ok(()))) {
+                    return Err(early);
+                }
+            }
+            decided => return decided,
+        }
+    }
+}
+
+/// Ends regions by this node's own clock, until `stop`.
+pub(crate) async fn end_in_time(shared: Arc<Shared>, stop: CancellationToken) {
+    let memory = &shared.memory;
+    loop {
+        let due = memory.regions.next_timeout_ms();
+        let due = due.map(|at| Instant::from_std(shared.started + Duration::from_millis(at)));
+        let rings = async {
+            match due {
+                Some(due) => tokio::time::sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = memory.opened.notified() => {}
+            () = rings => report(&memory.regions.end_over(shared.now_ms())),
+        }
+    }
+}
+
+fn report(ended: &[LeaseId]) {
+    for lease in ended {
+        tracing::info!(lease = %lease.short(), "the region of this lease ended and was wiped");
+    }
+}

@@ -1,0 +1,267 @@
+//! Leases that this node holds for its guests: asked for, given back, and found again after a crash.
+//! Never knows what is kept in what was leased.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use consensus::SubmitError;
+use ledger::{
+    AssetRecord, AssetRefusal, DecodeRecordError, LeaseOperation, LeaseRecord, Refusal, View,
+};
+use runtime::MemoryError;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+use types::{Amount, AssetId, AssetType, LeaseId, NodeId, Privacy};
+
+use crate::proving::{self, ProveError, Subject};
+use crate::shared::Shared;
+use crate::signer::SignError;
+
+/// Assets that are asked, one after the other, before a guest is told that there is no room: each may
+/// cost a block.
+const ASSETS_ASKED_MAX: usize = 4;
+/// Times that a lease is tried to be given back; after that the sweep does it.
+const RELEASES_MAX: usize = 3;
+/// Pause between looks for leases that no guest has any more.
+const SWEEP_PAUSE: Duration = Duration::from_secs(15);
+/// Transactions of this node that are looked through for the one that asked for a lease. Older ones
+/// asked for leases that are over.
+const NONCES_SEARCHED_MAX: u64 = 1 << 16;
+
+/// The leases that guests of this node have now.
+#[derive(Debug, Default)]
+pub(crate) struct Holdings(Mutex<BTreeSet<LeaseId>>);
+
+impl Holdings {
+    fn held(&self) -> MutexGuard<'_, BTreeSet<LeaseId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A lease that a guest has. Dropping it ends the region, if that is here, and gives the lease back.
+pub(super) struct HeldLease {
+    shared: Arc<Shared>,
+    /// Guests end on threads that are none of its own.
+    runtime: Handle,
+    pub(super) lease: LeaseId,
+    pub(super) record: LeaseRecord,
+    pub(super) host: NodeId,
+}
+
+impl Drop for HeldLease {
+    fn drop(&mut self) {
+        self.shared.memory.end(&self.lease);
+        self.shared.memory.holdings.held().remove(&self.lease);
+        let shared = Arc::clone(&self.shared);
+        self.runtime.spawn(give_back(shared, self.lease));
+    }
+}
+
+/// Assets of memory that this node may lease from, those of its own first.
+fn candidates(
+    view: &View,
+    node: &NodeId,
+    bytes: u64,
+    term_ms: u64,
+) -> Result<Vec<(AssetId, AssetRecord)>, DecodeRecordError> {
+    let mut found = Vec::new();
+    for (id, asset) in view.assets()? {
+        let policy = &asset.policy;
+        let admitted = match policy.privacy {
+            _ if asset.owner == *node => true,
+            Privacy::Private | Privacy::P2p => false,
+            Privacy::PrivateNetwork => policy.peers.contains(node),
+            Privacy::PublicNetwork | Privacy::FullPublic => true,
+        };
+        let fits = term_ms <= policy.term_ms_max && !asset.drained;
+        if id.asset_type() != AssetType::Memory || !admitted || !fits {
+            continue;
+        }
+        let leased = view.leases_of(&id)?.leased(view.time_ms());
+        if asset.shared().0.saturating_sub(leased.0) >= bytes {
+            found.push((id, asset));
+        }
+    }
+    found.sort_by_key(|(_, asset)| asset.host != *node);
+    Ok(found)
+}
+
+/// Leases memory for a guest. Those of other nodes only where `reaches` says that they are reached.
+pub(super) async fn lease(
+    shared: &Arc<Shared>,
+    bytes: u64,
+    term_ms: u64,
+    reaches: impl Fn(&NodeId) -> bool,
+) -> Result<HeldLease, MemoryError> {
+    let candidates = candidates(&shared.state().view, &shared.node, bytes, term_ms);
+    let mut candidates = candidates.map_err(unavailable)?;
+    candidates.retain(|(_, asset)| asset.host == shared.node || reaches(&asset.host));
+    let mut reason = format!(
+        "no memory that this node may lease has {bytes} bytes free for {term_ms} ms: see `nexus asset list`"
+    );
+    for (asset, record) in candidates.into_iter().take(ASSETS_ASKED_MAX) {
+        let subject = Subject {
+            host: record.host,
+            bond: record.policy.bond,
+            ..Subject::own(shared, asset)
+        };
+        match grant(shared, subject, bytes, term_ms).await {
+            // Somebody was faster, or its owner changed the terms.
+            Err(ProveError::Sign(SignError::Refused(refusal @ Refusal::Asset(_)))) => {
+                reason = refusal.to_string();
+            }
+            // Its host went away, or has lost what it is to keep.
+            Err(error @ (ProveError::Away { .. } | ProveError::NotShown { .. })) => {
+                reason = error.to_string();
+            }
+            Err(error) => return Err(refused(error)),
+            Ok(held) => return held,
+        }
+    }
+    Err(MemoryError::Exhausted(reason))
+}
+
+async fn grant(
+    shared: &Arc<Shared>,
+    subject: Subject,
+    bytes: u64,
+    term_ms: u64,
+) -> Result<Result<HeldLease, MemoryError>, ProveError> {
+    let Subject { asset, host, .. } = subject;
+    // One after the other: two at once would race for one nonce, and the sweep must not come between.
+    let _turn = shared.signer.record_turn.lock().await;
+    let grant = LeaseOperation::Grant {
+        asset,
+        holder: shared.node,
+        amount: Amount(bytes),
+        term_ms,
+    };
+    let subject = |_| subject;
+    let signed = proving::sign(shared, &grant, subject).await?;
+    let lease = LeaseId::new(&shared.node, signed.nonce, &asset);
+    shared.memory.holdings.held().insert(lease);
+    let mut revision = shared.revision.subscribe();
+    // It ends only with the node.
+    let _ = revision
+        .wait_for(|_| shared.state().view.height() >= signed.height)
+        .await;
+    let record = shared.state().view.lease(&lease);
+    let shared = Arc::clone(shared);
+    let held = |record| HeldLease {
+        shared,
+        runtime: Handle::current(),
+        lease,
+        record,
+        host,
+    };
+    Ok(match record {
+        Ok(Some(record)) => Ok(held(record)),
+        Ok(None) => Err(MemoryError::Ended),
+        Err(error) => Err(unavailable(error)),
+    })
+}
+
+fn unavailable(error: impl std::fmt::Display) -> MemoryError {
+    MemoryError::Unavailable(error.to_string())
+}
+
+fn refused(error: ProveError) -> MemoryError {
+    let error = match error {
+        ProveError::Sign(error) => error,
+        other => return unavailable(other),
+    };
+    match error {
+        SignError::Submit(
+            error @ (SubmitError::Full { .. } | SubmitError::PrincipalFull { .. }),
+        ) => MemoryError::Busy(error.to_string()),
+        SignError::Submit(error) => unavailable(error),
+        SignError::Refused(refusal @ (Refusal::Rate { .. } | Refusal::Nonce { .. })) => {
+            MemoryError::Busy(refusal.to_string())
+        }
+        SignError::Refused(refusal) => MemoryError::Exhausted(refusal.to_string()),
+    }
+}
+
+/// Gives a lease back; whether it is known to be gone.
+async fn give_back(shared: Arc<Shared>, lease: LeaseId) {
+    for _ in 0..RELEASES_MAX {
+        let _turn = shared.signer.record_turn.lock().await;
+        // State that cannot be read ends the node elsewhere.
+        let Some(subject) = subject_of(&shared, &lease).ok().flatten() else {
+            return;
+        };
+        let release = LeaseOperation::Release { lease };
+        match proving::sign(&shared, &release, |_| subject).await {
+            Ok(_) => return,
+            Err(ProveError::Sign(SignError::Refused(Refusal::Asset(
+                AssetRefusal::UnknownLease(_) | AssetRefusal::Over { .. },
+            )))) => return,
+            Err(error) => {
+                tracing::debug!(lease = %lease.short(), "not given back yet: {error}");
+            }
+        }
+    }
+}
+
+/// What a lease is of; none if it is over.
+fn subject_of(shared: &Shared, lease: &LeaseId) -> Result<Option<Subject>, DecodeRecordError> {
+    let state = shared.state();
+    let Some(record) = state.view.lease(lease)? else {
+        return Ok(None);
+    };
+    let asset = state.view.asset(&record.asset)?;
+    Ok(asset.map(|asset| Subject {
+        host: asset.host,
+        ..Subject::own(shared, record.asset)
+    }))
+}
+
+/// Gives back leases of memory that this node asked for and no guest has: those of a process that was
+/// killed, and those whose grant became final after nobody waited for it any more.
+pub(crate) async fn sweep(shared: Arc<Shared>, stop: CancellationToken) {
+    // Asked for by others, for reasons of their own.
+    let mut foreign = BTreeSet::new();
+    loop {
+        let stray: Vec<LeaseId> = {
+            let _turn = shared.signer.record_turn.lock().await;
+            strays(&shared, &mut foreign).unwrap_or_default()
+        };
+        for lease in stray {
+            tracing::info!(lease = %lease.short(), "gives back a lease that no guest has");
+            give_back(Arc::clone(&shared), lease).await;
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(SWEEP_PAUSE) => {}
+        }
+    }
+}
+
+fn strays(
+    shared: &Shared,
+    foreign: &mut BTreeSet<LeaseId>,
+) -> Result<Vec<LeaseId>, DecodeRecordError> {
+    let state = shared.state();
+    let leases = state.view.leases_held(&shared.node)?;
+    let nonce = state.view.principal(&shared.node)?;
+    let nonce = nonce.map_or(0, |record| record.nonce);
+    drop(state);
+    foreign.retain(|lease| leases.iter().any(|(held, _)| held == lease));
+    let held = shared.memory.holdings.held().clone();
+    let searched = nonce.saturating_sub(NONCES_SEARCHED_MAX)..nonce;
+    let mut strays = Vec::new();
+    for (lease, record) in leases {
+        let of_memory = record.asset.asset_type() == AssetType::Memory;
+        if !of_memory || held.contains(&lease) || foreign.contains(&lease) {
+            continue;
+        }
+        let mut asked = searched.clone().rev();
+        if asked.any(|nonce| LeaseId::new(&shared.node, nonce, &record.asset) == lease) {
+            strays.push(lease);
+        } else {
+            foreign.insert(lease);
+        }
+    }
+    Ok(strays)
+}

@@ -1,0 +1,122 @@
+//! Regions over sessions: those of this node served to members, those of others opened. Never knows
+//! what a region is for.
+
+use std::sync::Arc;
+
+use assets::{CAPABILITY_BYTES_MAX, OpenRemoteError, Refusal, RemoteRegion, serve_region};
+use stoq::{InboundStream, OpenError, OpenOptions, SendStream, Service};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use trust::LeaseCapability;
+use types::NodeId;
+
+use crate::memory::admitted;
+use crate::peers::Peers;
+use crate::shared::Shared;
+
+/// Version of the asset service that this crate speaks.
+pub(crate) const VERSION: u16 = 1;
+
+/// Streams that are open at once, of all peers: each holds a frame each way, 64 MiB in all. STOQ
+/// gives one peer at most 32.
+const STREAMS_MAX: usize = 512;
+
+// Whatever `trust` encodes can be shown.
+const _: () = assert!(LeaseCapability::BYTES_MAX <= CAPABILITY_BYTES_MAX);
+
+/// A region of another node that was not opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenRegionError {
+    /// There is no session with it.
+    #[error("this node has no session with node {}, which has the region", .0.short())]
+    NoSession(NodeId),
+    /// No stream.
+    #[error("node {} was not asked: {error}", .host.short())]
+    Stream {
+        /// The node.
+        host: NodeId,
+        /// What came back.
+        error: OpenError,
+    },
+    /// The host said no, or nothing.
+    #[error(transparent)]
+    Remote(#[from] OpenRemoteError),
+}
+
+impl Peers {
+    /// Whether there is a session with `peer`.
+    pub(crate) fn reaches(&self, peer: &NodeId) -> bool {
+        self.endpoint.session(peer).is_some()
+    }
+
+    /// Opens a region of another node. The secret of the capability stays here.
+    ///
+    /// # Errors
+    /// [`OpenRegionError`].
+    pub(crate) async fn open_region(
+        &self,
+        host: NodeId,
+        capability: &LeaseCapability,
+    ) -> Result<RemoteRegion, OpenRegionError> {
+        let session = self.endpoint.session(&host);
+        let session = session.ok_or(OpenRegionError::NoSession(host))?;
+        let options = OpenOptions {
+            version: VERSION,
+            ..OpenOptions::default()
+        };
+        let opened = session.open(Service::Asset, options).await;
+        let (writer, reader) = opened.map_err(|error| OpenRegionError::Stream { host, error })?;
+        let shown = capability.sealed().encode().to_vec();
+        Ok(RemoteRegion::open(reader, writer, shown).await?)
+    }
+}
+
+/// Serves regions to members until `stop`.
+pub(super) async fn serve(
+    shared: Arc<Shared>,
+    mut inbound: mpsc::Receiver<InboundStream>,
+    stop: CancellationToken,
+) {
+    let places = Arc::new(Semaphore::new(STREAMS_MAX));
+    // Ends what is under way when this is dropped.
+    let mut streams = JoinSet::new();
+    loop {
+        let stream = tokio::select! {
+            () = stop.cancelled() => return,
+            stream = inbound.recv() => stream,
+        };
+        let Some(stream) = stream else { return };
+        while streams.try_join_next().is_some() {}
+        let place = Arc::clone(&places).try_acquire_owned().ok();
+        let shared = Arc::clone(&shared);
+        streams.spawn(async move {
+            match place {
+                Some(_place) => serve_one(&shared, stream).await,
+                None => drop::<SendStream>(stream.send),
+            }
+        });
+    }
+}
+
+async fn serve_one(shared: &Shared, stream: InboundStream) {
+    let InboundStream {
+        session,
+        send,
+        recv,
+        ..
+    } = stream;
+    let peer = session.peer_id();
+    let admit = |bytes: Vec<u8>| async move {
+        let capability = LeaseCapability::decode(&bytes);
+        let capability = capability.map_err(|error| Refusal::Denied(error.to_string()))?;
+        let admitted = admitted(shared, &capability, peer).await;
+        admitted.map_err(|error| error.refusal())
+    };
+    match serve_region(recv, send, admit, || shared.now_ms()).await {
+        Ok(operations) => {
+            tracing::debug!(peer = %peer.short(), operations, "a region's stream ended");
+        }
+        Err(error) => tracing::debug!(peer = %peer.short(), "a region's stream broke: {error}"),
+    }
+}

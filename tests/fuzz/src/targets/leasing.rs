@@ -1,0 +1,137 @@
+//! Leased memory: capabilities, and the frames of regions on other nodes.
+
+use assets::{
+    Answer, FRAME_BYTES_MAX, Hello, Opened, Refusal, RegionDone, RegionError, RegionOp,
+    RegionUsage, Welcome, decode_answer, decode_hello, decode_request, decode_welcome,
+    encode_region_frame,
+};
+use serde::Serialize;
+use trust::{CapabilitySubject, LeaseCapability, SecretKey};
+use types::{
+    AssetId, AssetType, Audience, Digest, FabricId, LeaseId, NodeId, RegionRight, RegionRights,
+    RegionScope,
+};
+
+use crate::Target;
+use crate::targets::chosen;
+
+pub(super) const TARGETS: &[Target] = &[
+    Target {
+        name: "trust_lease_capability",
+        covers: &["LeaseCapability::decode", "LeaseCapability::from_str"],
+        run: capability,
+        seeds: capabilities,
+    },
+    Target {
+        name: "assets_region_frames",
+        covers: &[
+            "assets::decode_answer",
+            "assets::decode_hello",
+            "assets::decode_request",
+            "assets::decode_welcome",
+        ],
+        run: frame,
+        seeds: frames,
+    },
+];
+
+/// Bytes or a text that were read are written as they came.
+fn capability(bytes: &[u8]) {
+    if let Ok(read) = LeaseCapability::decode(bytes) {
+        assert!(bytes.len() <= LeaseCapability::BYTES_MAX);
+        assert_eq!(*read.encode(), bytes);
+        assert_eq!(read.ids().last(), read.id().as_ref());
+    }
+    let text = std::str::from_utf8(bytes);
+    if let Ok(text) = text
+        && let Ok(read) = text.parse::<LeaseCapability>()
+    {
+        assert_eq!(read.to_string(), text.trim());
+    }
+}
+
+fn capabilities() -> Vec<Vec<u8>> {
+    let holder = SecretKey::from_seed(&[3; 32]);
+    let subject = CapabilitySubject {
+        fabric: FabricId::from_bytes([5; 32]),
+        asset: AssetId::from_parts(AssetType::Memory, Digest::from_bytes([6; 32])),
+        lease: LeaseId::from_digest(Digest::from_bytes([7; 32])),
+        host: NodeId::from_bytes([8; 32]),
+        nonce: [0; 16],
+    };
+    let scope = RegionScope {
+        rights: RegionRights::ALL,
+        from: 0,
+        until: 4_096,
+        expires_ms: 1_800_000_000_000,
+        audience: Audience::Member,
+    };
+    let only = RegionScope {
+        audience: Audience::Node(NodeId::from_bytes([9; 32])),
+        ..scope
+    };
+    let root = LeaseCapability::issue(&holder, subject, scope).ok();
+    let narrowed = root.as_ref().and_then(|root| root.narrowed(only).ok());
+    let sealed = narrowed.as_ref().map(LeaseCapability::sealed);
+    let all = [root, narrowed, sealed].into_iter().flatten();
+    let forms = all.flat_map(|one| [one.encode().to_vec(), one.to_string().into_bytes()]);
+    forms.collect()
+}
+
+/// The first byte chooses what is expected; what was read is written as it came.
+fn frame(bytes: &[u8]) {
+    let (choice, body) = chosen(bytes);
+    match choice % 4 {
+        0 => same(decode_hello(body).ok(), body),
+        1 => same(decode_welcome(body).ok(), body),
+        2 => same(decode_request(body).ok(), body),
+        _ => same(decode_answer(body).ok(), body),
+    }
+}
+
+fn same<T: Serialize>(read: Option<T>, body: &[u8]) {
+    if let Some(message) = read {
+        assert!(body.len() <= FRAME_BYTES_MAX);
+        let frame = encode_region_frame(message).expect("what was read is not too long");
+        assert_eq!(frame.get(4..), Some(body));
+    }
+}
+
+fn frames() -> Vec<Vec<u8>> {
+    fn seed<T: Serialize>(choice: u8, message: T) -> Vec<u8> {
+        let frame = encode_region_frame(message).expect("seeds are short");
+        [&[choice], frame.get(4..).unwrap_or_default()].concat()
+    }
+    let capability = vec![1, 2, 3];
+    let welcome: Welcome = Ok(Opened { bytes: 4_096 });
+    let refused: Welcome = Err(Refusal::Denied("no".to_owned()));
+    let swap = RegionOp::Swap {
+        offset: 8,
+        expected: vec![0; 8],
+        new: vec![1; 8],
+    };
+    let write = RegionOp::Write {
+        offset: 300,
+        bytes: vec![5; 20],
+    };
+    let usage: Answer = Ok(RegionDone::Usage(RegionUsage {
+        bytes: 4_096,
+        resident_bytes: 0,
+        operations: 200,
+        left_ms: 9_000,
+    }));
+    let found: Answer = Ok(RegionDone::Found(vec![7; 8]));
+    let denied: Answer = Err(RegionError::NotAllowed {
+        right: RegionRight::Write,
+    });
+    vec![
+        seed(0, Hello { capability }),
+        seed(1, welcome),
+        seed(1, refused),
+        seed(2, swap),
+        seed(2, write),
+        seed(3, usage),
+        seed(3, found),
+        seed(3, denied),
+    ]
+}
