@@ -137,3 +137,22 @@ async fn what_reaches_beyond_the_component_is_refused() {
     let refused = StartReplicaError::Imports(vec![ImportRefusal::HttpNotRepeatable]);
     assert_eq!(started.err(), Some(refused));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_has_one_form_however_it_is_typed() {
+    let seed = |spec: &mut types::ComponentSpec| spec.deterministic_seed = Some(7);
+    let guest = start(&runtime(), "deterministic", seed).await;
+    let typed = |text: &str| vec![text.to_owned()];
+    let canonical = guest.replica.canonical("run", &typed(" 5000 "));
+    assert_eq!(canonical, Ok(("run".to_owned(), typed("5000"))));
+    let mut seen = Vec::new();
+    for text in [" 5000 ", "5000"] {
+        let invoked = guest.replica.invoke_counted("run", &typed(text)).await;
+        seen.push(invoked.unwrap());
+    }
+    assert_eq!(seen[0], seen[1]);
+    assert_eq!(seen[0].arguments, typed("5000"));
+    assert_eq!(seen[0].memory_peak_bytes, 0, "this guest has no memory");
+    let refused = guest.replica.canonical("run", &typed("many"));
+    assert!(matches!(refused, Err(InvokeError::Argument { .. })));
+}
