@@ -28,6 +28,9 @@ const SWEEP_PAUSE: Duration = Duration::from_secs(15);
 /// Transactions of this node that are looked through for the one that asked for a lease. Older ones
 /// asked for leases that are over.
 const NONCES_SEARCHED_MAX: u64 = 1 << 16;
+/// Leases that one look asks about, some 50 ms each where this node did not ask for it: meanwhile no
+/// guest gets one.
+const LEASES_LOOKED_AT_MAX: usize = 64;
 
 /// The leases that guests of this node have now.
 #[derive(Debug, Default)]
@@ -225,7 +228,17 @@ pub(crate) async fn sweep(shared: Arc<Shared>, stop: CancellationToken) {
     loop {
         let stray: Vec<LeaseId> = {
             let _turn = shared.signer.record_turn.lock().await;
-            strays(&shared, &mut foreign).unwrap_or_default()
+            let looks = Arc::clone(&shared);
+            // Hashes: too long for a thread that others wait for.
+            let looked = tokio::task::spawn_blocking(move || {
+                let found = strays(&looks, &mut foreign).unwrap_or_default();
+                (found, foreign)
+            });
+            let Ok((found, known)) = looked.await else {
+                return;
+            };
+            foreign = known;
+            found
         };
         for lease in stray {
             tracing::info!(lease = %lease.short(), "gives back a lease that no guest has");
@@ -250,12 +263,14 @@ fn strays(
     foreign.retain(|lease| leases.iter().any(|(held, _)| held == lease));
     let held = shared.memory.holdings.held().clone();
     let searched = nonce.saturating_sub(NONCES_SEARCHED_MAX)..nonce;
+    let unknown: Vec<_> = leases
+        .into_iter()
+        .filter(|(_, record)| record.asset.asset_type() == AssetType::Memory)
+        .filter(|(lease, _)| !held.contains(lease) && !foreign.contains(lease))
+        .take(LEASES_LOOKED_AT_MAX)
+        .collect();
     let mut strays = Vec::new();
-    for (lease, record) in leases {
-        let of_memory = record.asset.asset_type() == AssetType::Memory;
-        if !of_memory || held.contains(&lease) || foreign.contains(&lease) {
-            continue;
-        }
+    for (lease, record) in unknown {
         let mut asked = searched.clone().rev();
         if asked.any(|nonce| LeaseId::new(&shared.node, nonce, &record.asset) == lease) {
             strays.push(lease);
