@@ -12,7 +12,11 @@
 //! ```
 //!
 //! *The freshest block* is the one that puts ledger time furthest ahead. Blocks that come late, as
-//! those that a node catches up with, say less than what was known before and move nothing back.
+//! those that a node catches up with, say less than what was known before and move nothing back. What
+//! counts for a lease is fixed when it begins, and again when it is renewed: from then on blocks only
+//! bring its end forward, and it ends early by at most the drift of its own life, 17 s in a day. What
+//! new leases begin with is a [`LedgerClock`] that follows blocks, also back, but not by more than the
+//! drift: or a node would be minutes ahead after weeks.
 //!
 //! *Assumed of clocks.* A validator votes for a block only once its own clock shows the block's time,
 //! half a second early at most. So no block is final before that of an honest validator. Assumed is:
@@ -20,7 +24,9 @@
 //! 1. When this node took its freshest block, no honest validator's clock was further ahead of the
 //!    block's time than [`CLOCK_SKEW_MS_MAX`]. That covers how far honest clocks differ, the half
 //!    second, and the block's way here.
-//! 2. This node's monotonic clock and those of honest validators go apart by no more than
+//! 2. Blocks do not come later and later by less than the drift for hours. A way that gets slower does
+//!    so in steps, and such blocks are passed over.
+//! 3. This node's monotonic clock and those of honest validators go apart by no more than
 //!    [`CLOCK_DRIFT_PPM_MAX`], also while machines sleep.
 //!
 //! A node that begins with an old state has no fresh block: it notes its wall clock as one, which
@@ -38,7 +44,8 @@ pub const CLOCK_DRIFT_PPM_MAX: u64 = 200;
 
 const MILLION: u128 = 1_000_000;
 
-/// How far ledger time can be, from the blocks that one node took and its monotonic clock.
+/// How far ledger time can be, from the blocks that one node took and its monotonic clock. It follows
+/// blocks for as long as the node runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LedgerClock {
     block_time_ms: u64,
@@ -49,7 +56,10 @@ pub struct LedgerClock {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeaseTerm {
     expires_ms: u64,
+    /// What the lease is ended by: never moved back by a block.
     clock: LedgerClock,
+    /// What a renewal begins with.
+    following: LedgerClock,
 }
 
 /// A lease that cannot be renewed here: what it kept is gone.
@@ -88,8 +98,19 @@ impl LedgerClock {
         }
     }
 
-    /// Takes a block that was applied at `now_ms`.
+    /// Takes a block that was applied at `now_ms`, unless it is later than the one before by more
+    /// than clocks drift apart.
     pub fn note_block(&mut self, block_time_ms: u64, now_ms: u64) {
+        let elapsed_ms = now_ms.saturating_sub(self.taken_at_ms);
+        let drift_ms = stretched(elapsed_ms).saturating_sub(elapsed_ms);
+        let due_ms = self.block_time_ms.saturating_add(elapsed_ms);
+        if block_time_ms >= due_ms.saturating_sub(drift_ms) {
+            *self = Self::new(block_time_ms, now_ms);
+        }
+    }
+
+    /// Takes a block only if it puts ledger time further ahead.
+    fn raise(&mut self, block_time_ms: u64, now_ms: u64) {
         if block_time_ms >= self.counted_ms(now_ms) {
             *self = Self::new(block_time_ms, now_ms);
         }
@@ -121,7 +142,11 @@ impl LeaseTerm {
     /// [`CLOCK_SKEW_MS_MAX`] is over as soon as it begins.
     #[must_use]
     pub const fn new(expires_ms: u64, clock: LedgerClock) -> Self {
-        Self { expires_ms, clock }
+        Self {
+            expires_ms,
+            clock,
+            following: clock,
+        }
     }
 
     /// When the lease ends, in ledger time.
@@ -132,7 +157,8 @@ impl LeaseTerm {
 
     /// Takes a block that was applied at `now_ms`.
     pub fn note_block(&mut self, block_time_ms: u64, now_ms: u64) {
-        self.clock.note_block(block_time_ms, now_ms);
+        self.clock.raise(block_time_ms, now_ms);
+        self.following.note_block(block_time_ms, now_ms);
     }
 
     /// Takes the ledger's word that the lease ends later.
@@ -144,7 +170,10 @@ impl LeaseTerm {
             let expires_ms = self.expires_ms;
             return Err(RenewTermError { expires_ms });
         }
-        self.expires_ms = self.expires_ms.max(expires_ms);
+        if expires_ms > self.expires_ms {
+            self.expires_ms = expires_ms;
+            self.clock = self.following;
+        }
         Ok(())
     }
 
@@ -152,6 +181,12 @@ impl LeaseTerm {
     #[must_use]
     pub fn is_over(&self, now_ms: u64) -> bool {
         self.clock.latest_ms(now_ms) >= self.expires_ms
+    }
+
+    /// Whether ledger time may have reached `ledger_ms` somewhere at `now_ms`.
+    #[must_use]
+    pub fn may_be_at(&self, ledger_ms: u64, now_ms: u64) -> bool {
+        self.following.latest_ms(now_ms) >= ledger_ms
     }
 
     /// How long it is certainly live from `now_ms` on, if no block comes.
@@ -237,6 +272,53 @@ mod tests {
         assert!(!long.is_over(0) && long.is_over(long.next_timeout_ms()));
     }
 
+    const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
+
+    #[test]
+    fn a_clock_that_blocks_reach_is_right_after_weeks_and_a_short_lease_lives() {
+        for slow in [true, false] {
+            let local = |honest_ms: u64| {
+                let drift = honest_ms / 10_000;
+                if slow {
+                    honest_ms - drift
+                } else {
+                    honest_ms + drift
+                }
+            };
+            let mut clock = LedgerClock::new(T, 0);
+            let mut term = LeaseTerm::new(T + 120_000, clock);
+            for minute in 1..30 * DAY_MS / 60_000 {
+                let honest_ms = minute * 60_000;
+                let now_ms = local(honest_ms);
+                let block_ms = T + honest_ms - minute % 7 * 30;
+                clock.note_block(block_ms, now_ms);
+                let latest_ms = clock.latest_ms(now_ms);
+                assert!(latest_ms >= T + honest_ms, "{minute}");
+                assert!(
+                    latest_ms <= T + honest_ms + CLOCK_SKEW_MS_MAX + 500,
+                    "{minute}"
+                );
+                // A lease that is renewed every minute, for two, lives as long.
+                assert_eq!(term.renew(block_ms + 120_000, now_ms), Ok(()), "{minute}");
+                term.note_block(block_ms, now_ms);
+                assert!(!term.is_over(now_ms), "{minute}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_clock_is_not_moved_back_by_blocks_that_a_node_catches_up_with() {
+        let mut clock = LedgerClock::new(T, 0);
+        let before = clock;
+        for second in 1..3_000 {
+            // An hour's worth, which all come after that hour.
+            clock.note_block(T + second * 1_000, 3_600_000 + second);
+            assert_eq!(clock, before);
+        }
+        clock.note_block(T + 3_600_000, 3_603_000);
+        assert!(clock.latest_ms(3_603_000) >= T + 3_600_000);
+    }
+
     proptest! {
         /// Against clocks that keep the assumptions: whoever sees the lease end, by the fastest
         /// honest clock, sees it after this node has stopped.
@@ -249,7 +331,7 @@ mod tests {
             slow in any::<bool>(),
         ) {
             let local = |honest_ms: u64| {
-                let drift = (u128::from(honest_ms) * 199 / 1_000_000) as u64;
+                let drift = honest_ms * 199 / 1_000_000;
                 if slow { honest_ms - drift } else { honest_ms + drift }
             };
             let mut term = LeaseTerm::new(T + term_ms, LedgerClock::new(T, 0));
