@@ -3,7 +3,7 @@
 use crate::harness::nexus;
 
 /// Every command; a family is one, too.
-const COMMANDS: [&[&str]; 91] = [
+const COMMANDS: [&[&str]; 98] = [
     &[],
     &["up"],
     &["new"],
@@ -14,6 +14,9 @@ const COMMANDS: [&[&str]; 91] = [
     &["describe"],
     &["logs"],
     &["invoke"],
+    &["proof"],
+    &["proof", "show"],
+    &["proof", "verify"],
     &["receipt"],
     &["receipt", "show"],
     &["receipt", "verify"],
@@ -51,6 +54,7 @@ const COMMANDS: [&[&str]; 91] = [
     &["role", "list"],
     &["role", "grant"],
     &["role", "revoke"],
+    &["role", "allow"],
     &["context"],
     &["context", "add"],
     &["context", "list"],
@@ -85,6 +89,9 @@ const COMMANDS: [&[&str]; 91] = [
     &["asset", "drain"],
     &["asset", "resume"],
     &["asset", "retire"],
+    &["asset", "keep"],
+    &["asset", "forget"],
+    &["asset", "challenge"],
     &["lease"],
     &["lease", "list"],
     &["lease", "show"],

@@ -160,6 +160,6 @@ mod tests {
                 assert!(text.is_some(), "{path} says not what it does");
             }
         }
-        assert_eq!(operations, 49);
+        assert_eq!(operations, 51);
     }
 }

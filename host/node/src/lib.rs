@@ -13,6 +13,7 @@ mod clock;
 mod compiled;
 mod config;
 mod data_dir;
+mod duties;
 #[cfg(feature = "equivocator")]
 mod equivocator;
 mod error;

@@ -19,13 +19,13 @@ use tokio_util::sync::CancellationToken;
 use trust::SecretKey;
 use types::{FabricId, NodeId};
 
-use crate::accuser::accuse;
 use crate::api;
 use crate::artifact_room::artifact_store;
 use crate::checkpoints::States;
 use crate::compiled::code_cache;
 use crate::config::Config;
 use crate::data_dir::{DataDir, Identity};
+use crate::duties::begin_duties;
 use crate::error::StartNodeError;
 use crate::executions::Executions;
 use crate::follower::{Follower, all_routes};
@@ -34,17 +34,14 @@ use crate::history::History;
 use crate::listeners::Listeners;
 use crate::logbook::Logbooks;
 use crate::machine::Machine;
-use crate::memory::{NodeMemory, end_in_time, sweep};
+use crate::memory::NodeMemory;
 use crate::peers::{Entrance, Opened, Opening, Peers, bootstrap, join};
-use crate::remeasuring::remeasure;
 use crate::replicas::Replicas;
 use crate::secrets::Secrets;
 use crate::shared::{FollowedState, Shared, elapsed_ms};
 use crate::signer::Signer;
-use crate::space::answer_challenges;
 use crate::speech::Speech;
 use crate::stores::GuestStores;
-use crate::witness::witness;
 
 /// How long the first block of a fabric may take before a start counts as failed.
 const FIRST_BLOCK_TIMEOUT: Duration = Duration::from_secs(30);
@@ -234,12 +231,7 @@ impl Node {
             std::array::from_fn(|_| CancellationToken::new());
         let follower = Follower::new(Arc::clone(&shared), blocks, stop_follower.clone());
         let follower = tokio::spawn(follower.follow());
-        tokio::spawn(accuse(Arc::clone(&shared), stop_peers.clone()));
-        tokio::spawn(witness(Arc::clone(&shared), stop_peers.clone()));
-        tokio::spawn(answer_challenges(Arc::clone(&shared), stop_peers.clone()));
-        tokio::spawn(remeasure(Arc::clone(&shared), stop_peers.clone()));
-        tokio::spawn(end_in_time(Arc::clone(&shared), stop_peers.clone()));
-        tokio::spawn(sweep(Arc::clone(&shared), stop_peers.clone()));
+        begin_duties(&shared, &stop_peers);
         let status = shared.ledger.status();
         if status.role == consensus::Role::Validator {
             match status.validators {
