@@ -124,6 +124,7 @@ fn two_of_three_agree_on_the_truth_and_name_who_lies() {
     assert_eq!(answer["replication"]["nodes"].as_array().unwrap().len(), 3);
     assert!(answer.get("receipt").is_none(), "it is in the file");
     assert!(at.log().contains("a node's receipt is outvoted"));
+    on_record(&four, &liar);
     let verified = at.nexus(&["receipt", "verify", "two.receipt", "-o", "json"]);
     let verified = verified.json();
     assert_eq!(verified["outvoted"], serde_json::json!([liar]));
@@ -145,6 +146,20 @@ fn two_of_three_agree_on_the_truth_and_name_who_lies() {
     }
     checked_without_a_node(&four, &answer);
     challenged(&four, &liar);
+}
+
+/// That it was outvoted is a fact of the ledger, on every node; of nobody else there is any.
+fn on_record(four: &Four, liar: &str) {
+    let honest = id(&four.nodes[0]);
+    for node in &four.nodes {
+        eventually("the fault is on record", || {
+            let entry = node.nexus(&["ledger", "get", &format!("fault/{liar}"), "-o", "json"]);
+            let times = (entry.code == 0).then(|| entry.json()["record"]["outvoted"].as_u64());
+            times.flatten().filter(|times| *times > 0)
+        });
+        node.nexus(&["ledger", "get", &format!("fault/{honest}")])
+            .failed(4);
+    }
 }
 
 /// A file is checked without any node, but for the draw; a changed one is refused.
