@@ -142,8 +142,8 @@ async fn data_without_an_owner_or_of_another_format_is_refused() {
         matches!(
             error,
             StartError::Format {
-                found: 2,
-                supported: 3,
+                found: 3,
+                supported: 4,
                 ..
             }
         ),
