@@ -95,6 +95,24 @@ pub enum AssetOperation {
     },
 }
 
+impl AssetOperation {
+    /// What it is about, in the transaction of that signer and nonce: a registration names the asset.
+    #[must_use]
+    pub fn subject(&self, signer: &Principal, nonce: u64) -> AssetId {
+        match self {
+            Self::Register { facts, .. } => AssetId::new(signer, facts, nonce),
+            Self::Remeasure { asset, .. }
+            | Self::Update { asset, .. }
+            | Self::Transfer { asset, .. }
+            | Self::Drain { asset }
+            | Self::Resume { asset }
+            | Self::Retire { asset }
+            | Self::Keep { asset, .. }
+            | Self::Forget { asset, .. } => *asset,
+        }
+    }
+}
+
 /// A change of who may use what. New operations are appended: the order is part of the bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LeaseOperation {

@@ -2,10 +2,7 @@
 //! key. Judges nothing.
 
 use ed25519_dalek::{Signer as _, SigningKey};
-use ledger::{
-    AnchorRecord, AssetOperation, LeaseOperation, Operation, ProofParts, Provable, Proven, Role,
-    View,
-};
+use ledger::{AnchorRecord, LeaseOperation, Operation, ProofParts, Provable, Proven, Role, View};
 use proofs::{
     Answer, Challenge, Commitment, EXPIRY_BLOCKS_MAX, SignedAnswer, StakeClaim, StakeRole,
     beacon_of,
@@ -39,7 +36,7 @@ impl Signing<'_> {
     ) -> Operation {
         match operation {
             Operation::Asset(proven) => {
-                let asset = self.asset_of(&proven.operation);
+                let asset = proven.operation.subject(&self.me(), self.nonce);
                 self.sealed(proven.operation, asset, key_of)
             }
             Operation::Lease(proven) => match self.leased(&proven.operation) {
@@ -52,20 +49,6 @@ impl Signing<'_> {
 
     fn me(&self) -> PublicKey {
         PublicKey::from_bytes(self.key.verifying_key().to_bytes())
-    }
-
-    fn asset_of(&self, operation: &AssetOperation) -> AssetId {
-        match operation {
-            AssetOperation::Register { facts, .. } => AssetId::new(&self.me(), facts, self.nonce),
-            AssetOperation::Remeasure { asset, .. }
-            | AssetOperation::Update { asset, .. }
-            | AssetOperation::Transfer { asset, .. }
-            | AssetOperation::Drain { asset }
-            | AssetOperation::Resume { asset }
-            | AssetOperation::Retire { asset }
-            | AssetOperation::Keep { asset, .. }
-            | AssetOperation::Forget { asset, .. } => *asset,
-        }
     }
 
     fn leased(&self, operation: &LeaseOperation) -> Option<AssetId> {

@@ -86,18 +86,10 @@ fn demand<V: StateView>(
     operation: &AssetOperation,
 ) -> Result<Demand, Stop> {
     let signer = transaction.principal;
-    let (asset, host) = match operation {
-        AssetOperation::Register { facts, .. } => {
-            (AssetId::new(&signer, facts, transaction.nonce), signer)
-        }
-        AssetOperation::Remeasure { asset, .. }
-        | AssetOperation::Update { asset, .. }
-        | AssetOperation::Transfer { asset, .. }
-        | AssetOperation::Drain { asset }
-        | AssetOperation::Resume { asset }
-        | AssetOperation::Retire { asset }
-        | AssetOperation::Keep { asset, .. }
-        | AssetOperation::Forget { asset, .. } => (*asset, read(draft, asset)?.host),
+    let asset = operation.subject(&signer, transaction.nonce);
+    let host = match operation {
+        AssetOperation::Register { .. } => signer,
+        _ => read(draft, &asset)?.host,
     };
     let demand = Demand::of(draft, host, &asset)?;
     let is_cpu = asset.asset_type() == AssetType::Cpu;

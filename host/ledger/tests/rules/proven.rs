@@ -36,17 +36,7 @@ pub(crate) trait About: Provable + Clone {
 
 impl About for AssetOperation {
     fn about(&self, fabric: &Fabric, signer: Principal) -> (AssetId, (u64, u64)) {
-        let asset = match self {
-            Self::Register { facts, .. } => AssetId::new(&signer, facts, fabric.nonce_of(&signer)),
-            Self::Remeasure { asset, .. }
-            | Self::Update { asset, .. }
-            | Self::Transfer { asset, .. }
-            | Self::Drain { asset }
-            | Self::Resume { asset }
-            | Self::Retire { asset }
-            | Self::Keep { asset, .. }
-            | Self::Forget { asset, .. } => *asset,
-        };
+        let asset = self.subject(&signer, fabric.nonce_of(&signer));
         (asset, (0, 0))
     }
 }
