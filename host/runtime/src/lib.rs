@@ -42,6 +42,7 @@ mod progress;
 mod replica;
 mod runtime;
 mod services;
+mod shown;
 mod start_error;
 mod ticker;
 mod wit_text;
@@ -72,6 +73,7 @@ pub use observer::{CallKind, CallOutcome, CallRecord, Denial, LogStream, Observe
 pub use progress::{CompilePhase, CompileProgress};
 pub use replica::{DrainReport, Preopen, Replica, ReplicaConfig, ReplicaId};
 pub use runtime::{Runtime, RuntimeConfig, StartRuntimeError};
+pub use shown::{ProvenExecution, RequestSpaceError, ShownContent, ShownSpace};
 pub use services::{
     BlobInfo, BlobRead, BlobStore, BlobWrite, KeyValueStore, KeysFrom, NamePage, ObjectName,
     PublishError, Publisher, Secret, Services, StoreError,
