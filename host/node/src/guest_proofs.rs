@@ -157,9 +157,8 @@ fn check_execution(shared: &Shared, proof: &[u8]) -> Result<ProvenExecution, Che
     let agreement = proof.verify()?;
     follow(shared, proof.order.anchor)?;
     let draw_checked = check_draw(shared, &proof)?;
-    let texts = |nodes: &BTreeSet<NodeId>| -> Vec<String> {
-        nodes.iter().map(NodeId::to_string).collect()
-    };
+    let texts =
+        |nodes: &BTreeSet<NodeId>| -> Vec<String> { nodes.iter().map(NodeId::to_string).collect() };
     let order = &proof.order;
     Ok(ProvenExecution {
         order: order.digest().to_string(),

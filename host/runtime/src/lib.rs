@@ -73,9 +73,9 @@ pub use observer::{CallKind, CallOutcome, CallRecord, Denial, LogStream, Observe
 pub use progress::{CompilePhase, CompileProgress};
 pub use replica::{DrainReport, Preopen, Replica, ReplicaConfig, ReplicaId};
 pub use runtime::{Runtime, RuntimeConfig, StartRuntimeError};
-pub use shown::{ProvenExecution, RequestSpaceError, ShownContent, ShownSpace};
 pub use services::{
     BlobInfo, BlobRead, BlobStore, BlobWrite, KeyValueStore, KeysFrom, NamePage, ObjectName,
     PublishError, Publisher, Secret, Services, StoreError,
 };
+pub use shown::{ProvenExecution, RequestSpaceError, ShownContent, ShownSpace};
 pub use start_error::StartReplicaError;
