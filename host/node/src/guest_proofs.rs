@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 use types::{AssetId, FabricId, NodeId};
 
-use crate::executions::{OrderRefusal, anchored};
+use crate::executions::{Anchor, OrderRefusal, anchored};
 use crate::proving::{ProveError, anchor_at, shown_by};
 use crate::shared::Shared;
 
@@ -176,21 +176,34 @@ fn check_execution(shared: &Shared, proof: &[u8]) -> Result<ProvenExecution, Che
     })
 }
 
-/// Whether the draw could be checked; it is an error if others are drawn. Anybody makes keys that sign
-/// receipts, so where the block is gone those who are said to be drawn must at least be members' own.
+/// Whether the draw could be checked; it is an error if others are drawn.
 fn check_draw(shared: &Shared, proof: &ExecutionProof) -> Result<bool, CheckExecutionError> {
+    let members = shared.state().view.members()?;
+    let members = members.into_keys().collect();
+    let block = match Handle::current().block_on(anchored(shared, proof.order.anchor)) {
+        Ok(block) => Some(block),
+        Err(OrderRefusal::NoBeacon(_)) => None,
+        Err(refusal) => return Err(CheckExecutionError::Unread(refusal)),
+    };
+    judge_draw(proof, &members, block.as_ref())
+}
+
+/// As [`check_draw`], by who is or was a member, and by the block if it is still here. Anybody makes
+/// keys that sign receipts, so without the block those who are said to be drawn must at least be
+/// members.
+fn judge_draw(
+    proof: &ExecutionProof,
+    members: &BTreeSet<NodeId>,
+    block: Option<&Anchor>,
+) -> Result<bool, CheckExecutionError> {
     use CheckExecutionError as E;
-    let known = shared.state().view.members()?;
-    let mut drawn = proof.drawn.iter();
-    if let Some(stranger) = drawn.find(|node| !known.contains_key(*node)) {
+    if let Some(stranger) = proof.drawn.difference(members).next() {
         return Err(E::Stranger(*stranger));
     }
-    let (order, anchor) = (&proof.order, proof.order.anchor);
-    let with = match Handle::current().block_on(anchored(shared, anchor)) {
-        Ok(with) => with,
-        Err(OrderRefusal::NoBeacon(_)) => return Ok(false),
-        Err(refusal) => return Err(E::Unread(refusal)),
+    let Some(with) = block else {
+        return Ok(false);
     };
+    let (order, anchor) = (&proof.order, proof.order.anchor);
     let drawn = order.drawn(&with.beacon, &with.members);
     let drawn = drawn.map_err(|source| E::Draw { anchor, source })?;
     match drawn == proof.drawn {
@@ -212,5 +225,64 @@ fn follow(shared: &Shared, anchor: u64) -> Result<(), Ahead> {
     match height() {
         height if height < anchor => Err(Ahead { anchor, height }),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proofs::{ExecutionOrder, Export, ReceiptCertificate};
+    use types::{Digest, Name, Replication};
+
+    fn nodes(seeds: &[u8]) -> BTreeSet<NodeId> {
+        let node = |seed: &u8| NodeId::from_bytes([*seed; 32]);
+        seeds.iter().map(node).collect()
+    }
+
+    fn drawn(drawn: BTreeSet<NodeId>) -> ExecutionProof {
+        let order = ExecutionOrder {
+            fabric: Digest::of(b"fabric"),
+            workload: Name::least(),
+            generation: 1,
+            component: Name::least(),
+            artifact: Digest::of(b"artifact"),
+            deterministic_seed: 1,
+            export: Export::try_from("run".to_owned()).unwrap(),
+            arguments: Vec::new(),
+            replication: Replication::Of { agree: 2, of: 2 },
+            anchor: 9,
+            salt: [4; 16],
+        };
+        ExecutionProof {
+            order,
+            result: String::new(),
+            drawn,
+            certificate: ReceiptCertificate {
+                receipts: Vec::new(),
+            },
+        }
+    }
+
+    #[test]
+    fn only_members_are_believed_to_be_drawn_and_only_whom_the_block_draws() {
+        let members = nodes(&[1, 2, 3, 4]);
+        let block = Anchor {
+            beacon: Digest::of(b"beacon"),
+            members: members.clone(),
+        };
+        let order = drawn(BTreeSet::new()).order;
+        let truly = order.drawn(&block.beacon, &members).unwrap();
+        let rest = members.difference(&truly).copied().collect();
+        let judge = |nodes, block| judge_draw(&drawn(nodes), &members, block);
+        assert!(matches!(judge(truly.clone(), Some(&block)), Ok(true)));
+        assert!(matches!(
+            judge(rest, Some(&block)),
+            Err(CheckExecutionError::OtherDraw { anchor: 9 })
+        ));
+        assert!(matches!(judge(truly, None), Ok(false)), "it is gone");
+        for block in [None, Some(&block)] {
+            let made_up = judge(nodes(&[1, 7]), block);
+            assert!(matches!(made_up, Err(CheckExecutionError::Stranger(_))));
+        }
     }
 }
