@@ -76,6 +76,14 @@ pub(crate) fn ledger_user() -> String {
     })
 }
 
+/// A library that hands the functions of proofs through.
+pub(crate) fn proofs_user() -> String {
+    let text = include_str!("../../host/runtime/tests/guests/proofs.wat");
+    PARTS.iter().fold(text.to_owned(), |text, (mark, part)| {
+        text.replace(mark, part)
+    })
+}
+
 /// A stateful library that hands the functions of leased memory through.
 pub(crate) fn memory_user() -> String {
     let text = include_str!("../../host/runtime/tests/guests/memory.wat");

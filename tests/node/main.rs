@@ -35,6 +35,7 @@ mod examples;
 mod flooded;
 mod foreign;
 mod four;
+mod guest_proofs;
 mod guest_records;
 mod guests;
 #[path = "../cli/harness.rs"]

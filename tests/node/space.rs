@@ -9,7 +9,7 @@ use crate::joining::{acquainted, founder, id, join, ticket};
 use crate::store_quota::workload;
 
 /// What a member registers of its disk for everybody, by its id.
-fn disk(member: &Fabric) -> String {
+pub(crate) fn disk(member: &Fabric) -> String {
     let registered = member.nexus(&[
         "asset",
         "register",
@@ -24,7 +24,7 @@ fn disk(member: &Fabric) -> String {
     registered.json()["asset"].as_str().unwrap().to_owned()
 }
 
-fn keep(member: &Fabric, asset: &str, digest: &Digest) {
+pub(crate) fn keep(member: &Fabric, asset: &str, digest: &Digest) {
     let kept = member.nexus(&["asset", "keep", asset, &digest.to_string()]);
     assert!(kept.ok().contains("keeps"));
 }

@@ -44,6 +44,7 @@ pub mod lifecycle;
 pub mod log;
 pub mod memory;
 pub mod messaging;
+pub mod proofs;
 
 #[cfg(not(target_os = "wasi"))]
 pub mod mock;

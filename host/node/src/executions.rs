@@ -24,7 +24,7 @@ use proofs::Receipt;
 use types::NodeId;
 
 use crate::shared::Shared;
-pub(crate) use admission::anchored;
+pub(crate) use admission::{Anchor, anchored};
 pub(crate) use again::{Again, AgainError, Judged, Repeated, Verdict, again};
 pub(crate) use asking::Silence;
 pub(crate) use dial::{Call, DialError, Dialled, Heard, dial};

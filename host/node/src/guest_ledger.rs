@@ -12,12 +12,13 @@ use ledger::{
 };
 use orchestrator::ReplicaKey;
 use runtime::{
-    Beacon, Consensus, ConsensusError, ProvenRecord, RecordEntry, RecordReading, RecordWish,
-    Submitted,
+    Beacon, Consensus, ConsensusError, ProvenExecution, ProvenRecord, RecordEntry, RecordReading,
+    RecordWish, RequestSpaceError, ShownSpace, Submitted,
 };
 use types::{Capability, ComponentSpec};
 
 use crate::beacon::{BeaconError, beacon};
+use crate::guest_proofs;
 use crate::shared::Shared;
 use crate::signer::SignError;
 
@@ -258,6 +259,19 @@ impl Consensus for GuestLedger {
             })
         }
         .boxed()
+    }
+
+    fn request_space(&self, asset: &str) -> BoxFuture<'static, Result<Vec<u8>, RequestSpaceError>> {
+        let (shared, asset) = (Arc::clone(&self.shared), asset.to_owned());
+        async move { guest_proofs::request_space(&shared, &asset).await }.boxed()
+    }
+
+    fn verify_space(&self, proof: &[u8]) -> Result<ShownSpace, String> {
+        guest_proofs::verify_space(&self.shared, proof)
+    }
+
+    fn verify_execution(&self, proof: &[u8]) -> Result<ProvenExecution, String> {
+        guest_proofs::verify_execution(&self.shared, proof)
     }
 }
 

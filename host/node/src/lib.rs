@@ -25,6 +25,7 @@ mod founding;
 #[doc(hidden)]
 pub mod fuzz;
 mod guest_ledger;
+mod guest_proofs;
 mod head_timer;
 mod history;
 mod ingress;

@@ -12,6 +12,7 @@ mod execution;
 mod order;
 mod plot;
 mod receipt;
+mod shown;
 mod space;
 mod stake;
 mod time;
@@ -43,6 +44,7 @@ pub use receipt::{
     CompareReceiptsError, Difference, EXPORT_BYTES_MAX, EngineMode, EngineProfile, Export,
     ExportError, RECEIPT_BYTES_MAX, Receipt, Refutation, SignedReceipt,
 };
+pub use shown::{SPACE_PROOF_BYTES_MAX, ShownFacts, SpaceProof, VerifyShownError};
 pub use space::{
     CHALLENGE_CHUNKS, COMMITTED_BYTES_MAX, Challenge, Commitment, Content, drawn_commitment,
 };

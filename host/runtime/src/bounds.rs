@@ -181,6 +181,10 @@ pub const VERIFICATIONS_AT_ONCE_MAX: usize = 1;
 /// below what one host call may copy ([`HOSTCALL_BYTES_MAX`]).
 pub const PROOF_BYTES_MAX: usize = 8 << 20;
 
+/// Hosts of assets that the guests of one replica ask at once for what they show; more wait. Each
+/// reads 33 chunks of its disk for it.
+pub const SPACE_REQUESTS_AT_ONCE_MAX: usize = 1;
+
 /// Regions of leased memory that the instances of one replica have open at once: a host takes 32
 /// streams of one node, and more replicas than one are to have some.
 pub const REGIONS_OPEN_MAX: usize = 16;

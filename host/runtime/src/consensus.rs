@@ -7,12 +7,16 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use tokio::sync::Semaphore;
 
-use crate::bounds::{SUBMISSIONS_AT_ONCE_MAX, VERIFICATIONS_AT_ONCE_MAX};
+use crate::bounds::{
+    SPACE_REQUESTS_AT_ONCE_MAX, SUBMISSIONS_AT_ONCE_MAX, VERIFICATIONS_AT_ONCE_MAX,
+};
+use crate::shown::{ProvenExecution, RequestSpaceError, ShownSpace};
 
 /// The ledger as one replica may use it: records of its workload, proofs, heights.
 ///
 /// Called from the threads that run guests: an implementation must not block, but in
-/// [`Consensus::verify`], which is called from threads that may.
+/// [`Consensus::verify`], [`Consensus::verify_space`] and [`Consensus::verify_execution`], which are
+/// called from threads that may.
 pub trait Consensus: fmt::Debug + Send + Sync + 'static {
     /// Height of the last final block that is known here.
     fn height(&self) -> u64;
@@ -36,6 +40,20 @@ pub trait Consensus: fmt::Debug + Send + Sync + 'static {
     fn verify(&self, proof: &[u8]) -> Result<ProvenRecord, String>;
     /// The value made of the block at a height, or of the last one.
     fn beacon(&self, height: Option<u64>) -> BoxFuture<'static, Result<Beacon, ConsensusError>>;
+    /// Has the host of an asset show it: a proof that stands by itself, not checked yet.
+    fn request_space(&self, asset: &str) -> BoxFuture<'static, Result<Vec<u8>, RequestSpaceError>>;
+    /// Checks what the host of an asset showed against the blocks and commitments that are known
+    /// here. Asks no other node.
+    ///
+    /// # Errors
+    /// Why it proves nothing.
+    fn verify_space(&self, proof: &[u8]) -> Result<ShownSpace, String>;
+    /// Checks the proof of an execution, and its draw where its block is still known here. Asks no
+    /// other node.
+    ///
+    /// # Errors
+    /// Why it proves nothing.
+    fn verify_execution(&self, proof: &[u8]) -> Result<ProvenExecution, String>;
 }
 
 /// The height of a change's final block, once it has one.
@@ -139,6 +157,7 @@ pub(crate) struct Agreement {
     pub(crate) consensus: Option<Arc<dyn Consensus>>,
     pub(crate) submissions: Arc<Semaphore>,
     pub(crate) verifications: Arc<Semaphore>,
+    pub(crate) space_requests: Arc<Semaphore>,
 }
 
 impl Agreement {
@@ -147,6 +166,7 @@ impl Agreement {
             consensus,
             submissions: Arc::new(Semaphore::new(SUBMISSIONS_AT_ONCE_MAX)),
             verifications: Arc::new(Semaphore::new(VERIFICATIONS_AT_ONCE_MAX)),
+            space_requests: Arc::new(Semaphore::new(SPACE_REQUESTS_AT_ONCE_MAX)),
         }
     }
 

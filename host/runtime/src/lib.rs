@@ -42,6 +42,7 @@ mod progress;
 mod replica;
 mod runtime;
 mod services;
+mod shown;
 mod start_error;
 mod ticker;
 mod wit_text;
@@ -76,4 +77,5 @@ pub use services::{
     BlobInfo, BlobRead, BlobStore, BlobWrite, KeyValueStore, KeysFrom, NamePage, ObjectName,
     PublishError, Publisher, Secret, Services, StoreError,
 };
+pub use shown::{ProvenExecution, RequestSpaceError, ShownContent, ShownSpace};
 pub use start_error::StartReplicaError;

@@ -12,6 +12,7 @@ pub(crate) mod ledger;
 pub(crate) mod log;
 pub(crate) mod memory;
 pub(crate) mod messaging;
+pub(crate) mod proofs;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ pub use ledger::pass_blocks;
 pub use log::logs;
 pub use memory::end_leases;
 pub use messaging::{deliver, published};
+pub use proofs::{receipt, set_asset};
 
 /// Answers outgoing requests.
 type OnFetch = Box<dyn FnMut(Request) -> Response>;
@@ -41,6 +43,7 @@ struct State {
     on_fetch: Option<OnFetch>,
     ledger: ledger::Ledger,
     memory: memory::Memory,
+    proofs: proofs::Proofs,
 }
 
 thread_local! {

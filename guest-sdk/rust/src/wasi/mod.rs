@@ -9,6 +9,7 @@ pub mod lifecycle;
 pub(crate) mod log;
 pub(crate) mod memory;
 pub(crate) mod messaging;
+pub(crate) mod proofs;
 pub mod worker;
 
 /// Imports. A component imports those that it calls, and no other.
@@ -33,6 +34,7 @@ mod imports {
                 import wasi:blobstore/blobstore@0.2.0-draft;
                 import wasi:messaging/producer@0.2.0-draft;
                 import hypermesh:consensus/ledger@0.1.0;
+                import hypermesh:consensus/proofs@0.1.0;
                 import hypermesh:assets/memory@0.1.0;
             }
         ",

@@ -6,5 +6,6 @@ mod admission;
 mod bytes;
 mod executions;
 mod orders;
+mod shown;
 mod space;
 mod world;

@@ -1,4 +1,5 @@
-//! `hypermesh:consensus`: records of the workload on the ledger, proofs, heights, a beacon.
+//! `hypermesh:consensus`: records of the workload on the ledger, proofs, heights, a beacon. Its other
+//! interface, `proofs`, is in `evidence.rs`.
 //!
 //! *Grant*: `capabilities.consensus = { records = N }`; without it a component that imports the
 //! package is refused at deploy. *Limits*: keys, values, lifetimes and counts have the bounds of
@@ -16,9 +17,9 @@ use types::Capability;
 use wasmtime::component::{HasSelf, Linker, Resource};
 
 use self::bindings::hypermesh::consensus::ledger as wit;
-use super::{Grant, Package};
+use super::{Grant, Package, evidence};
 use crate::bounds::{PROOF_BYTES_MAX, SUBMISSIONS_AT_ONCE_MAX};
-use crate::consensus::{ConsensusError, RecordEntry, RecordWish};
+use crate::consensus::{Consensus, ConsensusError, RecordEntry, RecordWish};
 use crate::errors::clipped;
 use crate::host::Host;
 
@@ -28,9 +29,9 @@ use crate::bounds::VERIFICATIONS_AT_ONCE_MAX;
 pub(super) const PACKAGE: Package = Package {
     name: "hypermesh:consensus",
     version: "0.1.0",
-    interfaces: &["ledger"],
+    interfaces: &["ledger", "proofs"],
     grant: Some(Grant {
-        interfaces: &["ledger"],
+        interfaces: &["ledger", "proofs"],
         line: "capabilities.consensus = { records = N }",
         covers: |capability| matches!(capability, Capability::Consensus { .. }),
     }),
@@ -47,7 +48,8 @@ mod bindings {
 }
 
 fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    wit::add_to_linker::<Host, HasSelf<Host>>(linker, |host| host)
+    wit::add_to_linker::<Host, HasSelf<Host>>(linker, |host| host)?;
+    evidence::link(linker)
 }
 
 type Ended = Option<Result<u64, ConsensusError>>;
@@ -107,6 +109,30 @@ impl Host {
             let _ = end.send(Some(result));
         });
         Ok(Submission { ended })
+    }
+
+    /// Has a proof checked, in its turn; for too long for a thread that runs guests.
+    pub(super) async fn checked<T: Send + 'static>(
+        &mut self,
+        proof: Vec<u8>,
+        check: impl FnOnce(&dyn Consensus, &[u8]) -> Result<T, String> + Send + 'static,
+    ) -> wasmtime::Result<Result<T, String>> {
+        let agreement = &self.guest().agreement;
+        let ledger = match agreement.get() {
+            Ok(ledger) => Arc::clone(ledger),
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        if proof.len() > PROOF_BYTES_MAX {
+            let bytes = proof.len();
+            let text = format!("{bytes} bytes are more than a proof may have: {PROOF_BYTES_MAX}");
+            return Ok(Err(text));
+        }
+        let turn = Arc::clone(&agreement.verifications).acquire_owned().await?;
+        let checked = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            check(ledger.as_ref(), &proof)
+        });
+        Ok(checked.await?.map_err(|text| clipped(&text)))
     }
 
     fn submitted(
@@ -184,32 +210,14 @@ impl wit::Host for Host {
     }
 
     async fn verify(&mut self, proof: Vec<u8>) -> wasmtime::Result<Result<wit::Proven, String>> {
-        let agreement = &self.guest().agreement;
-        let ledger = match agreement.get() {
-            Ok(ledger) => Arc::clone(ledger),
-            Err(error) => return Ok(Err(error.to_string())),
-        };
-        if proof.len() > PROOF_BYTES_MAX {
-            let bytes = proof.len();
-            let text = format!("{bytes} bytes are more than a proof may have: {PROOF_BYTES_MAX}");
-            return Ok(Err(text));
-        }
-        let turn = Arc::clone(&agreement.verifications).acquire_owned().await?;
-        // Signatures are checked: too long for a thread that runs guests.
-        let checked = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            ledger.verify(&proof)
-        });
-        let proven = checked.await?;
-        Ok(proven
-            .map_err(|text| clipped(&text))
-            .map(|proven| wit::Proven {
-                workload: proven.workload,
-                key: proven.key,
-                height: proven.height,
-                time_ms: proven.time_ms,
-                entry: proven.entry.map(entry),
-            }))
+        let checked = self.checked(proof, |ledger, proof| ledger.verify(proof));
+        Ok(checked.await?.map(|proven| wit::Proven {
+            workload: proven.workload,
+            key: proven.key,
+            height: proven.height,
+            time_ms: proven.time_ms,
+            entry: proven.entry.map(entry),
+        }))
     }
 
     async fn height(&mut self) -> wasmtime::Result<u64> {

@@ -6,6 +6,7 @@ pub(crate) mod cli;
 mod clocks;
 mod config;
 mod consensus;
+mod evidence;
 pub(crate) mod filesystem;
 mod http;
 mod http_error;

@@ -8,31 +8,34 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use hypermesh_runtime::{
     Beacon, CallError, Consensus, ConsensusError, ImportRefusal, InvokeError, PROOF_BYTES_MAX,
-    ProvenRecord, RecordEntry, RecordReading, RecordWish, SUBMISSIONS_AT_ONCE_MAX, Services,
-    StartReplicaError, Submitted,
+    ProvenExecution, ProvenRecord, RecordEntry, RecordReading, RecordWish, RequestSpaceError,
+    SUBMISSIONS_AT_ONCE_MAX, Services, ShownSpace, StartReplicaError, Submitted,
 };
 use tokio::sync::Semaphore;
 use types::{Capability, ComponentSpec, Millis};
 
+use crate::consensus_proofs::{Hosts, executed, shown};
 use crate::harness::{Started, eventually, guest, runtime, try_start, try_start_with};
 
 /// A ledger in memory whose blocks come when the test lets them.
 #[derive(Debug)]
-struct Blocks {
+pub(crate) struct Blocks {
     records: Mutex<BTreeMap<String, RecordEntry>>,
     /// Changes that may become final.
     finality: Arc<Semaphore>,
     begun: Mutex<usize>,
-    verified: Mutex<usize>,
+    pub(crate) verified: Mutex<usize>,
+    pub(crate) hosts: Arc<Hosts>,
 }
 
 impl Blocks {
-    fn new(changes: usize) -> Arc<Self> {
+    pub(crate) fn new(changes: usize) -> Arc<Self> {
         Arc::new(Self {
             records: Mutex::default(),
             finality: Arc::new(Semaphore::new(changes)),
             begun: Mutex::default(),
             verified: Mutex::default(),
+            hosts: Arc::default(),
         })
     }
 }
@@ -120,28 +123,44 @@ impl Consensus for Blocks {
         }
         .boxed()
     }
+
+    fn request_space(&self, asset: &str) -> BoxFuture<'static, Result<Vec<u8>, RequestSpaceError>> {
+        Arc::clone(&self.hosts).show(asset.to_owned()).boxed()
+    }
+
+    fn verify_space(&self, proof: &[u8]) -> Result<ShownSpace, String> {
+        *self.verified.lock().unwrap() += 1;
+        shown(proof)
+    }
+
+    fn verify_execution(&self, proof: &[u8]) -> Result<ProvenExecution, String> {
+        *self.verified.lock().unwrap() += 1;
+        executed(proof)
+    }
 }
 
-fn granted(spec: &mut ComponentSpec) {
+pub(crate) fn granted(spec: &mut ComponentSpec) {
     spec.capabilities = vec![Capability::Consensus { records: 3 }];
     spec.limits.wall_time = Millis::seconds(30);
 }
 
 async fn start_limited(blocks: &Arc<Blocks>, limit: impl FnOnce(&mut ComponentSpec)) -> Started {
+    start_guest("consensus", blocks, limit).await
+}
+
+pub(crate) async fn start_guest(
+    name: &str,
+    blocks: &Arc<Blocks>,
+    limit: impl FnOnce(&mut ComponentSpec),
+) -> Started {
     let services = Services {
         consensus: Some(blocks.clone()),
         ..Services::default()
     };
-    try_start_with(
-        &runtime(),
-        guest("consensus"),
-        Vec::new(),
-        services,
-        |spec| {
-            granted(spec);
-            limit(spec);
-        },
-    )
+    try_start_with(&runtime(), guest(name), Vec::new(), services, |spec| {
+        granted(spec);
+        limit(spec);
+    })
     .await
     .unwrap()
 }
@@ -150,7 +169,7 @@ async fn start(blocks: &Arc<Blocks>) -> Started {
     start_limited(blocks, |_| ()).await
 }
 
-async fn call(guest: &Started, export: &str, args: &[&str]) -> String {
+pub(crate) async fn call(guest: &Started, export: &str, args: &[&str]) -> String {
     guest.invoke(export, args).await.unwrap()
 }
 

@@ -42,6 +42,8 @@ const TABLE: &[Tried] = &[
         "regions_that_are_hoarded_are_bounded_and_come_back_with_their_instance"),
     tried("hypermesh:consensus@0.1.0", &["ledger"], "consensus",
         "submissions_that_are_hoarded_are_bounded_and_freed_once_final"),
+    tried("hypermesh:consensus@0.1.0", &["proofs"], "consensus_proofs",
+        "hosts_are_asked_one_at_a_time_also_when_who_asked_is_gone"),
     tried("wasi:blobstore@0.2.0-draft", &["types"], "hostile_blobs",
         "a_quota_reached_in_mid_stream_ends_the_stream_and_leaves_no_half_object"),
     tried("wasi:blobstore@0.2.0-draft", &["container"], "hostile_blobs",

@@ -9,6 +9,7 @@ mod code_cache;
 mod command;
 mod compile;
 mod consensus;
+mod consensus_proofs;
 mod deterministic;
 mod files;
 mod harness;

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use proofs::{
     Answer, Calibration, CalibrationSeed, CertificateRule, Challenge, Commitment, Content,
     EngineMode, EngineProfile, Export, Facts, PROOFS_BYTES_MAX, Proofs, ProvenChunk, Receipt,
-    ReceiptCertificate, SignedAnswer, SignedReceipt, SpaceFacts, StakeClaim, StakeFacts,
-    StakeProof, StakeRole, TimeFacts, TimeProof, WorkDemand, WorkEvidence, WorkProof,
+    ReceiptCertificate, ShownFacts, SignedAnswer, SignedReceipt, SpaceFacts, SpaceProof,
+    StakeClaim, StakeFacts, StakeProof, StakeRole, TimeFacts, TimeProof, WorkDemand, WorkEvidence,
+    WorkProof,
 };
 use trust::SecretKey;
-use types::{Digest, FabricId, PublicKey, Signature};
+use types::{AssetId, AssetType, Digest, FabricId, PublicKey, Signature};
 
 use crate::Target;
 
@@ -25,6 +26,12 @@ pub(super) const TARGETS: &[Target] = &[
         covers: &["SignedAnswer::decode"],
         run: answer,
         seeds: || vec![signed_answer().encode()],
+    },
+    Target {
+        name: "proofs_space",
+        covers: &["SpaceProof::decode"],
+        run: space,
+        seeds: || vec![space_proof().encode()],
     },
     Target {
         name: "proofs_receipt",
@@ -53,19 +60,31 @@ fn public(seed: u8) -> PublicKey {
 }
 
 /// One chunk is its whole tree.
-fn space_facts() -> SpaceFacts {
-    let commitment = Commitment {
+fn commitment() -> Commitment {
+    Commitment {
         node: public(1),
         asset: ORDER,
         content: Content::Kept,
         root: Digest::of(CONTENT),
         bytes: 900,
-    };
+    }
+}
+
+fn space_facts() -> SpaceFacts {
     SpaceFacts {
         fabric: FABRIC,
-        challenge: Challenge::draw(&ORDER, 1, &commitment),
+        challenge: Challenge::draw(&ORDER, 1, &commitment()),
         deadline_height: 9,
         seen_at_height: 2,
+    }
+}
+
+fn space_proof() -> SpaceProof {
+    SpaceProof {
+        asset: AssetId::from_parts(AssetType::Storage, ORDER),
+        anchor_height: 1,
+        anchor_digest: ORDER,
+        answer: signed_answer(),
     }
 }
 
@@ -205,6 +224,22 @@ fn answer(bytes: &[u8]) {
         assert_eq!(answer.encode(), bytes);
         let is_good = answer.verify(&space_facts()).is_ok();
         assert_eq!(is_good, answer == signed_answer());
+    }
+}
+
+/// Whatever the asset is called, only what its host signed to that block shows anything.
+fn space(bytes: &[u8]) {
+    if let Ok(proof) = SpaceProof::decode(bytes) {
+        assert_eq!(proof.encode(), bytes);
+        let facts = ShownFacts {
+            fabric: FABRIC,
+            anchor_digest: ORDER,
+            commitment: commitment(),
+        };
+        let made = space_proof();
+        let same = (proof.anchor_height, proof.anchor_digest, &proof.answer)
+            == (made.anchor_height, made.anchor_digest, &made.answer);
+        assert_eq!(proof.verify(&facts).is_ok(), same);
     }
 }
 
