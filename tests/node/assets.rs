@@ -1,7 +1,11 @@
 //! Assets and leases as their owners and holders meet them: registered by a real node, leased,
-//! refused beyond what there is, free again in time. Real processes.
+//! refused beyond what there is, free again in time; transport and containers as they were measured.
+//! Real processes.
+
+use serde_json::Value;
 
 use crate::harness::{Fabric, eventually};
+use crate::joining::{acquainted, founder, id, join, session, ticket};
 
 /// What the node registers, by its id.
 fn register(fabric: &Fabric, arguments: &[&str]) -> String {
@@ -111,4 +115,102 @@ fn what_a_node_lacks_and_what_makes_no_sense_is_refused() {
     let none = format!("memory-{}", "00".repeat(32));
     fabric.nexus(&["asset", "show", &none]).failed(4);
     fabric.nexus(&["asset", "drain", &none]).failed(4);
+}
+
+/// A component that takes a while to carry: 8 MiB of data that it never looks at.
+fn heavy() -> String {
+    let data = "hypermesh ballast ".repeat((8 << 20) / 18);
+    format!(r#"(component (core module (memory 129) (data (i32.const 0) "{data}")))"#)
+}
+
+/// A workload `app` of one component `load`, from `load.wat`.
+fn workload(replicas: u8) -> String {
+    format!(
+        "name = \"app\"\n\n[[component]]\nname = \"load\"\nsource = \"load.wat\"\nreplicas = {replicas}\n"
+    )
+}
+
+#[test]
+fn transport_is_registered_as_sessions_showed_it() {
+    let founder = founder();
+    let member = join(&ticket(&founder), &[]);
+    acquainted(&founder, &member);
+    let ends = [(&founder, id(&member)), (&member, id(&founder))];
+    for (node, peer) in &ends {
+        let idle = session(node, peer).unwrap();
+        assert_eq!(idle["measured"], Value::Null, "{idle}");
+        let nothing = node.nexus(&["asset", "register", "network"]).failed(4);
+        assert!(nothing.contains("network: absent: "), "{nothing}");
+        assert!(nothing.contains("nexus stoq sessions"), "{nothing}");
+    }
+
+    founder.write("load.wat", &heavy());
+    founder.write("app.toml", &workload(2));
+    founder.nexus(&["deploy", "app.toml"]).ok();
+    let [sent, _] = ends.each_ref().map(|(node, peer)| {
+        eventually("what the session carried is measured", || {
+            let measured = session(node, peer)?["measured"].clone();
+            (!measured.is_null()).then_some(measured)
+        })
+    });
+    assert!(member.log().contains("fetched an artifact"));
+    let network = register(&founder, &["network", "--share", "50"]);
+    let status = founder.nexus(&["asset", "show", &network, "-o", "json"]);
+    let status = status.json();
+    let facts = &status["facts"]["network"];
+    // It is what the session showed, and what it carries by its tier is not.
+    let later = session(&founder, &ends[0].1).unwrap()["measured"].clone();
+    let rates = [&sent, facts, &later].map(|known| known["bytes_per_s"].as_u64().unwrap());
+    assert!(rates.is_sorted() && rates[0] > 0, "{rates:?}");
+    assert_eq!(facts["sessions"], 1);
+    assert!(facts["rtt_us"].as_u64().unwrap() > 0, "{facts}");
+    assert_eq!(status["shared"].as_u64().unwrap(), rates[1] / 2);
+    let shown = founder.nexus(&["stoq", "sessions"]).ok();
+    assert!(shown.contains("MEASURED") && !shown.contains("not yet"));
+
+    founder.nexus(&["asset", "remeasure", &network]).ok();
+    let twice = founder.nexus(&["asset", "register", "network"]).failed(5);
+    assert!(twice.contains("registered this already"), "{twice}");
+    grant(&founder, &network, "1KiB", "1m");
+}
+
+#[test]
+fn a_container_is_as_many_replicas_as_run() {
+    let fabric = Fabric::start();
+    let named = ["container", "--workload", "app", "--component", "load"];
+    let asked = |words: &[&str]| fabric.nexus(&[&["asset", "register"], words].concat());
+    asked(&["container"]).failed(2);
+    asked(&["container", "--workload", "app"]).failed(2);
+    asked(&["cpu", "--workload", "app", "--component", "load"]).failed(2);
+    let none = asked(&named).failed(4);
+    assert!(none.contains("no replica of component load"), "{none}");
+
+    fabric.write("load.wat", "(component)");
+    fabric.write("app.toml", &workload(2));
+    fabric.nexus(&["deploy", "app.toml"]).ok();
+    let container = register(&fabric, &named);
+    let instances = || {
+        let shown = fabric.nexus(&["asset", "show", &container, "-o", "json"]);
+        shown.json()["facts"]["container"]["instances"].as_u64()
+    };
+    assert_eq!(instances(), Some(2));
+    let twice = asked(&named).failed(5);
+    assert!(twice.contains("registered this already"), "{twice}");
+    let lease = grant(&fabric, &container, "2", "1h");
+    let over = fabric.nexus(&["lease", "grant", &container, "1", "--term", "1m"]);
+    over.failed(5);
+
+    fabric.nexus(&["scale", "app", "3"]).ok();
+    eventually("the third replica is counted, too", || {
+        fabric.nexus(&["asset", "remeasure", &container]).ok();
+        (instances() == Some(3)).then_some(())
+    });
+    grant(&fabric, &container, "1", "1m");
+    fabric.nexus(&["lease", "release", &lease]).ok();
+    fabric.nexus(&["rm", "app"]).ok();
+    let gone = eventually("none is left to count", || {
+        let ran = fabric.nexus(&["asset", "remeasure", &container]);
+        (ran.code != 0).then_some(ran)
+    });
+    gone.failed(4);
 }
