@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 use types::{
-    Amount, AssetAddress, AssetFacts, AssetId, AssetPolicy, AssetType, Digest, LeaseId, NodeId,
-    Principal,
+    Amount, AssetAddress, AssetFacts, AssetId, AssetPolicy, AssetType, Digest, LeaseId, Name,
+    NodeId, Principal,
 };
 use utoipa::ToSchema;
 
@@ -140,13 +140,28 @@ pub struct LeaseList {
     pub leases: Vec<LeaseStatus>,
 }
 
+/// The component that a container is of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ContainerName {
+    /// The workload that is deployed.
+    #[schema(value_type = String)]
+    pub workload: Name,
+    /// Its component.
+    #[schema(value_type = String)]
+    pub component: Name,
+}
+
 /// What a node is to measure and to register.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RegisterRequest {
-    /// What kind of thing: cpu, memory, storage or gpu.
+    /// What kind of thing: cpu, memory, storage, network, gpu or container.
     #[schema(value_type = String)]
     pub asset_type: AssetType,
+    /// Of which component, if it is a container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<ContainerName>,
     /// Who is to decide about it.
     #[schema(value_type = String)]
     pub owner: Principal,

@@ -174,6 +174,21 @@ pub struct SessionStatus {
     /// The class of its link, by what was measured: `100 Mb/s`, `1 Gb/s`, `2.5 Gb/s`,
     /// `above 2.5 Gb/s`.
     pub tier: String,
+    /// What its path showed; nothing as long as it carried too little to tell.
+    pub measured: Option<MeasuredStatus>,
     /// Most bytes per second towards the peer, if an operator capped it.
     pub cap_bytes_per_s: Option<u64>,
+}
+
+/// What the path of a session showed that it carries.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MeasuredStatus {
+    /// Bytes that it carried in a second, in one direction.
+    pub bytes_per_s: u64,
+    /// Round-trip time, microseconds.
+    pub rtt_us: u64,
+    /// Lost packets per million sent, of the last million or so.
+    pub loss_ppm: u32,
+    /// When `bytes_per_s` was read, Unix milliseconds.
+    pub at_ms: u64,
 }

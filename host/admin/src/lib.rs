@@ -20,8 +20,8 @@ pub use answer::{
     ReplicaStatus, SecretList, TransactionReport, WorkloadList, WorkloadState, WorkloadStatus,
 };
 pub use assets::{
-    ASSETS_LISTED_MAX, AssetAnswer, AssetList, AssetStatus, KeepRequest, KeptStatus, LeaseList,
-    LeaseStatus, RegisterReport, RegisterRequest, SpaceStatus,
+    ASSETS_LISTED_MAX, AssetAnswer, AssetList, AssetStatus, ContainerName, KeepRequest, KeptStatus,
+    LeaseList, LeaseStatus, RegisterReport, RegisterRequest, SpaceStatus,
 };
 pub use client::{Client, ClientError, Dial, Dialling, LineReader, Wire};
 pub use error::{ApiError, ErrorCode};
@@ -30,8 +30,8 @@ pub use executions::{
     NodeVerdict, ReceiptDifference, ReceiptVerdict, ReplicationReport, SecondRun,
 };
 pub use fabric::{
-    AddressStatus, BlockProof, CertificateStatus, FabricStatus, InviteStatus, MemberStatus,
-    RoleList, RoleStatus, SessionStatus, StateProof, StoqStatus,
+    AddressStatus, BlockProof, CertificateStatus, FabricStatus, InviteStatus, MeasuredStatus,
+    MemberStatus, RoleList, RoleStatus, SessionStatus, StateProof, StoqStatus,
 };
 pub use ledger::{
     BlockContents, BlockList, BlockSummary, BlocksQuery, EntryChange, EntryQuery, EntryStatus,

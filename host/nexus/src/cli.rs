@@ -19,7 +19,9 @@ use crate::contexts::NodeArg;
 use crate::exit::EXIT_CODES;
 use crate::target::{ComponentTarget, RouteArg};
 
-pub(crate) use assets::{AssetCommand, LeaseCommand, PolicyArgs, ProofCommand, SharedAssetCommand};
+pub(crate) use assets::{
+    AssetCommand, ContainerArgs, LeaseCommand, PolicyArgs, ProofCommand, SharedAssetCommand,
+};
 pub(crate) use https::HttpsArgs;
 pub(crate) use ledger::LedgerCommand;
 pub(crate) use membership::{

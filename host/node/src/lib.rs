@@ -34,6 +34,7 @@ mod instance;
 mod listeners;
 mod logbook;
 mod machine;
+mod measuring;
 mod memory;
 mod node;
 mod observer;

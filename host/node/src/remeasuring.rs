@@ -1,18 +1,21 @@
 //! Measures what this node registered again, now and then, and says on the ledger what became less.
 //! What is as it was costs no block. Registers nothing, and leaves what is more to the owner.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use admin::ContainerName;
 use assets::{
-    Adapter, Capacity, CpuAdapter, EnforceError, Enforcement, GpuAdapter, Health, HealthError,
-    MeasureError, MemoryAdapter, NVML, Reservation, System, Tolerances, room,
+    Adapter, Capacity, ContainerAdapter, CpuAdapter, EnforceError, Enforcement, GpuAdapter, Health,
+    HealthError, MeasureError, MemoryAdapter, NVML, NetworkAdapter, Reservation, SessionReading,
+    System, Tolerances, room,
 };
 use ledger::{AssetOperation, AssetRecord, DecodeRecordError};
 use tokio_util::sync::CancellationToken;
 use types::{Amount, AssetFacts, AssetId, AssetType, MemoryFacts, NodeId, StorageFacts};
 
+use crate::measuring::{self, Measurable};
 use crate::proving::{self, Subject};
 use crate::shared::Shared;
 
@@ -45,10 +48,11 @@ fn offset(node: &NodeId) -> Duration {
 async fn look(shared: &Arc<Shared>) {
     // State that cannot be read ends the node elsewhere.
     for (asset, record, leased) in registered(shared).unwrap_or_default() {
-        let (directory, facts) = (shared.data_dir.clone(), record.facts.clone());
-        let judged = tokio::task::spawn_blocking(move || {
-            compare(&System::host(), &directory, &facts, leased)
-        });
+        let Some(here) = here(shared, &record.facts) else {
+            continue;
+        };
+        let facts = record.facts.clone();
+        let judged = tokio::task::spawn_blocking(move || compare(&here, &facts, leased));
         let found = match judged.await {
             Ok(Ok(found)) => found,
             Ok(Err(error)) => {
@@ -86,6 +90,55 @@ fn registered(shared: &Shared) -> Result<Vec<(AssetId, AssetRecord, Amount)>, De
     Ok(registered)
 }
 
+/// Where something is measured again.
+struct Here {
+    system: System,
+    directory: PathBuf,
+    /// What sessions showed.
+    readings: Vec<SessionReading>,
+    /// Replicas that run of what is to be measured, if it is a container.
+    running: u32,
+}
+
+/// What can be seen of something now; none if that cannot tell whether it is gone.
+fn here(shared: &Shared, facts: &AssetFacts) -> Option<Here> {
+    let mut here = Here {
+        system: System::host(),
+        directory: shared.data_dir.clone(),
+        readings: Vec::new(),
+        running: 0,
+    };
+    match Measurable::of(facts) {
+        Measurable::Machine(_) => {}
+        Measurable::Network => {
+            here.readings = measuring::readings(shared);
+            // Silence shows nothing: sessions that began anew have not carried anything yet.
+            if here.readings.is_empty() {
+                return None;
+            }
+        }
+        Measurable::Container(container) => {
+            here.running = measuring::running(shared, &container);
+            // Nor do replicas that are about to start again.
+            if here.running == 0 && is_placed(shared, &container) {
+                return None;
+            }
+        }
+    }
+    Some(here)
+}
+
+/// Whether the ledger places replicas of a component here. State that cannot be read ends the node
+/// elsewhere.
+fn is_placed(shared: &Shared, container: &ContainerName) -> bool {
+    let placements = shared.state().view.placements_of(&container.workload);
+    placements.is_ok_and(|placements| {
+        placements.iter().any(|placement| {
+            placement.node == shared.node && placement.component == container.component
+        })
+    })
+}
+
 /// What became of something.
 #[derive(Debug, PartialEq, Eq)]
 enum Found {
@@ -112,24 +165,28 @@ fn consequence(asset: AssetId, record: &AssetRecord, found: Found) -> Option<Ass
 
 /// Measures again what was `registered`, of which leases have `leased`. What they have is there,
 /// whether guests use it or not.
-fn compare(
-    system: &System,
-    directory: &Path,
-    registered: &AssetFacts,
-    leased: Amount,
-) -> Result<Found, HealthError> {
+fn compare(here: &Here, registered: &AssetFacts, leased: Amount) -> Result<Found, HealthError> {
     let total = registered.capacity();
     let adapter: Box<dyn Adapter> = match registered {
-        AssetFacts::Cpu(_) => Box::new(CpuAdapter::new(system.clone(), total)),
-        AssetFacts::Memory(_) => Box::new(MemoryAdapter::new(system.clone(), total)),
+        AssetFacts::Cpu(_) => Box::new(CpuAdapter::new(here.system.clone(), total)),
+        AssetFacts::Memory(_) => Box::new(MemoryAdapter::new(here.system.clone(), total)),
         AssetFacts::Storage(facts) => Box::new(RoomOf {
-            directory: directory.to_owned(),
+            directory: here.directory.clone(),
             registered: facts.clone(),
             capacity: Capacity::new(total),
         }),
         AssetFacts::Gpu(facts) => Box::new(GpuAdapter::new(NVML.into(), facts.uuid.clone(), total)),
-        // No node registers these.
-        AssetFacts::Network(_) | AssetFacts::Container(_) => return Ok(Found::Same),
+        AssetFacts::Network(_) => {
+            let network = NetworkAdapter::new(total);
+            network.observe(here.readings.clone());
+            Box::new(network)
+        }
+        AssetFacts::Container(facts) => {
+            let (workload, component) = (facts.workload.clone(), facts.component.clone());
+            let container = ContainerAdapter::new(workload, component, total);
+            container.observe(here.running);
+            Box::new(container)
+        }
     };
     // Nothing is refused as too much: a measurement may have taken away what is leased still.
     let _leased = adapter.reserve(leased.min(total));
@@ -186,23 +243,29 @@ impl Adapter for RoomOf {
 mod tests {
     use std::fs;
 
-    use types::{AssetPolicy, CpuFacts, FactText, GpuFacts};
+    use types::{AssetPolicy, ContainerFacts, CpuFacts, FactText, GpuFacts, Name, NetworkFacts};
 
     use super::*;
 
     /// A machine of two cores that has 900 of 1000 KiB to give.
-    fn machine() -> (tempfile::TempDir, System) {
+    fn machine() -> (tempfile::TempDir, Here) {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir(root.path().join("proc")).unwrap();
         let meminfo = "MemTotal: 1000 kB\nMemAvailable: 900 kB\n";
         fs::write(root.path().join("proc/meminfo"), meminfo).unwrap();
         let system = System::at(root.path(), 2);
-        (root, system)
+        let here = Here {
+            system,
+            directory: root.path().to_owned(),
+            readings: Vec::new(),
+            running: 0,
+        };
+        (root, here)
     }
 
     fn found(registered: &AssetFacts, leased: u64) -> Found {
-        let (root, system) = machine();
-        compare(&system, root.path(), registered, Amount(leased)).unwrap()
+        let (_root, here) = machine();
+        compare(&here, registered, Amount(leased)).unwrap()
     }
 
     fn memory(kib: u64) -> AssetFacts {
@@ -267,6 +330,51 @@ mod tests {
             }
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn a_path_that_carries_half_as_much_is_as_it_was_and_a_slower_one_is_less() {
+        let facts = |bytes_per_s| NetworkFacts {
+            bytes_per_s,
+            rtt_us: 7,
+            loss_ppm: 0,
+            sessions: 1,
+        };
+        let registered = AssetFacts::Network(facts(1_000));
+        let (_root, mut here) = machine();
+        let mut shows = |goodput_bytes_per_s| {
+            here.readings = vec![SessionReading {
+                goodput_bytes_per_s,
+                rtt_us: 7,
+                loss_ppm: 0,
+            }];
+            compare(&here, &registered, Amount::ZERO).unwrap()
+        };
+        assert_eq!(shows(2_000), Found::Same);
+        assert_eq!(shows(500), Found::Same);
+        let less = Found::Less(AssetFacts::Network(facts(499)));
+        assert_eq!(shows(499), less);
+    }
+
+    #[test]
+    fn replicas_are_counted_again() {
+        let name = |text| Name::new(text).unwrap();
+        let facts = |instances| {
+            AssetFacts::Container(ContainerFacts {
+                workload: name("shop"),
+                component: name("cart"),
+                instances,
+            })
+        };
+        let (_root, mut here) = machine();
+        let mut run = |running| {
+            here.running = running;
+            compare(&here, &facts(3), Amount(3)).unwrap()
+        };
+        assert_eq!(run(4), Found::Same);
+        assert_eq!(run(3), Found::Same);
+        assert_eq!(run(2), Found::Less(facts(2)));
+        assert!(matches!(run(0), Found::Gone { .. }));
     }
 
     #[test]

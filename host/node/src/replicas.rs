@@ -99,6 +99,15 @@ impl Replicas {
             .map_or_else(Arc::default, |live| Arc::clone(&live.exports))
     }
 
+    /// Which replicas of a component take calls here; one that is being replaced is there twice.
+    pub(crate) fn keys(&self, workload: &Name, component: &Name) -> Vec<ReplicaKey> {
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        let components = live.get(workload);
+        let replicas = components.and_then(|components| components.get(component));
+        let keys = replicas.into_iter().flatten().map(|live| live.key.clone());
+        keys.collect()
+    }
+
     /// Calls that run now in one replica, over its generations.
     pub(crate) fn in_flight(&self, key: &ReplicaKey) -> usize {
         let live = self.live.read().unwrap_or_else(PoisonError::into_inner);

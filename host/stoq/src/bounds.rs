@@ -184,6 +184,13 @@ pub const TIER_TIME: Duration = Duration::from_secs(5);
 /// Pause between readings: three of them take [`TIER_TIME`].
 pub const TIER_INTERVAL: Duration = Duration::from_millis(2_500);
 
+/// Bits per second from which a path has shown something, though more was not asked of it: what
+/// keeps sessions alive and the ledger going is far below.
+pub const MEASURED_BITS_MIN: u64 = 1_000_000;
+/// Packets that the loss of a path is reckoned of: enough for a few in a million to show. Beyond it,
+/// those before count half.
+pub const MEASURED_PACKETS_MAX: u64 = 1 << 20;
+
 /// Tickets that are given after a handshake: a client takes one per resumption, and one may be
 /// lost with a connection that ends at once.
 pub const TICKETS_PER_HANDSHAKE: usize = 2;

@@ -47,8 +47,8 @@ pub use gate::FirstPackets;
 pub use inbound::{InboundDatagram, InboundStream};
 pub use maintain::Maintained;
 pub use proto::{
-    Control, RefusalCode, Service, ServiceSet, StreamHeader, StreamRefusal, Tier, TierSettings,
-    TraceId,
+    Control, Measured, RefusalCode, Service, ServiceSet, StreamHeader, StreamRefusal, Tier,
+    TierSettings, TraceId,
 };
 pub use read::{ReadError, RecvStream};
 pub use relaying::FailedRelay;

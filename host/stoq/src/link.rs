@@ -15,7 +15,7 @@ use crate::close::CloseReason;
 use crate::congestion::Lever;
 use crate::endpoint::Shared;
 use crate::lane::Lane;
-use crate::proto::{Admission, Claim, ControlFrame, RenewalBudget, Service, TierEstimator};
+use crate::proto::{Admission, Claim, ControlFrame, Meter, RenewalBudget, Service, TierEstimator};
 use crate::session::Direction;
 use crate::socket::plain;
 use crate::tiering::Counted;
@@ -39,6 +39,7 @@ pub(crate) struct Link {
     pub(crate) lane: Arc<Lane>,
     pub(crate) lever: Option<Lever>,
     pub(crate) tier: Mutex<TierEstimator>,
+    pub(crate) meter: Mutex<Meter>,
     pub(crate) counted: Mutex<Counted>,
     standing: Mutex<Standing>,
     control: tokio::sync::Mutex<quinn::SendStream>,
@@ -80,6 +81,7 @@ impl Link {
             lane: Arc::new(Lane::new(cap)),
             lever: Lever::of(&established.connection),
             tier: Mutex::default(),
+            meter: Mutex::default(),
             counted: Mutex::default(),
             connection: established.connection,
             direction,

@@ -14,7 +14,9 @@ use crate::authority::Peer;
 use crate::bounds::OPEN_TIME;
 use crate::close::{CloseReason, Closer};
 use crate::link::{Link, lock};
-use crate::proto::{FrameError, Service, StreamHeader, Tier, TierSettings, TraceId, bounded_text};
+use crate::proto::{
+    FrameError, Measured, Service, StreamHeader, Tier, TierSettings, TraceId, bounded_text,
+};
 use crate::read::RecvStream;
 use crate::socket::plain;
 use crate::write::SendStream;
@@ -117,6 +119,8 @@ pub struct SessionInfo {
     pub tier: Tier,
     /// What the tier means: bulk transfers spread and cut by it.
     pub settings: TierSettings,
+    /// What its path showed, if it carried anything worth measuring.
+    pub measured: Option<Measured>,
     /// The operator's cap, in bytes per second.
     pub cap: Option<u64>,
     /// Largest packet that the path takes.
@@ -310,6 +314,7 @@ pub(crate) fn info(link: &Link) -> SessionInfo {
         streams_in: lock(&link.admission).open(),
         tier,
         settings,
+        measured: lock(&link.meter).measured(),
         cap: link.lane.cap(),
         datagrams_lost: link.datagrams_lost.load(Ordering::Relaxed),
         mtu_bytes: stats.path.current_mtu,

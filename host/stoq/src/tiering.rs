@@ -43,6 +43,7 @@ fn read(link: &Arc<Link>) {
         let mut counted = lock(&link.counted);
         counted.next(link)
     };
+    lock(&link.meter).read(&reading);
     let Some(settings) = lock(&link.tier).read(&reading) else {
         return;
     };

@@ -1,5 +1,6 @@
 //! What machines have, who shares it and who leases it: commands about assets and leases.
 
+use admin::ContainerName;
 use clap::{Args, Subcommand};
 use types::{
     AssetId, AssetPolicy, AssetType, Digest, FactText, LeaseId, Millis, Name, Principal, Privacy,
@@ -42,13 +43,19 @@ pub(crate) enum SharedAssetCommand {
 Examples:
   nexus asset register memory
   nexus asset register cpu --privacy public-network --share 50 --term 2h
+  nexus asset register network
+  nexus asset register container --workload shop --component cart
 
 The node measures and signs; whoever asks for it becomes the owner. Types: cpu, memory, storage,
-gpu. What is there once is registered once: retire it to begin anew.")]
+network, gpu, container. Network is what sessions with other members carried, as nexus stoq sessions
+shows it: a node whose sessions carried next to nothing has none yet. A container is the replicas of
+one component that run on the node. What is there once is registered once: retire it to begin anew.")]
     Register {
         /// Which type of asset
         #[arg(value_name = "TYPE")]
         asset_type: AssetType,
+        #[command(flatten)]
+        container: ContainerArgs,
         /// Who is to decide about it [default: the operator's key]
         #[arg(long, value_name = "KEY")]
         owner: Option<Principal>,
@@ -134,6 +141,28 @@ it answers another challenge.")]
         /// The asset
         asset: AssetId,
     },
+}
+
+/// Which component a container is of.
+#[derive(Debug, Args)]
+pub(crate) struct ContainerArgs {
+    /// Of a container: the workload whose replicas are counted
+    #[arg(long, value_name = "NAME", requires = "component")]
+    workload: Option<Name>,
+    /// Of a container: which of its components
+    #[arg(long, value_name = "NAME", requires = "workload")]
+    component: Option<Name>,
+}
+
+impl ContainerArgs {
+    /// The component, if one is named.
+    pub(crate) fn name(self) -> Option<ContainerName> {
+        let (workload, component) = (self.workload?, self.component?);
+        Some(ContainerName {
+            workload,
+            component,
+        })
+    }
 }
 
 /// On what terms an asset is shared.

@@ -1,13 +1,13 @@
 //! `nexus asset`, as far as the ledger knows of it: register, share, take out of use.
 
-use admin::{AssetList, AssetStatus, KeepRequest, RegisterReport, RegisterRequest};
+use admin::{AssetList, AssetStatus, ContainerName, KeepRequest, RegisterReport, RegisterRequest};
 use ledger::AssetOperation;
 use types::{AssetId, AssetPolicy, AssetType, Digest, Principal};
 
-use crate::cli::{PolicyArgs, SharedAssetCommand};
+use crate::cli::{ContainerArgs, PolicyArgs, SharedAssetCommand};
 use crate::commands::asset::details;
 use crate::commands::{challenge, lease};
-use crate::exit::Outcome;
+use crate::exit::{Exit, Failure, Outcome};
 use crate::session::Session;
 use crate::table::{Fields, Table};
 use crate::text;
@@ -18,9 +18,10 @@ pub(crate) async fn run(session: &Session, command: SharedAssetCommand) -> Outco
         SharedAssetCommand::Show { asset } => show(session, &asset).await,
         SharedAssetCommand::Register {
             asset_type,
+            container,
             owner,
             policy,
-        } => register(session, asset_type, owner, policy).await,
+        } => register(session, asset_type, container, owner, policy).await,
         SharedAssetCommand::Remeasure { asset } => {
             let report = session.client().measure_asset(&asset).await;
             told(session, report, "measured")
@@ -78,6 +79,7 @@ pub(crate) async fn run(session: &Session, command: SharedAssetCommand) -> Outco
 async fn register(
     session: &Session,
     asset_type: AssetType,
+    container: ContainerArgs,
     owner: Option<Principal>,
     policy: PolicyArgs,
 ) -> Outcome {
@@ -87,11 +89,28 @@ async fn register(
     };
     let request = RegisterRequest {
         asset_type,
+        container: component_of(asset_type, container)?,
         owner,
         policy: policy.over(AssetPolicy::private()),
     };
     let report = session.client().register_asset(&request).await;
     told(session, report, "registered")
+}
+
+/// The component that is named, which a container needs and nothing else has.
+fn component_of(asset_type: AssetType, named: ContainerArgs) -> Outcome<Option<ContainerName>> {
+    let wrong = match (asset_type, named.name()) {
+        (AssetType::Container, None) => {
+            "a container is of one component: name it with --workload NAME --component NAME"
+                .to_owned()
+        }
+        (AssetType::Container, named) => return Ok(named),
+        (_, None) => return Ok(None),
+        (other, Some(_)) => {
+            format!("{other} is of no component: leave out --workload and --component")
+        }
+    };
+    Err(Failure::new(Exit::Usage, wrong))
 }
 
 async fn keep(session: &Session, asset: &AssetId, artifact: Digest) -> Outcome {

@@ -67,6 +67,14 @@ fn remote(session: &SessionStatus) -> String {
     }
 }
 
+/// What its path carried; nothing was measured of one that stayed idle.
+fn measured(session: &SessionStatus) -> String {
+    match &session.measured {
+        Some(known) => format!("{}/s", text::size(known.bytes_per_s)),
+        None => "not yet".to_owned(),
+    }
+}
+
 /// How operators reach a node that others do not: through the members that it dialled.
 fn through_members(node: NodeId, stoq: &StoqStatus) -> Vec<String> {
     let is_way = |session: &&SessionStatus| {
@@ -80,7 +88,7 @@ fn through_members(node: NodeId, stoq: &StoqStatus) -> Vec<String> {
 fn table(sessions: &[SessionStatus]) -> String {
     let headings = [
         "PEER", "STANDING", "REMOTE", "OPENED", "FOR", "RTT", "LOSS", "SENT", "RECEIVED", "TIER",
-        "CAP",
+        "MEASURED", "CAP",
     ];
     let mut table = Table::new(&headings);
     let now_ms = unix_ms();
@@ -96,6 +104,7 @@ fn table(sessions: &[SessionStatus]) -> String {
             text::size(session.sent_bytes),
             text::size(session.received_bytes),
             session.tier.clone(),
+            measured(session),
             session
                 .cap_bytes_per_s
                 .map(|rate| format!("{}/s", text::size(rate)))

@@ -1,6 +1,5 @@
 //! Assets and leases: what the ledger says of them, and what this node measures and registers.
 
-use std::ffi::OsStr;
 use std::sync::Arc;
 
 use axum::Json;
@@ -10,13 +9,14 @@ use admin::{
     ASSETS_LISTED_MAX, ApiError, AssetList, AssetStatus, ErrorCode, LeaseList, LeaseStatus,
     RegisterReport, RegisterRequest,
 };
-use assets::{MeasureError, NVML, System};
+use assets::MeasureError;
 use ledger::{AssetOperation, AssetRecord, DecodeRecordError, LeaseRecord, View};
-use types::{AssetAddress, AssetFacts, AssetId, AssetType, LeaseId, Principal};
+use types::{AssetAddress, AssetFacts, AssetId, LeaseId, Principal};
 
 use crate::api::membership::reported;
 use crate::api::refusal::{Body, Path, Refused};
 use crate::api::space::{self, space_status};
+use crate::measuring::{self, Measurable, MeasureHereError};
 use crate::proving::{self, Subject};
 use crate::shared::Shared;
 use crate::signer::Slot;
@@ -76,10 +76,13 @@ pub(super) async fn register(
 ) -> Result<Json<RegisterReport>, Refused> {
     let RegisterRequest {
         asset_type,
+        container,
         owner,
         policy,
     } = request;
-    let facts = measure(&shared, asset_type).await?;
+    let thing = Measurable::new(asset_type, container)
+        .map_err(|error| Refused::new(ErrorCode::BadRequest, error))?;
+    let facts = measure(&shared, thing).await?;
     let register = AssetOperation::Register {
         facts: facts.clone(),
         owner,
@@ -119,7 +122,7 @@ pub(super) async fn remeasure(
         );
         return Err(Refused::new(ErrorCode::Refused, text));
     }
-    let facts = measure(&shared, asset.asset_type()).await?;
+    let facts = measure(&shared, Measurable::of(&record.facts)).await?;
     let remeasure = AssetOperation::Remeasure {
         asset,
         facts: facts.clone(),
@@ -231,35 +234,15 @@ fn lease_status(view: &View, id: LeaseId, record: &LeaseRecord) -> LeaseStatus {
     }
 }
 
-/// What this node has of one type now.
-async fn measure(shared: &Shared, asset_type: AssetType) -> Result<AssetFacts, Refused> {
-    let data = shared.data_dir.clone();
-    let measured = tokio::task::spawn_blocking(move || match asset_type {
-        AssetType::Cpu => assets::measure_cpu(&System::host()).map(AssetFacts::Cpu),
-        AssetType::Memory => assets::measure_memory(&System::host()).map(AssetFacts::Memory),
-        AssetType::Storage => assets::measure_storage(&data)
-            .map(AssetFacts::Storage)
-            .map_err(MeasureError::from),
-        AssetType::Gpu => {
-            let devices = assets::measure_gpus(OsStr::new(NVML))?;
-            let why = || MeasureError::Absent {
-                why: "the driver knows no device".to_owned(),
-            };
-            devices
-                .into_iter()
-                .next()
-                .map(AssetFacts::Gpu)
-                .ok_or_else(why)
-        }
-        AssetType::Network | AssetType::Container => Err(MeasureError::Absent {
-            why: format!("a node cannot register {asset_type} yet"),
-        }),
-    });
-    let measured = measured.await.map_err(Refused::internal)?;
+/// What this node has of one thing now.
+async fn measure(shared: &Shared, thing: Measurable) -> Result<AssetFacts, Refused> {
+    let asset_type = thing.asset_type();
+    let measured = measuring::measure(shared, thing).await;
     measured.map_err(|error| match error {
-        MeasureError::Absent { why } => {
-            Refused::not_found(format!("this node has no {asset_type}: {why}"))
+        MeasureHereError::Measure(absent @ MeasureError::Absent { .. }) => {
+            Refused::not_found(format!("this node has no {asset_type}: {absent}"))
         }
-        failed => Refused::internal(failed),
+        MeasureHereError::Measure(failed) => Refused::internal(failed),
+        stopping @ MeasureHereError::Stopping => Refused::new(ErrorCode::Unavailable, stopping),
     })
 }

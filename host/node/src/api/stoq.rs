@@ -5,8 +5,10 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 
-use admin::{ApiError, CapQuery, CertificateStatus, ErrorCode, SessionStatus, StoqStatus};
-use stoq::{Direction, SessionInfo};
+use admin::{
+    ApiError, CapQuery, CertificateStatus, ErrorCode, MeasuredStatus, SessionStatus, StoqStatus,
+};
+use stoq::{Direction, Measured, SessionInfo};
 use types::NodeId;
 
 use crate::api::membership::certificate_status;
@@ -90,8 +92,8 @@ fn status(peers: &Peers) -> StoqStatus {
 }
 
 fn session(info: &SessionInfo) -> SessionStatus {
-    let number = |count: u128| u64::try_from(count).unwrap_or(u64::MAX);
     let lost = u128::from(info.packets_lost) * 1_000_000;
+    let since_ms = unix_ms().saturating_sub(number(info.age.as_millis()));
     SessionStatus {
         peer: info.peer.id,
         standing: label(standing(&info.peer)).to_owned(),
@@ -102,12 +104,26 @@ fn session(info: &SessionInfo) -> SessionStatus {
             Direction::Outbound => "dialled",
         }
         .to_owned(),
-        since_ms: unix_ms().saturating_sub(number(info.age.as_millis())),
+        since_ms,
         rtt_us: number(info.rtt.as_micros()),
         loss_ppm: number(lost / u128::from(info.packets_sent.max(1))),
         sent_bytes: info.bytes_sent,
         received_bytes: info.bytes_received,
         tier: info.tier.to_string(),
+        measured: info.measured.map(|known| measured(&known, since_ms)),
         cap_bytes_per_s: info.cap,
     }
+}
+
+fn measured(known: &Measured, since_ms: u64) -> MeasuredStatus {
+    MeasuredStatus {
+        bytes_per_s: known.goodput_bits / 8,
+        rtt_us: number(known.rtt.as_micros()),
+        loss_ppm: known.loss_ppm,
+        at_ms: since_ms.saturating_add(number(known.at.as_millis())),
+    }
+}
+
+fn number(count: u128) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
 }

@@ -8,6 +8,7 @@ mod frame;
 mod greeting;
 mod header;
 mod hello;
+mod meter;
 mod pace;
 mod relaying;
 mod service;
@@ -25,6 +26,7 @@ pub use header::{
     StreamRefusal, StreamReply, TraceId, bounded_text,
 };
 pub use hello::{Agreed, FEATURES, Hello, NegotiateError, PROTOCOL};
+pub use meter::{Measured, Meter};
 pub use pace::{Bucket, Grant};
 pub use relaying::{
     LEG_MAX, RELAY_FRAME_BYTES_MAX, RELAY_VERSION, RelayFrame, RelayRefusal, TAG_BYTES, Tag,
