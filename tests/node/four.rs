@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use crate::admin_api::ask;
 use crate::harness::{Fabric, binary, eventually, run, up};
 
-/// Not among the ports that systems hand out.
+/// The first of those used here, none of which systems hand out.
 const PORT: u16 = 17_400;
 
 /// Committees of this process.
@@ -27,11 +27,13 @@ pub(crate) struct Four {
     addresses: Vec<String>,
 }
 
-/// Loopback addresses that no other test uses: those bind 127.0.0.1.
+/// Loopback addresses that no other test uses: those bind 127.0.0.1, and each process has a number of
+/// its own.
 fn addresses() -> Vec<String> {
     let number = COMMITTEES.fetch_add(1, Ordering::Relaxed);
-    let [_, _, high, low] = std::process::id().to_be_bytes();
-    let address = |node| format!("127.{}.{}.{}:{PORT}", high | 1, low, number * 4 + node + 1);
+    let [_, page, high, low] = std::process::id().to_be_bytes();
+    let port = PORT + u16::from(page);
+    let address = |node| format!("127.{high}.{low}.{}:{port}", number * 4 + node + 1);
     (0..4).map(address).collect()
 }
 

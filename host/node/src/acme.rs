@@ -154,7 +154,6 @@ impl Acme {
         }
         self.attempts = Attempts::none(&self.config);
         self.keeping.keep_attempts(&self.attempts)?;
-        self.shown.say(None, None);
         Ok(())
     }
 
@@ -166,6 +165,8 @@ impl Acme {
             let name = name.clone();
             return Err(AttemptError::NotCovered { name });
         }
+        // First, so that nobody is shown the new one with the problem of before.
+        self.shown.say(None, None);
         self.shown.show(certified, &facts);
         self.worked.clone_from(&kept.challenge);
         Ok(facts)
