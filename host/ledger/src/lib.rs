@@ -68,7 +68,7 @@ pub use record::{
     DecodeRecordError, DeploymentRecord, DesiredState, FabricRecord, NodeRecord, PlacementRecord,
     PrincipalRecord, Role, RouteRecord,
 };
-pub use rules::CALIBRATION_UNITS;
+pub use rules::{CALIBRATION_UNITS, stake_role};
 pub use space::{
     ANSWER_BLOCKS, ANSWER_MS, CHALLENGE_PAUSE_MS, KEPT_MAX, KeptContent, OpenChallenge,
     SpaceOperation, SpaceRecord,

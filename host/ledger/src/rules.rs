@@ -17,7 +17,7 @@ mod unreleased;
 mod upgrades;
 mod validators;
 
-pub use proving::CALIBRATION_UNITS;
+pub use proving::{CALIBRATION_UNITS, stake_role};
 
 pub(crate) use liveness::{clean, release_absent};
 pub(crate) use records::expire;

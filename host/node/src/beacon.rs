@@ -26,8 +26,19 @@ pub(crate) enum BeaconError {
 /// # Errors
 /// [`BeaconError`].
 pub(crate) async fn beacon(shared: &Shared, height: u64) -> Result<Digest, BeaconError> {
+    Ok(beacon_of(&block_digest(shared, height).await?))
+}
+
+/// The digest of the final block at `height`.
+///
+/// # Errors
+/// [`BeaconError`].
+pub(crate) async fn block_digest(shared: &Shared, height: u64) -> Result<Digest, BeaconError> {
     let found = shared.ledger.finalized(height).await?;
     let found = found.ok_or(BeaconError::NoBlock(height))?;
     let header = read_block(&shared.genesis, &found.block)?;
-    Ok(beacon_of(&Digest::from_bytes(header.block_digest)))
+    match header.height == height {
+        true => Ok(Digest::from_bytes(header.block_digest)),
+        false => Err(BeaconError::NoBlock(height)),
+    }
 }

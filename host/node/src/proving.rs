@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use admin::ClientError;
-use consensus::read_block;
 use data_encoding::HEXLOWER;
 use ledger::{AnchorRecord, CALIBRATION_UNITS, DecodeRecordError, ProofParts, Provable, Proven};
 use proofs::{
@@ -17,6 +16,7 @@ use storage::{RawArtifact, ReadArtifactError};
 use tokio::time::timeout;
 use types::{AssetId, AssetType, Digest, NodeId};
 
+use crate::beacon::block_digest;
 use crate::shared::Shared;
 use crate::signer::{SignError, Signed, Slot};
 
@@ -98,17 +98,10 @@ pub(crate) async fn anchor_at(shared: &Shared, height: u64) -> Result<AnchorReco
     if let Some(known) = shared.state().view.anchor(height)? {
         return Ok(known);
     }
-    let unknown = ProveError::NoAnchor { height };
     // A ledger that is closed knows none either.
-    let Ok(Some(found)) = shared.ledger.finalized(height).await else {
-        return Err(unknown);
-    };
-    match read_block(&shared.genesis, &found.block) {
-        Ok(header) if header.height == height => Ok(AnchorRecord {
-            height,
-            digest: Digest::from_bytes(header.block_digest),
-        }),
-        _ => Err(unknown),
+    match block_digest(shared, height).await {
+        Ok(digest) => Ok(AnchorRecord { height, digest }),
+        Err(_) => Err(ProveError::NoAnchor { height }),
     }
 }
 

@@ -2,7 +2,9 @@
 //! key. Judges nothing.
 
 use ed25519_dalek::{Signer as _, SigningKey};
-use ledger::{AnchorRecord, LeaseOperation, Operation, ProofParts, Provable, Proven, Role, View};
+use ledger::{
+    AnchorRecord, LeaseOperation, Operation, ProofParts, Provable, Proven, View, stake_role,
+};
 use proofs::{
     Answer, Challenge, Commitment, EXPIRY_BLOCKS_MAX, SignedAnswer, StakeClaim, StakeRole,
     beacon_of,
@@ -101,13 +103,7 @@ impl Signing<'_> {
 
     fn role(&self) -> StakeRole {
         let known = self.view.principal(&self.me()).ok().flatten();
-        match known.map(|known| known.role) {
-            Some(Role::Admin) => StakeRole::Admin,
-            Some(Role::Deployer) => StakeRole::Deployer,
-            Some(Role::Viewer) => StakeRole::Viewer,
-            Some(Role::Nothing) => StakeRole::Nothing,
-            Some(Role::Node) | None => StakeRole::Node,
-        }
+        known.map_or(StakeRole::Node, |known| stake_role(known.role))
     }
 }
 

@@ -179,7 +179,9 @@ fn calibration_facts(
     }
 }
 
-const fn stake_role(role: Role) -> StakeRole {
+/// As what a principal of this role acts.
+#[must_use]
+pub const fn stake_role(role: Role) -> StakeRole {
     match role {
         Role::Admin => StakeRole::Admin,
         Role::Deployer => StakeRole::Deployer,
