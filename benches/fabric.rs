@@ -226,6 +226,7 @@ impl Fabric {
             arguments,
             replicate,
             receipt: replicate.is_some(),
+            here: false,
         };
         Ok(self.client.invoke(workload, &request).await?.result)
     }

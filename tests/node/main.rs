@@ -52,6 +52,7 @@ mod ledger;
 mod nat;
 mod net;
 mod partition;
+mod placing;
 mod receipts;
 mod sdk_examples;
 mod secrets_hidden;

@@ -277,6 +277,19 @@ pub struct ComponentStatus {
     pub limits: Limits,
     /// Its replicas.
     pub replicas: Vec<ReplicaStatus>,
+    /// If a replica is not where it should be: what each node has to say to that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub no_place: Vec<NodeMisfit>,
+}
+
+/// Why a node takes no replica of a component.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NodeMisfit {
+    /// The node.
+    #[schema(value_type = String)]
+    pub node: NodeId,
+    /// The reason, for people.
+    pub reason: String,
 }
 
 /// One replica.

@@ -282,7 +282,8 @@ impl Client {
         name: &Name,
         query: &LogQuery,
     ) -> Result<LineReader<LogLine>, ClientError> {
-        let mut path = format!("/v1/workloads/{name}/logs?follow={}", query.follow);
+        let LogQuery { follow, here, .. } = query;
+        let mut path = format!("/v1/workloads/{name}/logs?follow={follow}&here={here}");
         if let Some(tail) = query.tail {
             path.push_str(&format!("&tail={tail}"));
         }

@@ -1,5 +1,7 @@
 //! What nodes answer about the fabric: members, certificates, tickets, roles, sessions.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use types::{Digest, FabricId, NodeId, Principal, PublicKey};
 use utoipa::ToSchema;
@@ -48,6 +50,13 @@ pub struct MemberStatus {
     /// Members through which it says that it is reached, the best first.
     #[schema(value_type = Vec<String>)]
     pub relays: Vec<NodeId>,
+    /// Replicas that are placed on it.
+    pub placements: u32,
+    /// Whether it takes more: `open`, `cordoned` or `draining`; `gone` if more than a third of the
+    /// validators say that it is.
+    pub takes: String,
+    /// What constraints of components may ask for.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// One address of a member.

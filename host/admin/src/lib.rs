@@ -16,7 +16,7 @@ mod validators;
 pub use answer::{
     Acceptance, Activity, ArtifactReport, ArtifactsStatus, CheckReport, CheckpointStatus,
     ComponentStatus, HttpsCertificateStatus, ImportProblem, Inspection, InvokeAnswer, LogLine,
-    LogStream, NodeStatus, PrincipalStatus, PublishAnswer, QuorumStatus, ReplicaState,
+    LogStream, NodeMisfit, NodeStatus, PrincipalStatus, PublishAnswer, QuorumStatus, ReplicaState,
     ReplicaStatus, SecretList, TransactionReport, WorkloadList, WorkloadState, WorkloadStatus,
 };
 pub use assets::{

@@ -62,6 +62,9 @@ pub struct LogQuery {
     /// Stay and send new lines as they come.
     #[serde(default)]
     pub follow: bool,
+    /// Only of replicas of the node that is asked.
+    #[serde(default)]
+    pub here: bool,
 }
 
 /// Query of a message; its data is the body.
@@ -101,4 +104,7 @@ pub struct InvokeRequest {
     /// Whether the proof of the execution is wanted: an order with its result and receipts.
     #[serde(default)]
     pub receipt: bool,
+    /// Only by a replica of the node that is asked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub here: bool,
 }

@@ -4,7 +4,7 @@
 //! `identity` is text, replaced as a whole:
 //! ```text
 //! hypermesh consensus data
-//! format 4
+//! format 5
 //! fabric blake3:<64 hex digits>
 //! node <64 hex digits>
 //! voted no|<epoch>
@@ -21,7 +21,7 @@ use types::{FabricId, PublicKey};
 use crate::error::StartError;
 
 /// Version of everything below the data directory: partitions, page size, block and state codec.
-const FORMAT: u32 = 4;
+const FORMAT: u32 = 5;
 const TITLE: &str = "hypermesh consensus data";
 /// No identity is longer; more bytes than this are not read.
 const IDENTITY_BYTES_MAX: u64 = 1024;
@@ -312,7 +312,7 @@ mod tests {
         let (fabric, node) = ("ab".repeat(32), "01".repeat(32));
         let expected = |voted| {
             format!(
-                "hypermesh consensus data\nformat 4\nfabric blake3:{fabric}\nnode {node}\n\
+                "hypermesh consensus data\nformat 5\nfabric blake3:{fabric}\nnode {node}\n\
                  voted {voted}\n"
             )
         };

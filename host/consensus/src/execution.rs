@@ -102,10 +102,10 @@ async fn prefetch(
     Ok(())
 }
 
-/// The entry to load, if that is all that an execution lacks.
-fn missing(error: ledger::ExecuteError) -> Result<StateKey, UnknownRules> {
+/// The entries to load, if they are all that an execution lacks.
+fn missing(error: ledger::ExecuteError) -> Result<Vec<StateKey>, UnknownRules> {
     match error {
-        ledger::ExecuteError::NotLoaded(NotLoaded { key }) => Ok(key),
+        ledger::ExecuteError::NotLoaded(NotLoaded { keys }) => Ok(keys),
         ledger::ExecuteError::UnknownRules(unknown) => Err(unknown),
     }
 }
@@ -115,12 +115,18 @@ fn missing(error: ledger::ExecuteError) -> Result<StateKey, UnknownRules> {
 struct Loaded(BTreeMap<StateKey, Option<Vec<u8>>>);
 
 impl Loaded {
-    async fn fetch(&mut self, key: StateKey, state: &impl ReadState) -> Result<(), ExecuteError> {
-        if self.0.len() >= BLOCK_READS_MAX {
-            return Err(ExecuteError::Reads);
+    async fn fetch(
+        &mut self,
+        keys: Vec<StateKey>,
+        state: &impl ReadState,
+    ) -> Result<(), ExecuteError> {
+        for key in keys {
+            if self.0.len() >= BLOCK_READS_MAX {
+                return Err(ExecuteError::Reads);
+            }
+            let value = state.read(&key).await?;
+            self.0.insert(key, value);
         }
-        let value = state.read(&key).await?;
-        self.0.insert(key, value);
         Ok(())
     }
 }
@@ -129,7 +135,9 @@ impl StateView for Loaded {
     fn read(&self, key: &StateKey) -> Result<Option<&[u8]>, NotLoaded> {
         match self.0.get(key) {
             Some(value) => Ok(value.as_deref()),
-            None => Err(NotLoaded { key: key.clone() }),
+            None => Err(NotLoaded {
+                keys: vec![key.clone()],
+            }),
         }
     }
 }

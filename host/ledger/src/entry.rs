@@ -20,9 +20,10 @@ use crate::liveness::{AbsenceRecord, AbsencesRecord};
 use crate::member::{
     CandidatesRecord, CensusRecord, CertificateRecord, InviteRecord, InvitesRecord, MemberRecord,
 };
+use crate::node::{NodeRecord, NodeWorkloadsRecord, UnplacedRecord};
 use crate::record::{
-    DecodeRecordError, DeploymentRecord, FabricRecord, NodeRecord, PlacementRecord,
-    PrincipalRecord, RouteRecord, decode,
+    DecodeRecordError, DeploymentRecord, FabricRecord, PlacementRecord, PrincipalRecord,
+    RouteRecord, decode,
 };
 use crate::space::SpaceRecord;
 use crate::upgrade::RulesRecord;
@@ -66,6 +67,8 @@ pub enum AnyRecord {
     Anchor(AnchorRecord),
     Fault(FaultRecord),
     Joined(JoinedRecord),
+    NodeWorkloads(NodeWorkloadsRecord),
+    Unplaced(UnplacedRecord),
 }
 
 impl AnyRecord {
@@ -109,6 +112,8 @@ impl AnyRecord {
             b"anchor" => Self::Anchor(decode(key, value)?),
             b"fault" => Self::Fault(decode(key, value)?),
             b"joined" => Self::Joined(decode(key, value)?),
+            b"node-workloads" => Self::NodeWorkloads(decode(key, value)?),
+            b"unplaced" => Self::Unplaced(decode(key, value)?),
             _ => return Ok(None),
         }))
     }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use types::{Digest, FabricId, NodeId, Principal, PublicKey};
 
 use crate::key::StateKey;
-use crate::record::{self, FabricRecord, NodeRecord, PrincipalRecord, Role};
+use crate::record::{self, FabricRecord, PrincipalRecord, Role};
 
 const DOMAIN: &[u8] = b"hypermesh/genesis/1\0";
 
@@ -219,17 +219,12 @@ impl Genesis {
             deployments: 0,
         };
         let principal = PrincipalRecord::new(Role::Admin);
-        let node = NodeRecord { placements: 0 };
         let fabric = std::iter::once((StateKey::fabric(), record::encode(&fabric)));
-        let nodes = self
-            .nodes
-            .iter()
-            .map(|id| (StateKey::node(id), record::encode(&node)));
         let operators = self
             .operators
             .iter()
             .map(|id| (StateKey::principal(id), record::encode(&principal)));
-        fabric.chain(nodes).chain(operators).collect()
+        fabric.chain(operators).collect()
     }
 }
 

@@ -89,6 +89,18 @@ impl StateKey {
         Self::text(format!("node/{node}"))
     }
 
+    /// The workloads with replicas on a node: [`crate::NodeWorkloadsRecord`].
+    #[must_use]
+    pub fn node_workloads(node: &NodeId) -> Self {
+        Self::text(format!("node-workloads/{node}"))
+    }
+
+    /// The workloads of which a replica is not where it should be: [`crate::UnplacedRecord`].
+    #[must_use]
+    pub fn unplaced() -> Self {
+        Self::text("unplaced".to_owned())
+    }
+
     /// How a node stands to the fabric: [`crate::MemberRecord`].
     #[must_use]
     pub fn member(node: &NodeId) -> Self {

@@ -14,6 +14,7 @@ mod guest;
 mod key;
 mod liveness;
 mod member;
+mod node;
 mod outcome;
 mod proven;
 mod rate;
@@ -61,11 +62,15 @@ pub use member::{
     InviteRecord, InvitesRecord, MEMBERS_MAX, MemberRecord, Membership, MembershipOperation,
     REASON_BYTES_MAX, ROLES_MAX, Revocation, RoleOperation, join_bytes,
 };
+pub use node::{
+    HANDOVER_MS, LABELS_MAX, Misfit, NodeFacts, NodeOperation, NodeRecord, NodeState,
+    NodeWorkloadsRecord, PLACEMENTS_PER_NODE_MAX, UNPLACED_LOOKED_AT_MAX, UnplacedRecord,
+};
 pub use outcome::{Refusal, TransactionOutcome};
 pub use proven::{ProofParts, Provable, Proven};
 pub use rate::{RATE_WINDOW_MS, SpentRate, TRANSACTIONS_PER_WINDOW_MAX};
 pub use record::{
-    DecodeRecordError, DeploymentRecord, DesiredState, FabricRecord, NodeRecord, PlacementRecord,
+    DecodeRecordError, DeploymentRecord, DesiredState, FabricRecord, PlacementRecord,
     PrincipalRecord, Role, RouteRecord,
 };
 pub use rules::{CALIBRATION_UNITS, stake_role};
@@ -81,4 +86,4 @@ pub use upgrade::{
     KnownRules, RULES_LEAD_BLOCKS_MIN, RulesChange, RulesOperation, RulesRecord, UnknownRules,
 };
 pub use validator::{CommitteeRecord, PROPOSED_CHANGES_MAX, ValidatorChange, ValidatorOperation};
-pub use view::{Placement, View};
+pub use view::{NodePlace, Placement, View};

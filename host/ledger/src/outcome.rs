@@ -7,6 +7,7 @@ use crate::asset_refusal::AssetRefusal;
 use crate::guest::{
     RECORD_CHANGES_PER_WINDOW_MAX, RECORD_LIFE_BLOCKS_MAX, RECORD_WINDOW_BLOCKS, RecordKey,
 };
+use crate::node::Misfit;
 use crate::rate::{RATE_WINDOW_MS, TRANSACTIONS_PER_WINDOW_MAX};
 use crate::record::Role;
 use crate::upgrade::RULES_LEAD_BLOCKS_MIN;
@@ -370,6 +371,29 @@ pub enum Refusal {
     /// A rule about assets and leases.
     #[error(transparent)]
     Asset(#[from] AssetRefusal),
+    /// No node takes a replica.
+    #[error(
+        "{replicas} replicas of component `{component}` have no place: {}",
+        said_of_nodes(reasons)
+    )]
+    NoPlace {
+        /// Whose they are.
+        component: Name,
+        /// How many of them.
+        replicas: u32,
+        /// How many nodes take none, for each reason.
+        reasons: Vec<(Misfit, u32)>,
+    },
+}
+
+/// Reasons with the nodes that have them.
+fn said_of_nodes(reasons: &[(Misfit, u32)]) -> String {
+    let said = |(misfit, nodes): &(Misfit, u32)| match nodes {
+        1 => format!("1 node is {misfit}"),
+        nodes => format!("{nodes} nodes are {misfit}"),
+    };
+    let said: Vec<String> = reasons.iter().map(said).collect();
+    said.join(", ")
 }
 
 impl Refusal {
@@ -436,6 +460,7 @@ impl Refusal {
             Self::Reported(_) => "reported",
             Self::NotReported(_) => "not-reported",
             Self::Asset(refusal) => refusal.name(),
+            Self::NoPlace { .. } => "no-place",
         }
     }
 }

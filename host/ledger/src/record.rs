@@ -138,13 +138,6 @@ impl PrincipalRecord {
     }
 }
 
-/// A member node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NodeRecord {
-    /// Replicas placed on it.
-    pub placements: u32,
-}
-
 /// Whether a deployment is meant to run. New states are appended: the order is part of the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -200,7 +193,6 @@ pub struct RouteRecord {
 
 impl Record for FabricRecord {}
 impl Record for PrincipalRecord {}
-impl Record for NodeRecord {}
 impl Record for DeploymentRecord {}
 impl Record for PlacementRecord {}
 impl Record for RouteRecord {}

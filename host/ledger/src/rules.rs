@@ -8,6 +8,7 @@ mod faults;
 mod leases;
 mod liveness;
 mod membership;
+mod nodes;
 mod proving;
 mod records;
 mod roles;
@@ -52,7 +53,7 @@ pub(crate) fn apply<V: StateView>(
         } => deployments::scale(draft, block, workload, component, *replicas),
         Operation::Stop { workload } => deployments::stop(draft, block, workload),
         Operation::Start { workload } => deployments::start(draft, block, workload),
-        Operation::Remove { workload } => deployments::remove(draft, workload),
+        Operation::Remove { workload } => deployments::remove(draft, block, workload),
         Operation::Pause { workload } => deployments::pause(draft, block, workload),
         Operation::Resume { workload } => deployments::resume(draft, block, workload),
         Operation::Restart { workload } => deployments::restart(draft, block, workload),
@@ -90,5 +91,6 @@ pub(crate) fn apply<V: StateView>(
         Operation::Fault(operation) => {
             faults::apply(draft, block, transaction.principal, operation)
         }
+        Operation::Node(operation) => nodes::apply(draft, block, transaction.principal, operation),
     }
 }

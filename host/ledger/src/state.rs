@@ -8,15 +8,15 @@ use crate::record::{self, Record};
 /// Largest value of one entry: a deployment of 32 components with their texts fits.
 pub const VALUE_BYTES_MAX: usize = 128 * 1024;
 
-/// An entry that the rules need and the caller has not loaded.
+/// Entries that the rules need and the caller has not loaded.
 ///
-/// The rules are pure and synchronous, storage is neither: the caller loads the entry (or learns
-/// that it is absent) and executes the block again.
+/// The rules are pure and synchronous, storage is neither: the caller loads the entries (or learns
+/// that they are absent) and executes the block again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("state entry `{key}` is not loaded")]
+#[error("{} state entries are not loaded, `{}` among them", keys.len(), keys.first().map_or_else(String::new, ToString::to_string))]
 pub struct NotLoaded {
-    /// What to load.
-    pub key: StateKey,
+    /// What to load, at least one.
+    pub keys: Vec<StateKey>,
 }
 
 /// The state that a block is executed on.
@@ -58,6 +58,19 @@ impl<'a, V: StateView> Draft<'a, V> {
             None => self.view.read(key)?,
         };
         Ok(bytes.map(|bytes| record::read_trusted(key, bytes)))
+    }
+
+    /// Asks for entries that will be read together, so that they are loaded together.
+    pub(crate) fn want(&self, keys: impl IntoIterator<Item = StateKey>) -> Result<(), NotLoaded> {
+        let written =
+            |key: &StateKey| self.pending.contains_key(key) || self.committed.contains_key(key);
+        let missing = keys.into_iter().filter(|key| !written(key));
+        let missing = missing.filter_map(|key| self.view.read(&key).err());
+        let keys: Vec<StateKey> = missing.flat_map(|missing| missing.keys).collect();
+        match keys.is_empty() {
+            true => Ok(()),
+            false => Err(NotLoaded { keys }),
+        }
     }
 
     pub(crate) fn write<R: Record>(&mut self, key: StateKey, value: &R) {

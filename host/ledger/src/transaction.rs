@@ -8,6 +8,7 @@ use crate::fault::FaultOperation;
 use crate::guest::RecordOperation;
 use crate::liveness::LivenessOperation;
 use crate::member::{CertificateOperation, MembershipOperation, RoleOperation};
+use crate::node::NodeOperation;
 use crate::proven::Proven;
 use crate::space::SpaceOperation;
 use crate::upgrade::RulesOperation;
@@ -93,6 +94,8 @@ pub enum Operation {
     Space(SpaceOperation),
     /// Whether what ran gave what was signed.
     Fault(FaultOperation),
+    /// Where replicas may go.
+    Node(NodeOperation),
 }
 
 /// One operation with what makes it valid once, here, for a while.

@@ -1,6 +1,9 @@
 //! Finalised state as a node keeps it in memory: typed reads, changed block by block.
 
 mod assets;
+mod nodes;
+
+pub use nodes::NodePlace;
 
 use std::collections::BTreeMap;
 use std::ops::Bound;

@@ -8,6 +8,7 @@ use crate::fault::FaultOperation;
 use crate::guest::{RecordChange, RecordOperation};
 use crate::liveness::LivenessOperation;
 use crate::member::{Admission, CertificateOperation, MembershipOperation, RoleOperation};
+use crate::node::{NodeOperation, NodeState};
 use crate::space::SpaceOperation;
 use crate::transaction::Operation;
 use crate::upgrade::{RulesChange, RulesOperation};
@@ -49,6 +50,7 @@ impl fmt::Display for Operation {
             Self::Lease(proven) => proven.operation.fmt(f),
             Self::Space(operation) => operation.fmt(f),
             Self::Fault(operation) => operation.fmt(f),
+            Self::Node(operation) => operation.fmt(f),
         }
     }
 }
@@ -203,6 +205,27 @@ impl fmt::Display for FaultOperation {
         let Self::Outvoted { order, .. } = self;
         let order = order.digest();
         write!(f, "show who is outvoted in execution {}", order.short())
+    }
+}
+
+impl fmt::Display for NodeOperation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Turn { node, state } => {
+                let verb = match state {
+                    NodeState::Open => "open",
+                    NodeState::Cordoned => "cordon",
+                    NodeState::Draining => "drain",
+                };
+                write!(f, "{verb} node {}", node.short())
+            }
+            Self::Label { node, labels } => {
+                write!(f, "label node {}", node.short())?;
+                let mut labels = labels.iter();
+                labels.try_for_each(|(label, value)| write!(f, " {label}={value}"))
+            }
+            Self::Settle => f.write_str("look again for places"),
+        }
     }
 }
 

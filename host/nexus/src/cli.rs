@@ -29,7 +29,7 @@ pub(crate) use membership::{
     ValidatorCommand,
 };
 pub(crate) use receipts::ReceiptCommand;
-pub(crate) use running::{JoinArgs, NodeArgs, NodeCommand, UpArgs};
+pub(crate) use running::{JoinArgs, LabelChange, NodeArgs, NodeCommand, UpArgs};
 pub(crate) use storage::StorageArgs;
 
 /// Run sandboxed WebAssembly components on a fabric of machines

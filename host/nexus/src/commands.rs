@@ -19,6 +19,7 @@ mod ledger;
 mod logs;
 mod new;
 mod node;
+mod nodes;
 mod proof;
 mod ps;
 mod publish;
@@ -73,6 +74,6 @@ pub(crate) async fn run(cli: Cli) -> Outcome {
         Command::Trust(command) => trust::run(&Session::new(global)?, command).await,
         Command::Ledger(command) => ledger::run(global, command).await,
         Command::Node(NodeCommand::Prepare) => up::prepare(global),
-        Command::Node(NodeCommand::Status) => node::status(&Session::new(global)?).await,
+        Command::Node(command) => node::run(&Session::new(global)?, command).await,
     }
 }

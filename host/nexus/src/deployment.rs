@@ -379,6 +379,7 @@ async fn with_log(session: &Session, name: &Name, failure: Failure) -> Failure {
         component: None,
         tail: Some(LOG_LINES),
         follow: false,
+        here: false,
     };
     let fetch = async {
         let mut lines = Vec::new();

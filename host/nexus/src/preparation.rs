@@ -1,7 +1,7 @@
 //! From local files to a workload that the node could run: uploads, inspection, checks.
 
-use admin::{ArtifactReport, ArtifactUse, WorkloadStatus};
-use types::{ComponentKind, ComponentSpec, Route, WorkloadSpec};
+use admin::{ArtifactReport, ArtifactUse, Inspection, WorkloadStatus};
+use types::{Capability, ComponentKind, ComponentSpec, Route, WorkloadSpec};
 
 use crate::exit::{Exit, Failure, Outcome};
 use crate::place::Step;
@@ -24,28 +24,28 @@ pub(crate) async fn prepare(session: &Session, source: &Source) -> Outcome<Prepa
     let guessed: Vec<_> = source.components.iter().map(guess).collect();
     check(source, &resolve(source, &guessed))?;
     let former = session.workload(&source.name).await?;
-    let mut kinds = Vec::with_capacity(source.components.len());
+    let mut inspected = Vec::with_capacity(source.components.len());
     for (index, component) in source.components.iter().enumerate() {
-        kinds.push(
-            upload(session, component)
-                .await
-                .map_err(|failure| match &source.manifest {
-                    Some(manifest) if failure.exit() == Exit::Refused => {
-                        let steps = [
-                            Step::Key("component"),
-                            Step::Index(index),
-                            Step::Key("source"),
-                        ];
-                        manifest.refused(&steps, failure.message())
-                    }
-                    _ => failure,
-                })?,
-        );
+        inspected.push(upload(session, component).await.map_err(
+            |failure| match &source.manifest {
+                Some(manifest) if failure.exit() == Exit::Refused => {
+                    let steps = [
+                        Step::Key("component"),
+                        Step::Index(index),
+                        Step::Key("source"),
+                    ];
+                    manifest.refused(&steps, failure.message())
+                }
+                _ => failure,
+            },
+        )?);
     }
+    let kinds: Vec<_> = inspected.iter().map(|inspection| inspection.kind).collect();
     let mut spec = resolve(source, &kinds);
     if source.manifest.is_none() {
         inherit(session, &mut spec, former.as_ref()).await?;
     }
+    settle(session, &mut spec, &inspected, former.as_ref()).await?;
     check(source, &spec)?;
     let report = session
         .client()
@@ -97,17 +97,64 @@ fn check(source: &Source, spec: &WorkloadSpec) -> Outcome {
 }
 
 /// Brings a component and its files to the node, which says what the component is.
-async fn upload(session: &Session, component: &ComponentSource) -> Outcome<ComponentKind> {
+async fn upload(session: &Session, component: &ComponentSource) -> Outcome<Inspection> {
     let binary = &component.binary;
     let report = offer(session, binary, ArtifactUse::Component).await?;
     for file in &component.files {
         offer(session, file, ArtifactUse::File).await?;
     }
-    let inspection = report.component.ok_or_else(|| {
+    report.component.ok_or_else(|| {
         let message = format!("{} is not a WebAssembly component", binary.label);
         Failure::new(Exit::Refused, message)
-    })?;
-    Ok(inspection.kind)
+    })
+}
+
+/// What a component keeps on its node, and its secrets, are on one node only: unless the manifest says
+/// where it goes, it stays where it is, or goes to the node that takes it.
+async fn settle(
+    session: &Session,
+    spec: &mut WorkloadSpec,
+    inspected: &[Inspection],
+    former: Option<&WorkloadStatus>,
+) -> Outcome {
+    let former = former.map(|former| former.spec.components.as_slice());
+    let former = former.unwrap_or_default();
+    let mut node = None;
+    for (component, inspection) in spec.components.iter_mut().zip(inspected) {
+        if !component.placement.is_empty() || !is_local(component, inspection) {
+            continue;
+        }
+        let before = former.iter().find(|before| before.name == component.name);
+        if let Some(before) = before.filter(|before| !before.placement.is_empty()) {
+            component.placement.clone_from(&before.placement);
+            continue;
+        }
+        let here = match node {
+            Some(here) => here,
+            None => {
+                let status = session.client().node().await;
+                status.map_err(|error| session.failure(error))?.node
+            }
+        };
+        node = Some(here);
+        component.placement.nodes.insert(here);
+    }
+    Ok(())
+}
+
+/// Whether something that a component uses is on one node only.
+fn is_local(component: &ComponentSpec, inspection: &Inspection) -> bool {
+    let local = |capability: &Capability| {
+        matches!(
+            capability,
+            Capability::Keyvalue { .. } | Capability::Blobstore { .. } | Capability::Publish { .. }
+        )
+    };
+    let keeps_state = |export: &String| export.starts_with("hypermesh:workload/lifecycle@");
+    component.capabilities.iter().any(local)
+        || !component.secrets.is_empty()
+        || !component.subscriptions.is_empty()
+        || inspection.exports.iter().any(keeps_state)
 }
 
 /// Sends what the node does not have yet.

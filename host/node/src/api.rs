@@ -4,6 +4,7 @@
 mod artifacts;
 mod assets;
 mod blocks;
+mod called;
 mod caller;
 mod check;
 mod elsewhere;

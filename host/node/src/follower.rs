@@ -1,12 +1,14 @@
 //! Follows the ledger: takes final blocks into the view and lets the reconciler act on them.
 
+mod touched;
+
 use std::collections::HashMap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use consensus::{Finalized, FinalizedBlock, Snapshot};
-use ledger::{DecodeRecordError, DeploymentRecord, Placement, StateKey, View};
+use ledger::{DecodeRecordError, DeploymentRecord, Placement, View};
 use orchestrator::{Effect, Event, ReplicaKey, RouteTable, Target};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -19,6 +21,8 @@ use crate::bus::Subscriber;
 use crate::instance::{Instance, InstanceEvent};
 use crate::observer::labels;
 use crate::shared::Shared;
+
+use touched::Touched;
 
 /// Events of instances that may wait for the follower.
 const EVENTS_MAX: usize = 1_024;
@@ -89,6 +93,8 @@ impl Follower {
 
     /// Follows until told to stop, then stops every instance.
     pub(crate) async fn follow(mut self) {
+        let mut singletons = self.shared.runs_singletons.subscribe();
+        self.halt_singletons(!*singletons.borrow_and_update());
         self.begin();
         loop {
             let timeout = self.shared.reconciler().next_timeout_ms();
@@ -106,6 +112,10 @@ impl Follower {
                     }
                 },
                 Some(event) = self.events.recv() => self.take_event(event),
+                Ok(()) = singletons.changed() => {
+                    let runs = *singletons.borrow_and_update();
+                    self.halt_singletons(!runs);
+                }
                 () = sleep_until(due) => self.reconcile(None),
                 () = sleep_until(self.sweep_at) => self.sweep(),
             }
@@ -121,6 +131,21 @@ impl Follower {
                 let names = deployments.iter().map(|entry| entry.spec.name.clone());
                 self.reconcile(Some(names.collect()));
             }
+            Err(error) => self.not_understood(&error),
+        }
+    }
+
+    /// Keeps singletons from running, or lets them go on.
+    fn halt_singletons(&mut self, halts: bool) {
+        tracing::debug!(halts, "singletons");
+        let now_ms = self.shared.now_ms();
+        let halted = {
+            let state = self.shared.state();
+            let mut reconciler = self.shared.reconciler();
+            reconciler.halt_singletons(now_ms, halts, &state.view)
+        };
+        match halted {
+            Ok(()) => self.reconcile(None),
             Err(error) => self.not_understood(&error),
         }
     }
@@ -380,24 +405,6 @@ impl Follower {
         for (_, handle) in instances {
             // An instance that panicked has ended, too.
             let _ = handle.task.await;
-        }
-    }
-}
-
-/// Whom changes of the state concern.
-struct Touched {
-    standing: bool,
-    space: bool,
-    workloads: BTreeSet<Name>,
-}
-
-impl Touched {
-    fn by(changes: &[(StateKey, Option<Vec<u8>>)]) -> Self {
-        let mut keys = changes.iter().map(|(key, _)| key);
-        Self {
-            workloads: keys.clone().filter_map(StateKey::workload).collect(),
-            standing: keys.clone().any(StateKey::is_about_standing),
-            space: keys.any(StateKey::is_about_space),
         }
     }
 }

@@ -14,6 +14,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use orchestrator::Target;
 use runtime::{Breach, CallError, Replica, ResponseBody};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -24,6 +25,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::head_timer::HeadTimer;
 use crate::ingress_tls::ACME_TLS_ALPN;
+use crate::mesh::{ForwardError, Forwarded, forward};
+use crate::peers::CarryError;
 use crate::shared::Shared;
 
 /// Connections open at once; more wait in the system's queue.
@@ -41,8 +44,16 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// When to come back, where no limit says it better.
 const RETRY_AFTER_S: u64 = 1;
 
-/// A guest's body, or a text of the node's own.
-type Body = Either<ResponseBody, Full<Bytes>>;
+/// A guest's body, here or on another node, or a text of the node's own.
+pub(crate) type Body = Either<ResponseBody, Either<Forwarded, Full<Bytes>>>;
+
+/// Who answers a request.
+enum Answering {
+    /// A replica of this node.
+    Here(Replica),
+    /// One of another node.
+    Elsewhere(Target),
+}
 
 /// Serves until `stop`, then lets requests in flight end. Dropping the future ends them.
 pub(crate) async fn serve(
@@ -118,11 +129,19 @@ fn connection(
             request.extensions_mut().insert(scheme.clone());
         }
         // Found here: the answer holds no pointer to what all requests share.
-        let replica = find(&shared, &request);
+        let found = find(&shared, &request);
+        let asks = match &found {
+            Ok(Answering::Elsewhere(_)) => Some(Arc::clone(&shared)),
+            _ => None,
+        };
         async move {
-            Ok::<_, Infallible>(match replica {
-                Ok(replica) => answer(&replica, request).await,
-                Err(refusal) => refusal.map(Either::Right),
+            Ok::<_, Infallible>(match (found, asks) {
+                (Ok(Answering::Here(replica)), _) => answer(&replica, request).await,
+                (Ok(Answering::Elsewhere(target)), Some(shared)) => {
+                    ask(&shared, &target, request).await
+                }
+                (Ok(Answering::Elsewhere(_)), None) => not_running(),
+                (Err(refusal), _) => own(*refusal),
             })
         }
     });
@@ -151,7 +170,7 @@ fn connection(
 }
 
 /// Who answers `request`, or what its client is told if nobody does.
-fn find<B>(shared: &Shared, request: &Request<B>) -> Result<Replica, Box<Response<Full<Bytes>>>> {
+fn find<B>(shared: &Shared, request: &Request<B>) -> Result<Answering, Box<Response<Full<Bytes>>>> {
     let (host, path) = (host(request), request.uri().path());
     if let Some(text) = challenge_text(shared, request) {
         return Err(Box::new(plain(StatusCode::OK, text, None)));
@@ -163,11 +182,55 @@ fn find<B>(shared: &Shared, request: &Request<B>) -> Result<Replica, Box<Respons
     };
     let replicas = &shared.replicas;
     let replica = replicas.least_loaded(&target.workload, &target.component);
-    replica.ok_or_else(|| {
-        let text = format!("{}/{} does not run\n", target.workload, target.component);
-        let refusal = plain(StatusCode::SERVICE_UNAVAILABLE, text, Some(RETRY_AFTER_S));
-        Box::new(refusal)
+    let elsewhere = || Answering::Elsewhere(target.clone());
+    Ok(replica.map_or_else(elsewhere, Answering::Here))
+}
+
+/// Has a replica of another node answer.
+async fn ask(shared: &Arc<Shared>, target: &Target, request: Request<Incoming>) -> Response<Body> {
+    let refusal = match forward(shared, target, request).await {
+        Ok(response) => return response.map(|body| Either::Right(Either::Left(body))),
+        Err(error) => error,
+    };
+    let Target {
+        workload,
+        component,
+    } = target;
+    let text = match &refusal {
+        ForwardError::NotPlaced | ForwardError::NotRunning => {
+            format!("{workload}/{component} does not run\n")
+        }
+        ForwardError::State(_) => "the ledger's state is not understood\n".to_owned(),
+        refusal => {
+            tracing::debug!("{workload}/{component} was not asked: {refusal}");
+            format!("{workload}/{component} cannot be reached now\n")
+        }
+    };
+    let late = matches!(
+        &refusal,
+        ForwardError::Carry {
+            error: CarryError::Late(_),
+            ..
+        }
+    );
+    own(match late {
+        true => plain(StatusCode::GATEWAY_TIMEOUT, text, None),
+        false => plain(StatusCode::SERVICE_UNAVAILABLE, text, Some(RETRY_AFTER_S)),
     })
+}
+
+/// What is said where no replica takes a request.
+pub(crate) fn not_running() -> Response<Body> {
+    let text = "it does not run\n".to_owned();
+    own(plain(
+        StatusCode::SERVICE_UNAVAILABLE,
+        text,
+        Some(RETRY_AFTER_S),
+    ))
+}
+
+fn own(response: Response<Full<Bytes>>) -> Response<Body> {
+    response.map(|body| Either::Right(Either::Right(body)))
 }
 
 /// What a certificate authority asks for over plain HTTP, while it is asked to.
@@ -178,10 +241,10 @@ fn challenge_text<B>(shared: &Shared, request: &Request<B>) -> Option<String> {
     asked.then(|| shown.challenges().text(request.uri().path()))?
 }
 
-async fn answer(replica: &Replica, request: Request<Incoming>) -> Response<Body> {
+pub(crate) async fn answer(replica: &Replica, request: Request<Incoming>) -> Response<Body> {
     match replica.handle(request).await {
         Ok(response) => response.map(Either::Left),
-        Err(error) => refuse(&error).map(Either::Right),
+        Err(error) => own(refuse(&error)),
     }
 }
 

@@ -36,6 +36,7 @@ mod logbook;
 mod machine;
 mod measuring;
 mod memory;
+mod mesh;
 mod node;
 mod observer;
 mod peers;

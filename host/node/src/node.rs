@@ -35,6 +35,7 @@ use crate::listeners::Listeners;
 use crate::logbook::Logbooks;
 use crate::machine::Machine;
 use crate::memory::NodeMemory;
+use crate::mesh::NodeMesh;
 use crate::peers::{Entrance, Opened, Opening, Peers, bootstrap, join};
 use crate::replicas::Replicas;
 use crate::secrets::Secrets;
@@ -138,6 +139,9 @@ impl Node {
         let id = identity.node.public();
         let state = followed(snapshot);
         let memory = NodeMemory::new(&state.view, elapsed_ms(started));
+        let fabric = state.view.fabric().ok().flatten();
+        let in_office = fabric.map(|fabric| fabric.validators);
+        let alone = in_office.unwrap_or_else(|| identity.genesis.validators().to_vec()) == [id];
         let shared = Arc::new(Shared {
             node: id,
             signer: Signer::new(identity.node),
@@ -161,6 +165,8 @@ impl Node {
             bus: Arc::default(),
             states: States::new(data_dir.checkpoints()),
             executions: Executions::new(speech.stated),
+            mesh: NodeMesh::default(),
+            runs_singletons: watch::Sender::new(alone),
             peers: OnceLock::new(),
             memory,
             state: RwLock::new(state),

@@ -13,6 +13,7 @@ mod gossip;
 mod join;
 mod keeping;
 mod lan;
+mod mesh;
 mod orders;
 mod regions;
 mod relay;
@@ -57,6 +58,7 @@ pub use entrance::{Entrance, ParseEntranceError};
 pub use join::{BootstrapError, JoinError};
 pub(crate) use join::{bootstrap, join};
 pub use lan::{LanNode, nodes_on_lan};
+pub(crate) use mesh::{CarryError, NoReplica};
 pub(crate) use orders::AskMemberError;
 pub(crate) use regions::OpenRegionError;
 pub use remote::{RemoteNode, remote};
@@ -131,7 +133,7 @@ impl Opened {
         let consensus = config.streams(Service::Consensus, carriage::VERSION..=carriage::VERSION);
         let control = config.streams(Service::Control, control::VERSION..=control::VERSION);
         let artifacts = config.streams(Service::Artifact, ARTIFACT_VERSION..=ARTIFACT_VERSION);
-        let orders = config.streams(Service::Invoke, orders::VERSION..=orders::VERSION);
+        let orders = config.streams(Service::Invoke, orders::VERSION..=mesh::VERSION);
         let regions = config.streams(Service::Asset, regions::VERSION..=regions::VERSION);
         let gossip = Inbound {
             datagrams: config.datagrams(Service::Gossip),

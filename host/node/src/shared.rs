@@ -23,6 +23,7 @@ use crate::history::History;
 use crate::ingress_tls::Shown;
 use crate::logbook::Logbooks;
 use crate::memory::NodeMemory;
+use crate::mesh::NodeMesh;
 use crate::peers::Peers;
 use crate::replicas::Replicas;
 use crate::secrets::Secrets;
@@ -55,6 +56,10 @@ pub(crate) struct Shared {
     pub(crate) bus: Arc<Bus>,
     pub(crate) states: States,
     pub(crate) executions: Executions,
+    /// What is known of replicas of other nodes.
+    pub(crate) mesh: NodeMesh,
+    /// Whether this node may run singletons; written by the witness, heeded by the follower.
+    pub(crate) runs_singletons: watch::Sender<bool>,
     /// Regions of leased memory.
     pub(crate) memory: NodeMemory,
     /// Other nodes; set once at the start, if this node speaks to any.

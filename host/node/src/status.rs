@@ -3,8 +3,8 @@
 use std::sync::atomic::Ordering;
 
 use admin::{
-    Activity, CheckpointStatus, ComponentStatus, ReplicaState, ReplicaStatus, WorkloadState,
-    WorkloadStatus,
+    Activity, CheckpointStatus, ComponentStatus, NodeMisfit, ReplicaState, ReplicaStatus,
+    WorkloadState, WorkloadStatus,
 };
 use ledger::{DecodeRecordError, DeploymentRecord, DesiredState, Placement};
 use orchestrator::{Lifecycle, Observed, ReplicaKey};
@@ -64,7 +64,9 @@ fn status(
         let placed = placements
             .iter()
             .filter(|placed| placed.workload == name && placed.component == spec.name);
-        components.push(component(shared, &name, spec, placed));
+        let mut status = component(shared, &name, spec, placed);
+        status.no_place = misfits(shared, &name, spec);
+        components.push(status);
     }
     let (state, reason) = conclusion(shared, &name, deployment.desired, &components);
     WorkloadStatus {
@@ -141,7 +143,23 @@ fn component<'a>(
         replicas: placements
             .map(|placed| replica(shared, spec, placed))
             .collect(),
+        no_place: Vec::new(),
     }
+}
+
+/// What each node has to say to a further replica, if one is not where it should be.
+fn misfits(shared: &Shared, workload: &Name, spec: &ComponentSpec) -> Vec<NodeMisfit> {
+    let view = &shared.state().view;
+    // State that cannot be read ends the node elsewhere.
+    if !view.is_unplaced(workload).unwrap_or_default() {
+        return Vec::new();
+    }
+    let misfits = view.misfits(workload, spec).unwrap_or_default();
+    let misfits = misfits.into_iter().filter_map(|(node, misfit)| {
+        let reason = misfit?.to_string();
+        Some(NodeMisfit { node, reason })
+    });
+    misfits.collect()
 }
 
 /// What can be invoked, as far as a replica runs here to tell. Exports of WASI and of the lifecycle

@@ -5,16 +5,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use discovery::Liveness;
-use ledger::{DecodeRecordError, Operation};
-use orchestrator::{Seen, Sights, Witness};
+use ledger::{DecodeRecordError, NodeOperation, Operation};
+use orchestrator::{Holder, Seen, Sights, Witness};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use types::NodeId;
 
+use crate::clock::unix_ms;
 use crate::shared::Shared;
 
 /// Pause between looks at what gossip shows, which changes once a second.
 const LOOK: Duration = Duration::from_secs(1);
+/// How far the next block's time may be behind this node's clock: asked for earlier, nothing would come
+/// of it.
+const CLOCK_MS: u64 = 500;
+/// How long one validator leaves what is to be done to the one before it.
+const TURN_MS: u64 = 3_000;
+/// Pause before the same is asked for again.
+const AGAIN_MS: u64 = 30_000;
 
 /// Runs until `stop`.
 pub(crate) async fn witness(shared: Arc<Shared>, stop: CancellationToken) {
@@ -26,16 +34,26 @@ pub(crate) async fn witness(shared: Arc<Shared>, stop: CancellationToken) {
 
 async fn look(shared: &Shared) {
     let mut witness = Witness::new(shared.node);
+    let mut holder = Holder::new(shared.node);
+    let mut settler = Settler::default();
     let mut ticks = tokio::time::interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         // State that cannot be read ends the node elsewhere.
         let Ok(sights) = sights(shared) else { return };
-        let Some(operation) = witness.decide(shared.now_ms(), &sights) else {
+        let now_ms = shared.now_ms();
+        let runs = holder.decide(now_ms, &sights);
+        shared.runs_singletons.send_if_modified(|before| {
+            let changes = *before != runs;
+            *before = runs;
+            changes
+        });
+        let decided = witness.decide(now_ms, &sights).map(Operation::Liveness);
+        let settles = || settler.decide(shared, &sights).map(Operation::Node);
+        let Some(operation) = decided.or_else(settles) else {
             continue;
         };
-        let operation = Operation::Liveness(operation);
         let words = operation.to_string();
         match shared.signer.submit(shared, operation).await {
             Ok(signed) => {
@@ -52,12 +70,48 @@ async fn look(shared: &Shared) {
     }
 }
 
+/// Has singletons of nodes that are gone placed elsewhere once that may be. The validator that comes first
+/// of those that are there does it; others after a while, as it may be a liar.
+#[derive(Debug, Default)]
+struct Settler {
+    due_since_ms: Option<u64>,
+}
+
+impl Settler {
+    fn decide(&mut self, shared: &Shared, sights: &Sights) -> Option<NodeOperation> {
+        let is_validator = sights.validators.contains(&shared.node);
+        let due = || {
+            shared
+                .state()
+                .view
+                .may_settle(unix_ms().saturating_sub(CLOCK_MS))
+        };
+        // State that cannot be read ends the node elsewhere.
+        if !is_validator || !due().unwrap_or_default() {
+            self.due_since_ms = None;
+            return None;
+        }
+        let now_ms = shared.now_ms();
+        let since_ms = *self.due_since_ms.get_or_insert(now_ms);
+        let turn_ms = sights.ahead_of(&shared.node) * TURN_MS;
+        if now_ms.saturating_sub(since_ms) < turn_ms {
+            return None;
+        }
+        // Another time only if this one does not help.
+        self.due_since_ms = Some(now_ms + AGAIN_MS);
+        Some(NodeOperation::Settle)
+    }
+}
+
 fn sights(shared: &Shared) -> Result<Sights, DecodeRecordError> {
-    let (validators, absences) = {
+    let (validators, absences, is_gone) = {
         let state = shared.state();
         let fabric = state.view.fabric()?;
         let validators = fabric.map(|fabric| fabric.validators).unwrap_or_default();
-        (validators, state.view.absences()?)
+        let absences = state.view.absences()?;
+        let own = absences.get(&shared.node);
+        let is_gone = own.is_some_and(|record| record.since(&validators).is_some());
+        (validators, absences, is_gone)
     };
     let is_own = |witness: &NodeId| *witness == shared.node;
     let reported = absences.iter().filter(|(_, record)| {
@@ -69,6 +123,7 @@ fn sights(shared: &Shared) -> Result<Sights, DecodeRecordError> {
     Ok(Sights {
         reported: reported.map(|(node, _)| *node).collect(),
         is_reported: absences.contains_key(&shared.node),
+        is_gone,
         seen: others
             .map(|(node, sight)| (*node, seen(sight.liveness)))
             .collect(),

@@ -95,6 +95,8 @@ pub struct Reconciler {
     successors: BTreeMap<ReplicaKey, Wanted>,
     /// Every replica that waits for its next start, and some that no longer do.
     waiting: BTreeSet<ReplicaKey>,
+    /// Whether singletons are kept from running.
+    halts_singletons: bool,
     effects: VecDeque<Effect>,
 }
 
@@ -108,8 +110,26 @@ impl Reconciler {
             dying: BTreeMap::new(),
             successors: BTreeMap::new(),
             waiting: BTreeSet::new(),
+            halts_singletons: false,
             effects: VecDeque::new(),
         }
+    }
+
+    /// Keeps singletons from running from now on, as if their deployments were paused, or lets them go on.
+    ///
+    /// # Errors
+    /// [`DecodeRecordError`] if a newer release wrote the state.
+    pub fn halt_singletons(
+        &mut self,
+        now_ms: u64,
+        halts: bool,
+        view: &View,
+    ) -> Result<(), DecodeRecordError> {
+        if self.halts_singletons == halts {
+            return Ok(());
+        }
+        self.halts_singletons = halts;
+        self.ledger_changed(now_ms, view)
     }
 
     /// Takes the whole state after a final block.
@@ -289,7 +309,8 @@ impl Reconciler {
                 || Arc::new(spec.clone()),
                 |replica| Arc::clone(&replica.spec),
             );
-            let paused = deployment.desired == DesiredState::Paused;
+            let halted = self.halts_singletons && spec.is_singleton();
+            let paused = halted || deployment.desired == DesiredState::Paused;
             let next = Wanted {
                 generation,
                 spec,

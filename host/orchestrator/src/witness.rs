@@ -36,15 +36,25 @@ pub struct Sights {
     pub reported: BTreeSet<NodeId>,
     /// Whether anybody has reported this node.
     pub is_reported: bool,
+    /// Whether so many validators have that it counts as gone.
+    pub is_gone: bool,
 }
 
 impl Sights {
+    /// How many validators that answer come before this node in the order of ids: so many are better
+    /// placed to do what one of them should do for all.
+    #[must_use]
+    pub fn ahead_of(&self, me: &NodeId) -> u64 {
+        let ahead = |node: &&NodeId| *node < me && self.is(node, Seen::There);
+        self.validators.iter().filter(ahead).count() as u64
+    }
+
     fn is(&self, node: &NodeId, seen: Seen) -> bool {
         self.seen.get(node) == Some(&seen)
     }
 
     /// Whether so many validators are alive that what this node signs can become final.
-    fn reaches_quorum(&self, me: &NodeId) -> bool {
+    pub(crate) fn reaches_quorum(&self, me: &NodeId) -> bool {
         let is_there = |node: &&NodeId| *node == me || self.is(node, Seen::There);
         let reached = self.validators.iter().filter(is_there).count();
         reached >= quorum(self.validators.len())

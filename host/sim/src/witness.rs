@@ -108,15 +108,20 @@ fn sights(fleet: &Fleet, me: usize, view: &View, now_ms: u64) -> Option<Sights> 
         let mut witnesses = record.reports.iter().map(|report| report.witness);
         witnesses.any(|witness| witness == own)
     });
+    let validators = view.fabric().ok()??.validators;
+    let is_gone = absences
+        .get(&own)
+        .is_some_and(|record| record.since(&validators).is_some());
     let others = (0..fleet.scenario.nodes()).filter(|node| *node != me);
     let seen = others.map(|node| {
         let seen = fleet.gossip.seen(me, node, now_ms);
         (node_key(node).public_key(), seen)
     });
     Some(Sights {
-        validators: view.fabric().ok()??.validators,
+        validators,
         seen: seen.collect(),
         reported: reported.map(|(node, _)| *node).collect(),
         is_reported: absences.contains_key(&own),
+        is_gone,
     })
 }

@@ -5,6 +5,7 @@ mod address;
 mod asset;
 mod asset_facts;
 mod capability;
+mod constraints;
 mod digest;
 mod guest_path;
 mod key;
@@ -29,6 +30,7 @@ pub use asset_facts::{
     MemoryFacts, NetworkFacts, StorageFacts,
 };
 pub use capability::{Capability, HostPattern, ParseHostPatternError};
+pub use constraints::{Constraints, ConstraintsError, Labels};
 pub use digest::{Digest, ParseDigestError};
 pub use guest_path::{GuestPath, GuestPathError};
 pub use key::{FabricId, NodeId, ParseKeyError, Principal, PublicKey, Signature, VerifyError};

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use crate::capability::{Capability, HostPattern};
+use crate::constraints::Constraints;
 use crate::digest::Digest;
 use crate::guest_path::GuestPath;
 use crate::limits::Limits;
@@ -80,6 +81,9 @@ pub struct ManifestComponent {
     /// How many nodes run an invocation: `one`, `M/K` or `all`.
     #[serde(default)]
     pub replicate: Replication,
+    /// `[component.placement]`: where its replicas may go.
+    #[serde(default)]
+    pub placement: Constraints,
 }
 
 /// One file that the guest gets, read-only.
@@ -233,6 +237,7 @@ impl ManifestComponent {
             requests_per_instance: fresh(),
             deterministic_seed: None,
             replicate: Replication::One,
+            placement: Constraints::default(),
         }
     }
 
@@ -270,6 +275,7 @@ impl ManifestComponent {
             requests_per_instance: self.requests_per_instance,
             deterministic_seed: self.deterministic_seed,
             replicate: self.replicate,
+            placement: self.placement.clone(),
         }
     }
 }
@@ -310,6 +316,12 @@ cpu_percent = 50
 [component.capabilities]
 http_outgoing = ["api.example.com:443"]
 
+[component.placement]
+labels = { zone = "eu" }
+nodes = ["0101010101010101010101010101010101010101010101010101010101010101"]
+spread = "rack"
+apart = true
+
 [[component.route]]
 host = "shop.example"
 path = "/api"
@@ -331,6 +343,11 @@ path = "/etc/app.conf"
         let spec = WorkloadSpec::new(manifest.name, vec![component]).unwrap();
         assert_eq!(spec.components[0].limits.memory.to_string(), "32MiB");
         assert_eq!(spec.components[0].routes[0].to_string(), "shop.example/api");
+        let placement = spec.components[0].placement.to_string();
+        assert_eq!(
+            placement,
+            "nodes 010101010101, zone=eu, apart, spread over rack"
+        );
     }
 
     #[test]

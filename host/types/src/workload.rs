@@ -7,6 +7,7 @@ use std::num::NonZeroU32;
 use serde::{Deserialize, Serialize};
 
 use crate::capability::Capability;
+use crate::constraints::Constraints;
 use crate::digest::Digest;
 use crate::guest_path::GuestPath;
 use crate::limits::Limits;
@@ -64,6 +65,9 @@ pub struct ComponentSpec {
     /// How many nodes run an invocation that says nothing else; more than one takes a seed.
     #[serde(default)]
     pub replicate: Replication,
+    /// Where its replicas may go.
+    #[serde(default)]
+    pub placement: Constraints,
 }
 
 impl ComponentSpec {
@@ -88,7 +92,16 @@ impl ComponentSpec {
             requests_per_instance: NonZeroU32::MIN,
             deterministic_seed: None,
             replicate: Replication::One,
+            placement: Constraints::default(),
         }
+    }
+}
+
+impl ComponentSpec {
+    /// Whether a replica is never on two nodes at once, also if one of them is cut off.
+    #[must_use]
+    pub fn is_singleton(&self) -> bool {
+        self.placement.singleton || self.kind == ComponentKind::Command
     }
 }
 

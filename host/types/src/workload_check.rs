@@ -183,6 +183,9 @@ impl ComponentSpec {
         {
             return Some(("secrets", format!("`{twice}` is also a key of config")));
         }
+        if let Err(error) = self.placement.check() {
+            return Some(("placement", error.to_string()));
+        }
         if let Some(problem) = self.kind_problem() {
             return Some(problem);
         }

@@ -136,7 +136,7 @@ async fn data_without_an_owner_or_of_another_format_is_refused() {
     let dir = used().await;
     let identity = dir.path().join("identity");
     let text = fs::read_to_string(&identity).unwrap();
-    fs::write(&identity, text.replace("format 4", "format 3")).unwrap();
+    fs::write(&identity, text.replace("format 5", "format 3")).unwrap();
     let error = refused(config(dir.path())).await;
     assert!(
         matches!(

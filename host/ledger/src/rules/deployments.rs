@@ -11,7 +11,7 @@ use crate::key::StateKey;
 use crate::outcome::Refusal;
 use crate::record::{self, DeploymentRecord, DesiredState, FabricRecord, RouteRecord};
 use crate::rules::records;
-use crate::schedule;
+use crate::schedule::{self, Scheduler};
 use crate::state::{Draft, StateView, VALUE_BYTES_MAX};
 
 pub(super) fn deploy<V: StateView>(
@@ -27,7 +27,7 @@ pub(super) fn deploy<V: StateView>(
     check_generation(&spec.name, old.as_ref(), replaces)?;
     let created_at = match &old {
         Some(old) => {
-            clear(draft, old)?;
+            clear_routes(draft, &old.spec);
             old.created_at
         }
         None => {
@@ -48,9 +48,11 @@ pub(super) fn deploy<V: StateView>(
         return Err(Refusal::TooLarge { bytes, max }.into());
     }
     take_routes(draft, spec)?;
-    schedule::place(draft, &record)?;
+    let old = old.filter(|old| old.desired.is_placed());
+    let mut scheduler = Scheduler::open(draft, block)?;
+    scheduler.place(draft, &record, old.as_ref().map(|old| &old.spec))?;
     draft.write(key, &record);
-    Ok(())
+    settle(draft, scheduler)
 }
 
 pub(super) fn scale<V: StateView>(
@@ -77,10 +79,12 @@ pub(super) fn scale<V: StateView>(
     let before = std::mem::replace(&mut entry.replicas, replicas);
     let entry = entry.clone();
     record.spec.check().map_err(Refusal::from)?;
-    if record.desired.is_placed() {
-        schedule::resize(draft, workload, &entry, before, block.height)?;
-    }
     draft.write(StateKey::deployment(workload), &record);
+    if record.desired.is_placed() {
+        let mut scheduler = Scheduler::open(draft, block)?;
+        scheduler.resize(draft, workload, &entry, before)?;
+        settle(draft, scheduler)?;
+    }
     Ok(())
 }
 
@@ -91,10 +95,12 @@ pub(super) fn stop<V: StateView>(
 ) -> Result<(), Stop> {
     let mut record = existing(draft, workload)?;
     if record.desired.is_placed() {
-        schedule::withdraw(draft, &record.spec)?;
+        let mut scheduler = Scheduler::open(draft, block)?;
+        scheduler.withdraw(draft, &record.spec)?;
         record.desired = DesiredState::Stopped;
         record.generation = block.height;
         draft.write(StateKey::deployment(workload), &record);
+        settle(draft, scheduler)?;
     }
     Ok(())
 }
@@ -112,9 +118,10 @@ pub(super) fn start<V: StateView>(
     }
     record.desired = DesiredState::Running;
     record.generation = block.height;
-    schedule::place(draft, &record)?;
+    let mut scheduler = Scheduler::open(draft, block)?;
+    scheduler.place(draft, &record, None)?;
     draft.write(StateKey::deployment(workload), &record);
-    Ok(())
+    settle(draft, scheduler)
 }
 
 /// The placements keep their generation: the same instances go on later.
@@ -168,13 +175,28 @@ pub(super) fn restart<V: StateView>(
     Ok(())
 }
 
-pub(super) fn remove<V: StateView>(draft: &mut Draft<'_, V>, workload: &Name) -> Result<(), Stop> {
+pub(super) fn remove<V: StateView>(
+    draft: &mut Draft<'_, V>,
+    block: &BlockContext,
+    workload: &Name,
+) -> Result<(), Stop> {
     let record = existing(draft, workload)?;
-    clear(draft, &record)?;
+    clear_routes(draft, &record.spec);
     records::clear(draft, workload)?;
     count_deployments(draft, -1)?;
     draft.remove(StateKey::deployment(workload));
+    if record.desired.is_placed() {
+        let mut scheduler = Scheduler::open(draft, block)?;
+        scheduler.withdraw(draft, &record.spec)?;
+        settle(draft, scheduler)?;
+    }
     Ok(())
+}
+
+/// Ends a change of placements. What went may have left room for what had none.
+fn settle<V: StateView>(draft: &mut Draft<'_, V>, mut scheduler: Scheduler) -> Result<(), Stop> {
+    scheduler.retry(draft)?;
+    Ok(scheduler.close(draft)?)
 }
 
 fn existing<V: StateView>(draft: &Draft<'_, V>, workload: &Name) -> Result<DeploymentRecord, Stop> {
@@ -203,15 +225,6 @@ fn check_generation(
         }),
         (Some(_), Some(_)) => Ok(()),
     }
-}
-
-/// Gives back everything that a deployment holds beside its record.
-fn clear<V: StateView>(draft: &mut Draft<'_, V>, record: &DeploymentRecord) -> Result<(), Stop> {
-    clear_routes(draft, &record.spec);
-    if record.desired.is_placed() {
-        schedule::withdraw(draft, &record.spec)?;
-    }
-    Ok(())
 }
 
 fn clear_routes<V: StateView>(draft: &mut Draft<'_, V>, spec: &WorkloadSpec) {

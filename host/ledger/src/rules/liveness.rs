@@ -12,6 +12,7 @@ use crate::liveness::{
 use crate::outcome::Refusal;
 use crate::rules::membership::member;
 use crate::rules::validators;
+use crate::schedule::Scheduler;
 use crate::state::{Draft, NotLoaded, StateView};
 
 pub(super) fn apply<V: StateView>(
@@ -28,7 +29,7 @@ pub(super) fn apply<V: StateView>(
         if !forget(draft, &node)? {
             return Err(Refusal::NotReported(node).into());
         }
-        return Ok(());
+        return came(draft, block);
     }
     if !in_office.contains(&signer) {
         return Err(Refusal::NotAValidator(signer).into());
@@ -38,6 +39,7 @@ pub(super) fn apply<V: StateView>(
     }
     member(draft, &node)?;
     let mut record = read(draft, &node)?;
+    let was_gone = record.since(&in_office).is_some();
     let own = record.reports.iter().any(|it| it.witness == signer);
     match (says_absent, own) {
         (true, true) => return Err(Refusal::Reported(node).into()),
@@ -52,7 +54,29 @@ pub(super) fn apply<V: StateView>(
     // So that an entry has at most one report for each validator.
     record.reports.retain(|it| in_office.contains(&it.witness));
     write(draft, &node, &record)?;
-    Ok(())
+    match (was_gone, record.since(&in_office).is_some()) {
+        (false, true) => went(draft, block, &node),
+        (true, false) => came(draft, block),
+        _ => Ok(()),
+    }
+}
+
+/// What is placed on a node that is gone goes to others.
+fn went<V: StateView>(
+    draft: &mut Draft<'_, V>,
+    block: &BlockContext,
+    node: &NodeId,
+) -> Result<(), Stop> {
+    let mut scheduler = Scheduler::open(draft, block)?;
+    scheduler.evacuate(draft, node)?;
+    Ok(scheduler.close(draft)?)
+}
+
+/// A node that is there again takes what has no place. What went to others meanwhile stays there.
+fn came<V: StateView>(draft: &mut Draft<'_, V>, block: &BlockContext) -> Result<(), Stop> {
+    let mut scheduler = Scheduler::open(draft, block)?;
+    scheduler.retry(draft)?;
+    Ok(scheduler.close(draft)?)
 }
 
 /// Nothing is said any more of a node that is there, or has left. Whether there was anything.

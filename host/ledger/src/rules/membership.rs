@@ -1,7 +1,7 @@
 //! Membership: tickets, votes, joining, leaving, evicting.
 //!
-//! Members that joined hold no placements: the scheduler places on founders only, so a member
-//! can go without anything to move.
+//! What is placed on a member that goes is placed on others in the same block; a member that comes
+//! takes what had no place.
 
 use types::{NodeId, Principal, PublicKey};
 
@@ -17,6 +17,7 @@ use crate::outcome::Refusal;
 use crate::rate::SpentRate;
 use crate::record::{PrincipalRecord, Role};
 use crate::rules::{assets, certificates, faults, leases, liveness, roles, validators};
+use crate::schedule::Scheduler;
 use crate::state::{Draft, StateView};
 use crate::transaction::Transaction;
 
@@ -237,7 +238,9 @@ fn join<V: StateView>(
         StateKey::principal(&node),
         &PrincipalRecord { role, ..paid },
     );
-    Ok(())
+    let mut scheduler = Scheduler::open(draft, block)?;
+    scheduler.retry(draft)?;
+    Ok(scheduler.close(draft)?)
 }
 
 fn use_ticket<V: StateView>(
@@ -305,6 +308,11 @@ fn end<V: StateView>(
     let mut joined = faults::joined(draft)?;
     joined.nodes.retain(|(other, _)| other != node);
     draft.write(StateKey::joined(), &joined);
+    let mut scheduler = Scheduler::open(draft, block)?;
+    scheduler.evacuate(draft, node)?;
+    scheduler.close(draft)?;
+    draft.remove(StateKey::node(node));
+    draft.remove(StateKey::node_workloads(node));
     let key = StateKey::principal(node);
     if let Some(principal) = draft.read::<PrincipalRecord>(&key)? {
         let role = Role::Nothing;

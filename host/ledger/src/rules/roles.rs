@@ -41,7 +41,8 @@ pub(super) fn check<V: StateView>(
         | Operation::Asset(_)
         | Operation::Lease(_)
         | Operation::Space(_)
-        | Operation::Fault(_) => return Ok(()),
+        | Operation::Fault(_)
+        | Operation::Node(_) => return Ok(()),
         Operation::Role(_) => Role::Admin,
         _ => Role::Deployer,
     };

@@ -15,12 +15,12 @@ use crate::{Fabric, public};
 /// Founders without a vote.
 const FOLLOWERS: u8 = 2;
 
-fn node(seed: u8) -> PublicKey {
+pub(crate) fn node(seed: u8) -> PublicKey {
     public(&secret(seed))
 }
 
 /// Founders of whom the first `validators` vote.
-fn founded(validators: u8) -> Fabric {
+pub(crate) fn founded(validators: u8) -> Fabric {
     let operator = SigningKey::from_bytes(&[42; 32]);
     let keys = |count| (1..=count).map(node).collect();
     let members = keys(validators + FOLLOWERS);
@@ -35,12 +35,12 @@ impl Fabric {
         self.run_as(&secret(seed), Operation::Liveness(operation))
     }
 
-    fn absent(&mut self, by: u8, about: u8) -> TransactionOutcome {
+    pub(crate) fn absent(&mut self, by: u8, about: u8) -> TransactionOutcome {
         let node = node(about);
         self.says(by, LivenessOperation::Absent { node })
     }
 
-    fn present(&mut self, by: u8, about: u8) -> TransactionOutcome {
+    pub(crate) fn present(&mut self, by: u8, about: u8) -> TransactionOutcome {
         let node = node(about);
         self.says(by, LivenessOperation::Present { node })
     }

@@ -433,6 +433,6 @@ fn records_are_these_bytes() {
 }
 
 const PINNED_RECORDS: &str =
-    "blake3:e889711ae8d31d70a26009cca997f461af793837f2b9d26d0daa9ea9d86ef858";
+    "blake3:83fe6f539e496897e806c99898405179d9ccd1c01b3a4654396561a8be97b54c";
 const PINNED_OPERATIONS: &str =
     "blake3:2aab282b2c3aebfafcd0c093f4a83b3e89dd99af8fb3dfbb80a3e1428aef237c";

@@ -2,8 +2,10 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Subcommand};
+use types::Name;
 
 use crate::cli::{HttpsArgs, StorageArgs};
 use crate::target::address;
@@ -20,6 +22,72 @@ Example:
 
 Whoever runs `nexus fabric found` wants the ids of every machine that is to vote.")]
     Prepare,
+    /// List the nodes as places for replicas
+    #[command(after_help = "Examples:\n  nexus node list\n  nexus node list -o json")]
+    List,
+    /// Let a node keep what it has and take no more replicas
+    #[command(after_help = "Example:\n  nexus node cordon 5f3c…")]
+    Cordon(NodeIdArgs),
+    /// Move the replicas of a node to others, and let it take no more
+    #[command(after_help = "\
+Example:
+  nexus node drain 5f3c…
+
+What fits nowhere else stays, and moves as soon as there is a place: `nexus node list` shows how much
+is left, `nexus describe WORKLOAD` why.")]
+    Drain(NodeIdArgs),
+    /// Let a node take replicas again
+    #[command(after_help = "Example:\n  nexus node open 5f3c…")]
+    Open(NodeIdArgs),
+    /// Give a node labels, which manifests can ask for
+    #[command(after_help = "\
+Examples:
+  nexus node label 5f3c… zone=eu-west disk=fast
+  nexus node label 5f3c… disk-
+
+A label that is given again is replaced; `NAME-` takes one away.")]
+    Label(NodeLabelArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NodeIdArgs {
+    /// The node: 64 hex digits, or as many of the first as make it the only one
+    pub(crate) id: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NodeLabelArgs {
+    /// The node: 64 hex digits, or as many of the first as make it the only one
+    pub(crate) id: String,
+    /// `NAME=VALUE` or `NAME-`
+    #[arg(required = true)]
+    pub(crate) labels: Vec<LabelChange>,
+}
+
+/// One label given or taken away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LabelChange {
+    pub(crate) label: Name,
+    /// None takes it away.
+    pub(crate) value: Option<Name>,
+}
+
+impl FromStr for LabelChange {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let name = |text: &str| Name::new(text).map_err(|error| error.to_string());
+        if let Some((label, value)) = text.split_once('=') {
+            let (label, value) = (name(label)?, Some(name(value)?));
+            return Ok(Self { label, value });
+        }
+        let label = text.strip_suffix('-');
+        let label = label.ok_or_else(|| format!("`{text}`: expected NAME=VALUE or NAME-"))?;
+        Ok(Self {
+            label: name(label)?,
+            value: None,
+        })
+    }
 }
 
 #[derive(Debug, Args)]

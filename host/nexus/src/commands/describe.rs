@@ -1,6 +1,6 @@
 //! `nexus describe`: everything that is known of one workload.
 
-use admin::{ComponentStatus, ReplicaStatus, WorkloadStatus};
+use admin::{ComponentStatus, NodeMisfit, ReplicaStatus, WorkloadStatus};
 use types::{Capability, ComponentSpec, Limits, Name, Replication, RestartPolicy};
 
 use crate::exit::Outcome;
@@ -43,6 +43,14 @@ fn render(status: &WorkloadStatus) -> String {
                 indent(&replica_table(&component.replicas).render())
             ));
             parts.extend(component.replicas.iter().filter_map(checkpoint));
+        }
+        if !component.no_place.is_empty() {
+            parts.push("\n  A replica is not where it should be. Each node:".to_owned());
+            let said = |misfit: &NodeMisfit| {
+                let node = misfit.node.short();
+                format!("  {node} is {}", misfit.reason)
+            };
+            parts.extend(component.no_place.iter().map(said));
         }
     }
     parts.join("\n")
@@ -101,6 +109,9 @@ fn describe_component(component: &ComponentStatus, spec: Option<&ComponentSpec>)
     let replicate = spec.map(|spec| spec.replicate).unwrap_or_default();
     if replicate != Replication::One {
         fields.add("Calls run by", format!("{replicate} nodes"));
+    }
+    if let Some(spec) = spec.filter(|spec| !spec.placement.is_empty()) {
+        fields.add("Placement", &spec.placement);
     }
     fields.list("Limits", limits(&component.limits));
     fields

@@ -119,6 +119,7 @@ async fn follow(session: &Session, name: &Name) -> Outcome {
         component: None,
         tail: None,
         follow: true,
+        here: false,
     };
     loop {
         if let Ok(mut reader) = session.client().logs(name, &query).await {

@@ -16,6 +16,7 @@ pub(crate) async fn run(session: &Session, args: InvokeArgs) -> Outcome {
         arguments: args.args,
         replicate: args.replicate,
         receipt: args.receipt.is_some(),
+        here: false,
     };
     let mut interrupt = Interrupt::new()?;
     let what = format!("waiting for {}", request.export);

@@ -19,6 +19,7 @@ pub(crate) async fn run(session: &Session, args: LogsArgs) -> Outcome {
         component: args.component,
         tail: args.tail,
         follow: args.follow,
+        here: false,
     };
     let read = async {
         let reader = session.client().logs(&args.name, &query).await;

@@ -1,15 +1,31 @@
 //! `nexus node`: the node itself.
 
 use admin::{HttpsCertificateStatus, NodeStatus};
+use ledger::NodeState;
 
+use crate::cli::NodeCommand;
 use crate::commands::ledger::render_rules;
+use crate::commands::nodes;
 use crate::exit::Outcome;
 use crate::patience::shortage;
 use crate::session::Session;
 use crate::table::Fields;
 use crate::text;
 
-pub(crate) async fn status(session: &Session) -> Outcome {
+pub(crate) async fn run(session: &Session, command: NodeCommand) -> Outcome {
+    match command {
+        NodeCommand::Status => status(session).await,
+        NodeCommand::List => nodes::list(session).await,
+        NodeCommand::Cordon(args) => nodes::turn(session, &args.id, NodeState::Cordoned).await,
+        NodeCommand::Drain(args) => nodes::turn(session, &args.id, NodeState::Draining).await,
+        NodeCommand::Open(args) => nodes::turn(session, &args.id, NodeState::Open).await,
+        NodeCommand::Label(args) => nodes::label(session, &args.id, &args.labels).await,
+        // Needs no node.
+        NodeCommand::Prepare => Ok(()),
+    }
+}
+
+async fn status(session: &Session) -> Outcome {
     let status = session
         .client()
         .node()

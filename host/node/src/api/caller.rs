@@ -44,6 +44,8 @@ const OPEN: &[(&str, &str)] = &[
 const AMONG_MEMBERS: &[(&str, &str)] = &[
     ("GET", "/v1/workloads"),
     ("GET", "/v1/workloads/{name}"),
+    ("GET", "/v1/workloads/{name}/logs"),
+    ("POST", "/v1/workloads/{name}/invoke"),
     ("GET", "/v1/assets/{asset}/answer"),
 ];
 

@@ -2,12 +2,15 @@
 //! that no question goes in circles.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::Pin;
 use std::time::Duration;
 
-use admin::{Client, ClientError, ReplicaStatus, WorkloadStatus};
+use admin::{Client, ClientError, LogLine, LogQuery, ReplicaStatus, WorkloadStatus};
+use futures::{Stream, stream};
 use tokio::task::JoinSet;
 use types::{Name, NodeId};
 
+use crate::api::refusal::Refused;
 use crate::shared::Shared;
 use crate::status;
 
@@ -93,10 +96,62 @@ pub(super) async fn ask(shared: &Shared, nodes: BTreeSet<NodeId>, question: Ques
     heard
 }
 
+/// Lines of a workload's log as they come from one node.
+pub(super) type Lines = Pin<Box<dyn Stream<Item = LogLine> + Send>>;
+
+/// The logs of other nodes that a workload is placed on. A node that does not answer, or answers no
+/// more, is left out.
+pub(super) async fn logs(
+    shared: &Shared,
+    name: &Name,
+    query: &LogQuery,
+) -> Result<Vec<Lines>, Refused> {
+    let placements = shared.state().view.placements_of(name);
+    let placements = placements.map_err(Refused::internal)?;
+    let nodes = placements.iter().map(|placed| placed.node);
+    let nodes: BTreeSet<NodeId> = nodes.filter(|node| *node != shared.node).collect();
+    let query = LogQuery {
+        here: true,
+        ..query.clone()
+    };
+    let mut asked = JoinSet::new();
+    let peers = shared.peers.get();
+    for client in nodes.iter().filter_map(|node| peers?.admin_of(node)) {
+        let (name, query) = (name.clone(), query.clone());
+        asked.spawn(async move {
+            let answered = client.logs(&name, &query);
+            let answered = tokio::time::timeout(ANSWER_TIME, answered).await;
+            answered.ok().and_then(Result::ok)
+        });
+    }
+    let mut heard: Vec<Lines> = Vec::new();
+    while let Some(answered) = asked.join_next().await {
+        let Some(lines) = answered.ok().flatten() else {
+            continue;
+        };
+        let within = (!query.follow).then_some(ANSWER_TIME);
+        heard.push(Box::pin(stream::unfold(
+            lines,
+            move |mut lines| async move {
+                let next = lines.next();
+                let line = match within {
+                    Some(within) => tokio::time::timeout(within, next).await.ok()?,
+                    None => next.await,
+                };
+                Some((line.ok().flatten()?, lines))
+            },
+        )));
+    }
+    Ok(heard)
+}
+
 /// Puts what was heard into `workload`, which knows the replicas that are here.
 pub(super) fn complete(shared: &Shared, workload: &mut WorkloadStatus, heard: &Heard) {
     let name = workload.name.clone();
     for component in &mut workload.components {
+        if component.exports.is_empty() {
+            component.exports = exports(heard, &name, &component.name);
+        }
         for replica in &mut component.replicas {
             if replica.node == shared.node {
                 continue;
@@ -113,6 +168,18 @@ pub(super) fn complete(shared: &Shared, workload: &mut WorkloadStatus, heard: &H
         }
     }
     status::conclude(shared, workload);
+}
+
+/// What can be invoked, from the first node that runs a replica.
+fn exports(heard: &Heard, workload: &Name, component: &Name) -> Vec<String> {
+    let said = heard.values().flatten();
+    let ours = said.filter(|status| status.name == *workload);
+    let components = ours.flat_map(|status| &status.components);
+    let mut ours = components.filter(|status| status.name == *component);
+    let found = ours.find(|status| !status.exports.is_empty());
+    found
+        .map(|status| status.exports.clone())
+        .unwrap_or_default()
 }
 
 /// What a node said of a replica that the ledger places on it; what it says of others' is not

@@ -15,6 +15,7 @@ use tokio::sync::broadcast::error::RecvError;
 use admin::{ApiError, LogLine, LogQuery, LogStream};
 use types::Name;
 
+use crate::api::elsewhere;
 use crate::api::refusal::{Path, Query, Refused};
 use crate::shared::Shared;
 
@@ -49,6 +50,10 @@ pub(super) async fn read(
         .logs
         .find(&name)
         .unwrap_or_else(|| shared.logs.book(&name));
+    let there = match query.here {
+        true => Vec::new(),
+        false => elsewhere::logs(&shared, &name, &query).await?,
+    };
     let component = query.component;
     let wanted = move |line: &LogLine| {
         component
@@ -58,13 +63,19 @@ pub(super) async fn read(
     let tail = query.tail.map_or(usize::MAX, |tail| tail as usize);
     let (old, live) = book.read(tail, &wanted);
     drop(book);
-    let old = stream::iter(old);
     let body = if query.follow {
+        let old = stream::iter(old);
         let new = follow(live).filter(move |line| std::future::ready(wanted(line)));
         let stopping = shared.stopping.clone().cancelled_owned();
-        Body::from_stream(old.chain(new).take_until(Box::pin(stopping)).map(encode))
+        let here = old.chain(new).boxed();
+        let all = stream::select_all(std::iter::once(here).chain(there));
+        Body::from_stream(all.take_until(Box::pin(stopping)).map(encode))
     } else {
-        Body::from_stream(old.map(encode))
+        let mut lines: Vec<LogLine> = stream::select_all(there).collect().await;
+        lines.extend(old);
+        lines.sort_by_key(|line| line.time_ms);
+        let first = lines.len().saturating_sub(tail);
+        Body::from_stream(stream::iter(lines.into_iter().skip(first)).map(encode))
     };
     Ok(([(CONTENT_TYPE, "application/x-ndjson")], body).into_response())
 }

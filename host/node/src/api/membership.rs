@@ -1,5 +1,6 @@
 //! The fabric: its members and their certificates, its tickets, its signers.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -14,10 +15,10 @@ use admin::{
 };
 use discovery::Liveness;
 use ledger::{
-    CertificateRecord, DecodeRecordError, MemberRecord, Membership, MembershipOperation, Operation,
-    View,
+    CertificateRecord, DecodeRecordError, MemberRecord, Membership, MembershipOperation, NodePlace,
+    Operation, View,
 };
-use types::{Digest, NodeId};
+use types::{Digest, Name, NodeId};
 
 use crate::api::fabric::shown;
 use crate::api::refusal::{Path, Refused};
@@ -137,6 +138,11 @@ fn fabric_status(shared: &Shared, view: &View) -> Result<FabricStatus, DecodeRec
     let record = view.fabric()?;
     let now_ms = unix_ms();
     let mut members = Vec::new();
+    let places: BTreeMap<NodeId, NodePlace> = view
+        .places()?
+        .into_iter()
+        .map(|place| (place.node, place))
+        .collect();
     for (node, member) in view.members()? {
         let founder = record
             .as_ref()
@@ -161,6 +167,14 @@ fn fabric_status(shared: &Shared, view: &View) -> Result<FabricStatus, DecodeRec
             Membership::Evicted { reason, .. } => ("evicted", Some(reason)),
         };
         let seen = seen(shared, &node);
+        let place = places.get(&node);
+        let takes = match place {
+            Some(place) if place.is_gone() => "gone",
+            Some(place) => place.record.state.as_str(),
+            None => "nothing",
+        };
+        let labels = place.map(|place| place.record.labels.iter());
+        let label = |(label, value): (&Name, &Name)| (label.to_string(), value.to_string());
         members.push(MemberStatus {
             node,
             membership: membership.to_owned(),
@@ -173,6 +187,9 @@ fn fabric_status(shared: &Shared, view: &View) -> Result<FabricStatus, DecodeRec
             heard_at_ms: seen.heard_at_ms,
             addresses: seen.addresses,
             relays: seen.relays,
+            placements: place.map_or(0, |place| place.record.placements),
+            takes: takes.to_owned(),
+            labels: labels.into_iter().flatten().map(label).collect(),
         });
     }
     let invite = |(ticket, record): (_, ledger::InviteRecord)| InviteStatus {

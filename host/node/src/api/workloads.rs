@@ -11,9 +11,11 @@ use admin::{
     ApiError, ErrorCode, InvokeAnswer, InvokeRequest, ListQuery, StatusQuery, WorkloadList,
     WorkloadState, WorkloadStatus,
 };
+use orchestrator::Target;
 use runtime::{CallError, InvokeError};
 use types::{ComponentKind, Name, Replication};
 
+use crate::api::called;
 use crate::api::elsewhere::{self, Question};
 use crate::api::executions;
 use crate::api::refusal::{Body, Path, Query, Refused};
@@ -174,8 +176,12 @@ pub(super) async fn invoke(
         return Ok(Json(answer));
     }
     let Some(replica) = shared.replicas.least_loaded(&name, &component) else {
-        let text = format!("{name}/{component} does not run: see `nexus describe {name}`");
-        return Err(Refused::new(ErrorCode::Unavailable, text));
+        let workload = name;
+        let target = Target {
+            workload,
+            component,
+        };
+        return called::elsewhere(&shared, &target, request).await.map(Json);
     };
     let InvokeRequest {
         export, arguments, ..

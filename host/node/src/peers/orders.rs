@@ -15,9 +15,10 @@ use crate::executions::{
 };
 use crate::peers::Peers;
 use crate::peers::authority::is_member;
+use crate::peers::mesh;
 use crate::shared::Shared;
 
-/// Version of the invoke service on the wire.
+/// Version of the invoke service that carries orders.
 pub(crate) const VERSION: u16 = 1;
 
 /// How long a question may take to arrive: it has a place meanwhile.
@@ -98,6 +99,10 @@ pub(super) async fn serve(
         };
         let Some(stream) = stream else { return };
         let (shared, stop) = (Arc::clone(&shared), stop.clone());
+        if stream.header.version == mesh::VERSION {
+            tokio::spawn(mesh::serve_one(shared, stream, stop));
+            continue;
+        }
         tokio::spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}

@@ -1,0 +1,512 @@
+//! Placing: constraints are kept, what need not move does not, what is lost goes elsewhere, and what has
+//! no place waits for one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hypermesh_ledger::{
+    DesiredState, LABELS_MAX, LivenessOperation, Misfit, NodeOperation, NodeState, Operation,
+    Placement, Refusal, Role, RoleOperation, StateKey, TransactionOutcome,
+};
+use proptest::prelude::*;
+use types::{Constraints, Labels, NodeId, WorkloadSpec};
+
+use crate::liveness::{founded, node};
+use crate::membership::{APPLIED, refused, secret};
+use crate::{Fabric, component, name, public, workload};
+
+/// Founders of the fabrics here: four validators, two without a vote.
+const FOUNDERS: u8 = 6;
+
+fn turn(seed: u8, state: NodeState) -> Operation {
+    let node = node(seed);
+    Operation::Node(NodeOperation::Turn { node, state })
+}
+
+fn labels(pairs: &[(&str, &str)]) -> Labels {
+    let pairs = pairs.iter();
+    pairs
+        .map(|(label, value)| (name(label), name(value)))
+        .collect()
+}
+
+fn label(seed: u8, pairs: &[(&str, &str)]) -> Operation {
+    let (node, labels) = (node(seed), labels(pairs));
+    Operation::Node(NodeOperation::Label { node, labels })
+}
+
+fn constrained(text: &str, replicas: u16, placement: Constraints) -> WorkloadSpec {
+    let mut spec = workload(text, replicas, &[]);
+    spec.components[0].placement = placement;
+    spec
+}
+
+impl Fabric {
+    fn try_deploy(&mut self, spec: WorkloadSpec) -> TransactionOutcome {
+        let current = self.view().deployment(&spec.name).unwrap();
+        self.run(Operation::Deploy {
+            spec,
+            replaces: current.map(|record| record.generation),
+        })
+    }
+
+    fn placed(&self, workload: &str) -> Vec<Placement> {
+        self.view().placements_of(&name(workload)).unwrap()
+    }
+
+    /// On which nodes, in the order of the replicas, by their seeds.
+    fn seeds(&self, workload: &str) -> Vec<u8> {
+        let seeds: BTreeMap<NodeId, u8> = (1..100).map(|seed| (node(seed), seed)).collect();
+        let placed = self.placed(workload).into_iter();
+        placed.map(|placed| seeds[&placed.node]).collect()
+    }
+
+    fn is_lost(&mut self, seed: u8) {
+        for witness in (1..=4).filter(|witness| *witness != seed).take(2) {
+            assert_eq!(self.absent(witness, seed), APPLIED);
+        }
+    }
+
+    fn is_back(&mut self, seed: u8) {
+        assert_eq!(self.present(seed, seed), APPLIED);
+    }
+
+    /// What is counted is what is there.
+    fn check_counts(&self) {
+        let view = self.view();
+        let mut counted: BTreeMap<NodeId, BTreeMap<_, u32>> = BTreeMap::new();
+        for placed in view.placements().unwrap() {
+            let there = counted.entry(placed.node).or_default();
+            *there.entry(placed.workload).or_default() += 1;
+        }
+        let mut placed = 0;
+        for place in view.places().unwrap() {
+            let there = counted.remove(&place.node).unwrap_or_default();
+            assert_eq!(place.record.placements, there.values().sum::<u32>());
+            let listed = view.workloads_on(&place.node).unwrap().workloads;
+            assert_eq!(listed, there.into_iter().collect::<Vec<_>>());
+            placed += place.record.placements;
+        }
+        assert_eq!(
+            counted,
+            BTreeMap::new(),
+            "placed on a node that is no member"
+        );
+        assert_eq!(placed as usize, self.entries("placement/"));
+    }
+}
+
+fn no_place(replicas: u32, reasons: &[(Misfit, u32)]) -> TransactionOutcome {
+    refused(Refusal::NoPlace {
+        component: name("web"),
+        replicas,
+        reasons: reasons.to_vec(),
+    })
+}
+
+#[test]
+fn members_that_joined_are_places_too() {
+    let mut fabric = founded(4);
+    fabric.member(50);
+    assert_eq!(fabric.try_deploy(workload("a", 7, &[])), APPLIED);
+    let nodes: BTreeSet<u8> = fabric.seeds("a").into_iter().collect();
+    assert_eq!(nodes, BTreeSet::from([1, 2, 3, 4, 5, 6, 50]));
+    // What was on it goes elsewhere in the block in which it leaves.
+    assert_eq!(fabric.evict(node(50)), APPLIED);
+    let nodes = fabric.seeds("a");
+    assert_eq!((nodes.len(), nodes.contains(&50)), (7, false));
+    assert_eq!(fabric.view().value(&StateKey::node(&node(50))), None);
+    fabric.check_counts();
+}
+
+#[test]
+fn constraints_choose_the_nodes() {
+    let mut fabric = founded(4);
+    for (seed, zone) in [(1, "eu"), (2, "eu"), (3, "us"), (4, "us"), (5, "us")] {
+        assert_eq!(fabric.run(label(seed, &[("zone", zone)])), APPLIED);
+    }
+    let in_zone = |zone| Constraints {
+        labels: labels(&[("zone", zone)]),
+        ..Constraints::default()
+    };
+    assert_eq!(
+        fabric.try_deploy(constrained("eu", 3, in_zone("eu"))),
+        APPLIED
+    );
+    assert!(fabric.seeds("eu").iter().all(|seed| [1, 2].contains(seed)));
+    let named = Constraints {
+        nodes: BTreeSet::from([node(6)]),
+        ..Constraints::default()
+    };
+    assert_eq!(fabric.try_deploy(constrained("six", 2, named)), APPLIED);
+    assert_eq!(fabric.seeds("six"), [6, 6]);
+    let apart = Constraints {
+        apart: true,
+        ..in_zone("eu")
+    };
+    assert_eq!(
+        fabric.try_deploy(constrained("apart", 2, apart.clone())),
+        APPLIED
+    );
+    let mut seeds = fabric.seeds("apart");
+    seeds.sort_unstable();
+    assert_eq!(seeds, [1, 2]);
+    let wanted = no_place(1, &[(Misfit::Label, 4), (Misfit::Apart, 2)]);
+    assert_eq!(fabric.try_deploy(constrained("three", 3, apart)), wanted);
+    let spread = Constraints {
+        spread: Some(name("zone")),
+        ..Constraints::default()
+    };
+    assert_eq!(fabric.try_deploy(constrained("spread", 6, spread)), APPLIED);
+    let zones = fabric.seeds("spread").into_iter().map(|seed| match seed {
+        1 | 2 => "eu",
+        6 => "none",
+        _ => "us",
+    });
+    let mut counts = BTreeMap::new();
+    zones.for_each(|zone| *counts.entry(zone).or_insert(0) += 1);
+    assert_eq!(counts, BTreeMap::from([("eu", 2), ("none", 2), ("us", 2)]));
+    let near = Constraints {
+        near: BTreeSet::from([name("six")]),
+        ..Constraints::default()
+    };
+    assert_eq!(fabric.try_deploy(constrained("near", 2, near)), APPLIED);
+    assert_eq!(fabric.seeds("near"), [6, 6]);
+    let away = Constraints {
+        away: BTreeSet::from([name("eu"), name("spread")]),
+        ..in_zone("eu")
+    };
+    let wanted = no_place(1, &[(Misfit::Label, 4), (Misfit::Away, 2)]);
+    assert_eq!(fabric.try_deploy(constrained("away", 1, away)), wanted);
+    fabric.check_counts();
+}
+
+#[test]
+fn a_refusal_says_how_many_nodes_have_which_reason() {
+    let mut fabric = founded(4);
+    for seed in 2..=FOUNDERS {
+        assert_eq!(fabric.run(turn(seed, NodeState::Cordoned)), APPLIED);
+    }
+    assert_eq!(fabric.run(turn(1, NodeState::Draining)), APPLIED);
+    let refusal = fabric.try_deploy(workload("a", 2, &[]));
+    let reasons = [(Misfit::Cordoned, 5), (Misfit::Draining, 1)];
+    assert_eq!(refusal, no_place(2, &reasons));
+    let TransactionOutcome::Refused(refusal) = refusal else {
+        panic!("admitted");
+    };
+    let text =
+        "2 replicas of component `web` have no place: 5 nodes are cordoned, 1 node is draining";
+    assert_eq!(refusal.to_string(), text);
+    assert_eq!(fabric.placed("a"), []);
+    // A replica too many refuses the whole change.
+    assert_eq!(fabric.run(turn(1, NodeState::Open)), APPLIED);
+    let apart = Constraints {
+        apart: true,
+        ..Constraints::default()
+    };
+    assert_eq!(fabric.try_deploy(constrained("a", 1, apart)), APPLIED);
+    let scale = Operation::Scale {
+        workload: name("a"),
+        component: name("web"),
+        replicas: 2,
+    };
+    let wanted = no_place(1, &[(Misfit::Cordoned, 5), (Misfit::Apart, 1)]);
+    assert_eq!(fabric.run(scale), wanted);
+    assert_eq!(fabric.seeds("a"), [1]);
+    fabric.check_counts();
+}
+
+#[test]
+fn what_is_on_a_lost_node_goes_elsewhere_and_stays_there() {
+    let mut fabric = founded(4);
+    assert_eq!(fabric.try_deploy(workload("a", 6, &[])), APPLIED);
+    let before = fabric.placed("a");
+    assert_eq!(fabric.absent(1, 3), APPLIED);
+    assert_eq!(fabric.placed("a"), before, "one witness may lie");
+    assert_eq!(fabric.absent(2, 3), APPLIED);
+    let after = fabric.placed("a");
+    for (before, after) in before.iter().zip(&after) {
+        let lost = before.node == node(3);
+        assert_eq!(before != after, lost);
+        assert_ne!(after.node, node(3));
+        // A move is another instance.
+        assert_eq!(after.generation > before.generation, lost);
+    }
+    fabric.check_counts();
+    fabric.is_back(3);
+    assert_eq!(fabric.placed("a"), after);
+    // It takes what comes next.
+    assert_eq!(fabric.try_deploy(workload("b", 1, &[])), APPLIED);
+    assert_eq!(fabric.seeds("b"), [3]);
+}
+
+#[test]
+fn what_has_no_other_place_waits_and_goes_when_there_is_one() {
+    let mut fabric = founded(4);
+    for seed in 3..=FOUNDERS {
+        assert_eq!(fabric.run(turn(seed, NodeState::Cordoned)), APPLIED);
+    }
+    let apart = Constraints {
+        apart: true,
+        ..Constraints::default()
+    };
+    assert_eq!(fabric.try_deploy(constrained("a", 2, apart)), APPLIED);
+    let before = fabric.placed("a");
+    fabric.is_lost(2);
+    assert_eq!(fabric.placed("a"), before, "nobody else takes it");
+    assert!(fabric.view().is_unplaced(&name("a")).unwrap());
+    let spec = fabric.view().deployment(&name("a")).unwrap().unwrap();
+    let misfits = fabric.view().misfits(&name("a"), &spec.spec.components[0]);
+    let misfits: BTreeMap<_, _> = misfits.unwrap().into_iter().collect();
+    assert_eq!(misfits[&node(1)], Some(Misfit::Apart));
+    assert_eq!(misfits[&node(2)], Some(Misfit::Gone));
+    assert_eq!(misfits[&node(5)], Some(Misfit::Cordoned));
+    assert_eq!(fabric.run(turn(5, NodeState::Open)), APPLIED);
+    let mut seeds = fabric.seeds("a");
+    seeds.sort_unstable();
+    assert_eq!(seeds, [1, 5]);
+    assert!(!fabric.view().is_unplaced(&name("a")).unwrap());
+    fabric.check_counts();
+}
+
+#[test]
+fn a_drain_empties_a_node_and_a_cordon_keeps_what_it_has() {
+    let mut fabric = founded(4);
+    assert_eq!(fabric.try_deploy(workload("a", 12, &[])), APPLIED);
+    let before = fabric.seeds("a");
+    assert_eq!(fabric.run(turn(2, NodeState::Cordoned)), APPLIED);
+    assert_eq!(fabric.seeds("a"), before);
+    assert_eq!(fabric.run(turn(2, NodeState::Draining)), APPLIED);
+    let after = fabric.seeds("a");
+    let moved = before.iter().zip(&after).filter(|(old, new)| old != new);
+    assert!(moved.clone().all(|(old, _)| *old == 2));
+    assert_eq!(moved.count(), 2);
+    assert!(!after.contains(&2));
+    assert_eq!(fabric.run(turn(2, NodeState::Open)), APPLIED);
+    assert_eq!(fabric.seeds("a"), after, "nothing moves back by itself");
+    fabric.check_counts();
+}
+
+#[test]
+fn a_new_release_stays_where_the_old_one_was() {
+    let mut fabric = founded(4);
+    assert_eq!(fabric.try_deploy(workload("a", 4, &[])), APPLIED);
+    assert_eq!(fabric.try_deploy(workload("b", 3, &[])), APPLIED);
+    let before = fabric.seeds("a");
+    let mut next = workload("a", 3, &["/"]);
+    next.components.push(component("api", 1, &["/api"]));
+    assert_eq!(fabric.try_deploy(next), APPLIED);
+    let generation = fabric.height;
+    let placed = fabric.placed("a");
+    assert!(placed.iter().all(|it| it.generation == generation));
+    let web = placed.iter().filter(|it| it.component == name("web"));
+    let web: Vec<NodeId> = web.map(|it| it.node).collect();
+    let stayed: Vec<NodeId> = before.iter().take(3).map(|seed| node(*seed)).collect();
+    assert_eq!(web, stayed);
+    fabric.check_counts();
+}
+
+#[test]
+fn who_says_what_of_a_node() {
+    let mut fabric = founded(4);
+    let deployer = secret(77);
+    assert_eq!(
+        fabric.run(Operation::Role(RoleOperation::Grant {
+            principal: public(&deployer),
+            role: Role::Deployer,
+        })),
+        APPLIED
+    );
+    let cordon = || turn(5, NodeState::Cordoned);
+    let denied = fabric.run_as(&deployer, cordon());
+    assert!(matches!(
+        denied,
+        TransactionOutcome::Refused(Refusal::Role { .. })
+    ));
+    let denied = fabric.run_as(&secret(6), cordon());
+    assert!(matches!(
+        denied,
+        TransactionOutcome::Refused(Refusal::Role { .. })
+    ));
+    assert_eq!(fabric.run_as(&secret(5), cordon()), APPLIED);
+    let unknown = fabric.run(turn(60, NodeState::Open));
+    assert_eq!(unknown, refused(Refusal::NotAMember(node(60))));
+    let many = (0..=LABELS_MAX).map(|number| (name(&format!("l{number}")), name("x")));
+    let (node, labels) = (node(5), many.collect());
+    let refusal = fabric.run(Operation::Node(NodeOperation::Label { node, labels }));
+    assert!(matches!(
+        refusal,
+        TransactionOutcome::Refused(Refusal::TooMany { .. })
+    ));
+}
+
+/// One step of a random history: what, with which number, for which node or workload.
+type Step = (u8, u8, u16, u8);
+
+fn placements(fabric: &Fabric) -> BTreeMap<(String, u16), (NodeId, u64)> {
+    let placed = fabric.view().placements().unwrap().into_iter();
+    placed
+        .map(|it| {
+            (
+                (it.workload.to_string(), it.index),
+                (it.node, it.generation),
+            )
+        })
+        .collect()
+}
+
+/// Constraints drawn from a number.
+fn drawn(number: u16) -> Constraints {
+    let zone = ["eu", "us"][usize::from(number % 2)];
+    match number % 6 {
+        0 => Constraints {
+            labels: labels(&[("zone", zone)]),
+            ..Constraints::default()
+        },
+        1 => Constraints {
+            apart: true,
+            ..Constraints::default()
+        },
+        2 => Constraints {
+            nodes: BTreeSet::from([node(1), node(4), node(6)]),
+            ..Constraints::default()
+        },
+        3 => Constraints {
+            spread: Some(name("zone")),
+            near: BTreeSet::from([name("a")]),
+            ..Constraints::default()
+        },
+        4 => Constraints {
+            away: BTreeSet::from([name("b")]),
+            apart: true,
+            ..Constraints::default()
+        },
+        _ => Constraints::default(),
+    }
+}
+
+fn step(fabric: &mut Fabric, (kind, number, replicas, seed): Step) {
+    let text = ["a", "b", "c", "d"][usize::from(number % 4)];
+    let workload = name(text);
+    let seed = seed % FOUNDERS + 1;
+    let outcome = match kind {
+        0..=2 => {
+            let placement = drawn(u16::from(number) + replicas * 7);
+            fabric.try_deploy(constrained(text, replicas, placement))
+        }
+        3 => fabric.run(Operation::Scale {
+            workload,
+            component: name("web"),
+            replicas,
+        }),
+        4 => fabric.run(Operation::Stop { workload }),
+        5 => fabric.run(Operation::Start { workload }),
+        6 => fabric.run(Operation::Remove { workload }),
+        7 => fabric.run(turn(seed, NodeState::Cordoned)),
+        8 => fabric.run(turn(seed, NodeState::Draining)),
+        9 | 10 => fabric.run(turn(seed, NodeState::Open)),
+        11 => fabric.run(label(
+            seed,
+            &[("zone", ["eu", "us"][usize::from(number % 2)])],
+        )),
+        12 => fabric.absent(number % 4 + 1, seed),
+        13 => fabric.says_present(seed),
+        _ => fabric.run(Operation::Restart { workload }),
+    };
+    drop(outcome);
+}
+
+impl Fabric {
+    fn says_present(&mut self, seed: u8) -> TransactionOutcome {
+        let node = node(seed);
+        let present = Operation::Liveness(LivenessOperation::Present { node });
+        self.run_as(&secret(seed), present)
+    }
+}
+
+/// A replica may have moved in this block for one of these reasons only.
+fn check_moves(
+    before: &BTreeMap<(String, u16), (NodeId, u64)>,
+    done: &Done,
+    fabric: &Fabric,
+    (kind, ..): Step,
+) {
+    let places = fabric.view().places().unwrap();
+    let at = |node: &NodeId| places.iter().find(|place| place.node == *node).unwrap();
+    let view = fabric.view();
+    for ((text, index), (node, _)) in placements(fabric) {
+        let deployment = view.deployment(&name(&text)).unwrap().unwrap();
+        assert_ne!(deployment.desired, DesiredState::Stopped);
+        let constraints = &deployment.spec.components[0].placement;
+        let expelled = at(&node).facts().expels(constraints);
+        let old = before.get(&(text.clone(), index));
+        let came = old.is_none_or(|(old, _)| *old != node);
+        if came {
+            // Where it goes, nothing speaks against it.
+            assert_eq!(
+                expelled, None,
+                "{text} {index} went to a node that does not fit"
+            );
+            assert_ne!(at(&node).record.state, NodeState::Cordoned);
+            if let Some((old, _)) = old {
+                let left = at(old).facts().expels(constraints);
+                let changed = kind <= 2;
+                let may = left.is_some() || (changed && constraints.apart);
+                assert!(
+                    may,
+                    "{text} {index} moved for no reason: after {:?}",
+                    done.0
+                );
+            }
+        } else if expelled.is_some() {
+            // Labels that a node loses are looked at with the next change of the workload only.
+            let held = at(&node).facts().ousts().is_some();
+            let relabelled = expelled == Some(Misfit::Label);
+            assert!(
+                held || relabelled,
+                "{text} {index} stays against {expelled:?}"
+            );
+            assert!(relabelled || view.is_unplaced(&name(&text)).unwrap());
+        }
+    }
+}
+
+/// A history so far, shown if it fails.
+struct Done(Vec<Step>);
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn no_history_breaks_a_constraint_or_moves_what_may_stay(
+        steps in prop::collection::vec((0..15_u8, 0..8_u8, 0..7_u16, 0..6_u8), 1..60)
+    ) {
+        let mut fabric = founded(4);
+        let mut done = Done(Vec::new());
+        for one in steps {
+            let before = placements(&fabric);
+            done.0.push(one);
+            step(&mut fabric, one);
+            fabric.check_counts();
+            check_moves(&before, &done, &fabric, one);
+        }
+        // Once all nodes take replicas again, only that waits which none of them may take.
+        for seed in 1..=FOUNDERS {
+            fabric.says_present(seed);
+            fabric.run(turn(seed, NodeState::Open));
+        }
+        let held = placements(&fabric).into_values().filter(|(node, _)| {
+            let places = fabric.view().places().unwrap();
+            let place = places.iter().find(|place| place.node == *node).unwrap();
+            place.facts().ousts().is_some()
+        });
+        prop_assert_eq!(held.count(), 0);
+        let view = fabric.view();
+        for deployment in view.deployments().unwrap() {
+            let (workload, component) = (&deployment.spec.name, &deployment.spec.components[0]);
+            if view.is_unplaced(workload).unwrap() {
+                let misfits = view.misfits(workload, component).unwrap();
+                prop_assert!(misfits.iter().all(|(_, misfit)| misfit.is_some()));
+            }
+        }
+    }
+}
