@@ -3,7 +3,7 @@
 use crate::harness::nexus;
 
 /// Every command; a family is one, too.
-const COMMANDS: [&[&str]; 98] = [
+const COMMANDS: [&[&str]; 103] = [
     &[],
     &["up"],
     &["new"],
@@ -100,6 +100,11 @@ const COMMANDS: [&[&str]; 98] = [
     &["lease", "release"],
     &["node"],
     &["node", "status"],
+    &["node", "list"],
+    &["node", "cordon"],
+    &["node", "drain"],
+    &["node", "open"],
+    &["node", "label"],
     &["completion"],
     &["version"],
 ];

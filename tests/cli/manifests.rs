@@ -21,7 +21,7 @@ fn deploy(manifest: &str) -> Ran {
 fn an_unknown_field_is_shown_with_the_allowed_ones() {
     let err = deploy(&format!("{COMPONENT}replica = 2\n")).failed(5);
     insta::assert_snapshot!(err, @r#"
-    error: app.toml:6:1: unknown field `replica`, expected one of `name`, `source`, `replicas`, `args`, `env`, `config`, `secrets`, `file`, `limits`, `capabilities`, `route`, `subscriptions`, `restart`, `requests_per_instance`, `deterministic_seed`, `replicate`
+    error: app.toml:6:1: unknown field `replica`, expected one of `name`, `source`, `replicas`, `args`, `env`, `config`, `secrets`, `file`, `limits`, `capabilities`, `route`, `subscriptions`, `restart`, `requests_per_instance`, `deterministic_seed`, `replicate`, `placement`
       |
     6 | replica = 2
       | ^^^^^^^

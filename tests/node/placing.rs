@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
+use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::components::{LIBRARY, service};
+use crate::components::{LIBRARY, command, service};
 use crate::four::{Four, folders, status};
-use crate::harness::{Fabric, eventually, get, up};
+use crate::harness::{Fabric, eventually, up};
 use crate::joining::join;
 
 fn serving() -> Four {
@@ -44,7 +45,7 @@ fn deploy(at: &Fabric, name: &str, settings: &str) {
         "web.toml",
         &format!(
             "name = \"{name}\"\n[[component]]\nname = \"main\"\nsource = \"web.wat\"\n{settings}\n\
-             [[component.route]]\npath = \"/{name}\"\n"
+             [[component.route]]\nhost = \"{name}.example\"\npath = \"/\"\n"
         ),
     );
     at.nexus(&["deploy", "web.toml"]).ok();
@@ -62,12 +63,29 @@ fn runs_on(node: &Fabric, name: &str) -> Option<Vec<String>> {
     replicas.iter().all(running).then(|| nodes.collect())
 }
 
-/// Waits until a node answers a request with a body that begins so.
-fn answers(node: &Fabric, path: &str, begins: &str) {
-    let http = node.http();
+/// The status and the body of the answer to a request for a workload.
+fn asked(node: &Fabric, name: &str, path: &str, body: &[u8]) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect(node.http()).ok()?;
+    let (verb, bytes) = (if body.is_empty() { "GET" } else { "POST" }, body.len());
+    let head = format!(
+        "{verb} {path} HTTP/1.1\r\nhost: {name}.example\r\ncontent-length: {bytes}\r\n\
+         connection: close\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).ok()?;
+    stream.write_all(body).ok()?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).ok()?;
+    let answer = String::from_utf8_lossy(&answer);
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    Some((status, body.to_owned()))
+}
+
+/// Waits until a node answers for a workload.
+fn answers(node: &Fabric, name: &str) {
     eventually("it answers", || {
-        let (status, body) = get(&http, path)?;
-        (status == 200 && body.starts_with(begins)).then_some(())
+        let (status, body) = asked(node, name, "/hello", &[])?;
+        (status == 200 && body.contains(name)).then_some(())
     });
 }
 
@@ -77,35 +95,28 @@ fn one_replica_is_reached_through_every_node() {
     let (first, last) = (&four.nodes[0], &four.nodes[3]);
     let there = format!("[component.placement]\nnodes = [\"{}\"]", id(last));
     deploy(first, "one", &there);
+    let again = first.nexus(&["deploy", "web.toml", "--dry-run"]).ok();
+    assert!(
+        again.contains(&format!("on {}", &id(last)[..12])),
+        "{again}"
+    );
     assert_eq!(runs_on(first, "one").unwrap(), [id(last)]);
     for node in &four.nodes {
-        answers(node, "/one/hello", "one");
-        // Its query, and a body that is longer than a frame of anything.
-        assert_eq!(get(&node.http(), "/one/echo?a=b").unwrap().0, 200);
-        assert_eq!(posted(&node.http(), "/one/echo", 300_000), 200);
-        assert_eq!(get(&node.http(), "/nothing").unwrap().0, 404);
+        answers(node, "one");
+        let (status, body) = asked(node, "one", "/echo?a=b", &[]).unwrap();
+        assert_eq!((status, body.contains("GET /echo?a=b")), (200, true));
+        // A body that is longer than a frame of anything.
+        let long = asked(node, "one", "/echo", &vec![b'x'; 300_000]).unwrap();
+        assert_eq!((long.0, long.1.contains("POST /echo")), (200, true));
+        assert_eq!(asked(node, "none", "/hello", &[]).unwrap().0, 404);
     }
     // What it wrote is read at any node.
     for node in &four.nodes {
         let logs = node.nexus(&["logs", "one"]).ok();
-        assert!(logs.contains(" main/0 out  GET /one/echo?a=b\n"), "{logs}");
+        assert!(logs.contains(" main/0 out  GET /echo?a=b\n"), "{logs}");
     }
     let described = first.nexus(&["describe", "one"]).ok();
     assert!(described.contains("Placement: "), "{described}");
-}
-
-/// The status of a POST of so many bytes.
-fn posted(http: &str, path: &str, bytes: usize) -> u16 {
-    let mut stream = TcpStream::connect(http).unwrap();
-    let head = format!(
-        "POST {path} HTTP/1.1\r\nhost: {http}\r\ncontent-length: {bytes}\r\nconnection: close\r\n\r\n"
-    );
-    stream.write_all(head.as_bytes()).unwrap();
-    stream.write_all(&vec![b'x'; bytes]).unwrap();
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).unwrap();
-    let answer = String::from_utf8_lossy(&answer);
-    answer.split(' ').nth(1).unwrap().parse().unwrap()
 }
 
 #[test]
@@ -122,9 +133,9 @@ fn a_library_is_called_through_every_node() {
         ),
     );
     first.nexus(&["deploy", "lib.toml"]).ok();
-    let here = last.nexus(&["invoke", "lib", "greet", "\"Ann\""]).ok();
+    let here = last.nexus(&["invoke", "lib", "add", "2", "3"]).ok();
     for node in &four.nodes {
-        let there = node.nexus(&["invoke", "lib", "greet", "\"Ann\""]);
+        let there = node.nexus(&["invoke", "lib", "add", "2", "3"]);
         assert_eq!(there.ok(), here);
         let unknown = node.nexus(&["invoke", "lib", "nothing"]);
         assert_ne!(unknown.code, 0);
@@ -167,8 +178,8 @@ fn what_a_lost_node_had_runs_elsewhere() {
     assert!(described.contains("is gone"), "{described}");
     for (number, node) in four.nodes.iter().enumerate() {
         if number != index {
-            answers(node, "/web/hello", "web");
-            answers(node, "/two/hello", "two");
+            answers(node, "web");
+            answers(node, "two");
         }
     }
     four.restart(index);
@@ -202,9 +213,9 @@ fn a_member_that_joined_takes_replicas_until_it_is_drained() {
         "replicas = 5\n[component.placement]\napart = true",
     );
     for node in four.nodes.iter().chain([&fifth]) {
-        answers(node, "/web/hello", "web");
+        answers(node, "web");
     }
-    let refused = at.nexus(&["scale", "all", "6"]).failed(1);
+    let refused = at.nexus(&["scale", "all", "6"]).failed(5);
     assert!(
         refused.contains("5 nodes are taken by another replica of it"),
         "{refused}"
@@ -226,6 +237,59 @@ fn a_member_that_joined_takes_replicas_until_it_is_drained() {
         (runs_on(at, "web")? == [id(at)]).then_some(())
     });
     for node in four.nodes.iter().chain([&fifth]) {
-        answers(node, "/web/hello", "web");
+        answers(node, "web");
     }
+}
+
+/// Deploys a command that never ends; the index of the node that it runs on, which is not the first.
+fn endless(four: &Four) -> usize {
+    let at = &four.nodes[0];
+    at.write(
+        "tick.wat",
+        &command("tick", "(loop $more (br $more)) (i32.const 0)"),
+    );
+    at.write(
+        "tick.toml",
+        &format!(
+            "name = \"tick\"\n[[component]]\nname = \"main\"\nsource = \"tick.wat\"\n\
+             limits = {{ cpu_percent = 2, wall_time = \"1h\" }}\n\
+             [component.placement]\nnodes = [\"{}\", \"{}\"]\n",
+            id(&four.nodes[1]),
+            id(&four.nodes[2]),
+        ),
+    );
+    at.nexus(&["deploy", "tick.toml"]).ok();
+    let on = runs_on(at, "tick").unwrap();
+    four.nodes
+        .iter()
+        .position(|node| id(node) == on[0])
+        .unwrap()
+}
+
+#[test]
+fn a_command_runs_elsewhere_once_its_node_has_stopped_it() {
+    let four = serving();
+    let held = endless(&four);
+    let (holder, at) = (&four.nodes[held], &four.nodes[0]);
+    let was = id(holder);
+    holder.process.signal(Signal::STOP);
+    eventually("it runs elsewhere", || {
+        let on = runs_on(at, "tick")?;
+        (on != [was.as_str()]).then_some(())
+    });
+    holder.process.signal(Signal::CONT);
+    eventually("the node that stood still has nothing of it", || {
+        let described = holder.nexus(&["describe", "tick", "-o", "json"]);
+        let status: Value = (described.code == 0).then(|| described.json())?;
+        let on = status["components"][0]["replicas"][0]["node"]
+            .as_str()?
+            .to_owned();
+        let log = holder.nexus(&["logs", "tick"]).ok();
+        let stopped = log.matches("stopped on request").count();
+        (on != was && stopped == 1).then_some(())
+    });
+    // It was halted before the ledger could say that it is gone.
+    let log = holder.nexus(&["logs", "tick"]).ok();
+    let halted = log.find("paused on request").unwrap();
+    assert!(halted < log.find("stopped on request").unwrap(), "{log}");
 }

@@ -160,6 +160,22 @@ pub struct Inspection {
 pub struct CheckReport {
     /// What stands in its way; empty if nothing does.
     pub problems: Vec<ImportProblem>,
+    /// Where its replicas would be, by component and index, if it were deployed now.
+    #[serde(default)]
+    pub placements: Vec<PlannedReplica>,
+}
+
+/// Where a replica would be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PlannedReplica {
+    /// Of this component.
+    #[schema(value_type = String)]
+    pub component: Name,
+    /// Which replica of it.
+    pub index: u16,
+    /// On this node.
+    #[schema(value_type = String)]
+    pub node: NodeId,
 }
 
 /// One reason why a component cannot run as it is deployed.

@@ -16,8 +16,9 @@ mod validators;
 pub use answer::{
     Acceptance, Activity, ArtifactReport, ArtifactsStatus, CheckReport, CheckpointStatus,
     ComponentStatus, HttpsCertificateStatus, ImportProblem, Inspection, InvokeAnswer, LogLine,
-    LogStream, NodeMisfit, NodeStatus, PrincipalStatus, PublishAnswer, QuorumStatus, ReplicaState,
-    ReplicaStatus, SecretList, TransactionReport, WorkloadList, WorkloadState, WorkloadStatus,
+    LogStream, NodeMisfit, NodeStatus, PlannedReplica, PrincipalStatus, PublishAnswer,
+    QuorumStatus, ReplicaState, ReplicaStatus, SecretList, TransactionReport, WorkloadList,
+    WorkloadState, WorkloadStatus,
 };
 pub use assets::{
     ASSETS_LISTED_MAX, AssetAnswer, AssetList, AssetStatus, ContainerName, KeepRequest, KeptStatus,

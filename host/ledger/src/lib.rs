@@ -16,6 +16,7 @@ mod liveness;
 mod member;
 mod node;
 mod outcome;
+mod plan;
 mod proven;
 mod rate;
 mod record;

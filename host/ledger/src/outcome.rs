@@ -372,10 +372,7 @@ pub enum Refusal {
     #[error(transparent)]
     Asset(#[from] AssetRefusal),
     /// No node takes a replica.
-    #[error(
-        "{replicas} replicas of component `{component}` have no place: {}",
-        said_of_nodes(reasons)
-    )]
+    #[error("component `{component}`: {}", said_of_places(*replicas, reasons))]
     NoPlace {
         /// Whose they are.
         component: Name,
@@ -386,14 +383,18 @@ pub enum Refusal {
     },
 }
 
-/// Reasons with the nodes that have them.
-fn said_of_nodes(reasons: &[(Misfit, u32)]) -> String {
+/// How many replicas have no place, and the reasons with the nodes that have them.
+fn said_of_places(replicas: u32, reasons: &[(Misfit, u32)]) -> String {
     let said = |(misfit, nodes): &(Misfit, u32)| match nodes {
         1 => format!("1 node is {misfit}"),
         nodes => format!("{nodes} nodes are {misfit}"),
     };
     let said: Vec<String> = reasons.iter().map(said).collect();
-    said.join(", ")
+    let replicas = match replicas {
+        1 => "1 replica has".to_owned(),
+        replicas => format!("{replicas} replicas have"),
+    };
+    format!("{replicas} no place: {}", said.join(", "))
 }
 
 impl Refusal {

@@ -20,6 +20,7 @@ mod validators;
 
 pub use proving::{CALIBRATION_UNITS, stake_role};
 
+pub(crate) use deployments::deploy;
 pub(crate) use liveness::{clean, release_absent};
 pub(crate) use records::expire;
 pub(crate) use roles::role_of;

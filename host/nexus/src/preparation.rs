@@ -1,6 +1,6 @@
 //! From local files to a workload that the node could run: uploads, inspection, checks.
 
-use admin::{ArtifactReport, ArtifactUse, Inspection, WorkloadStatus};
+use admin::{ArtifactReport, ArtifactUse, Inspection, PlannedReplica, WorkloadStatus};
 use types::{Capability, ComponentKind, ComponentSpec, Route, WorkloadSpec};
 
 use crate::exit::{Exit, Failure, Outcome};
@@ -13,6 +13,8 @@ use crate::{terminal, text};
 pub(crate) struct Prepared {
     pub(crate) spec: WorkloadSpec,
     pub(crate) former: Option<WorkloadStatus>,
+    /// Where its replicas would be.
+    pub(crate) placements: Vec<PlannedReplica>,
 }
 
 /// Brings everything that `source` names to the node and checks it there. Admits nothing.
@@ -53,7 +55,12 @@ pub(crate) async fn prepare(session: &Session, source: &Source) -> Outcome<Prepa
         .await
         .map_err(|error| session.failure(error))?;
     if report.problems.is_empty() {
-        return Ok(Prepared { spec, former });
+        let placements = report.placements;
+        return Ok(Prepared {
+            spec,
+            former,
+            placements,
+        });
     }
     let mut failure = Failure::new(Exit::Refused, format!("`{}` cannot run here:", spec.name));
     for problem in report.problems {

@@ -5,7 +5,8 @@
 //! said that it is, and each of those had missed it for seconds before that. The node has stopped it by then:
 //!
 //! - if it is cut off from a quorum of the validators, because it sees that it is, as they do;
-//! - if it is not, because it reads in the ledger that it is said to be gone.
+//! - if it is not, because it reads in the ledger that it is said to be gone;
+//! - if its process stood still, as soon as it goes on.
 //!
 //! A node that begins knows nothing of what became of its replicas meanwhile. It runs none of them until
 //! it has reached a quorum for long enough to have read on.
@@ -18,6 +19,8 @@ use crate::witness::Sights;
 const CUT_OFF_MS: u64 = 2_000;
 /// How long a quorum must be in sight before singletons run: what was decided meanwhile is read by then.
 const BACK_MS: u64 = 3_000;
+/// A node that did not look for so long stood still, and knows nothing of what became of its replicas.
+const STILL_MS: u64 = 5_000;
 
 /// What a node knows of its own standing.
 #[derive(Debug, Clone)]
@@ -26,6 +29,7 @@ pub struct Holder {
     runs: bool,
     /// Since when the sights say the other thing.
     differs_since_ms: Option<u64>,
+    looked_at_ms: Option<u64>,
 }
 
 impl Holder {
@@ -36,6 +40,7 @@ impl Holder {
             me,
             runs: false,
             differs_since_ms: None,
+            looked_at_ms: None,
         }
     }
 
@@ -47,7 +52,9 @@ impl Holder {
             self.runs = true;
             return true;
         }
-        if sights.is_gone {
+        let last_ms = self.looked_at_ms.replace(now_ms);
+        let still = last_ms.is_some_and(|last_ms| now_ms.saturating_sub(last_ms) >= STILL_MS);
+        if sights.is_gone || still {
             self.runs = false;
             self.differs_since_ms = None;
             return false;
@@ -95,9 +102,9 @@ mod tests {
     fn it_begins_once_a_quorum_was_in_sight_for_long_enough() {
         let mut holder = Holder::new(node(1));
         assert!(!holder.decide(0, &seen(1)));
-        assert!(!holder.decide(10_000, &seen(2)));
-        assert!(!holder.decide(10_000 + BACK_MS - 1, &seen(2)));
-        assert!(holder.decide(10_000 + BACK_MS, &seen(2)));
+        assert!(!holder.decide(1_000, &seen(2)));
+        assert!(!holder.decide(1_000 + BACK_MS - 1, &seen(2)));
+        assert!(holder.decide(1_000 + BACK_MS, &seen(2)));
     }
 
     #[test]
@@ -126,6 +133,18 @@ mod tests {
         assert!(!holder.decide(BACK_MS, &gone));
         assert!(!holder.decide(BACK_MS + 1, &seen(3)));
         assert!(holder.decide(2 * BACK_MS + 1, &seen(3)));
+    }
+
+    #[test]
+    fn it_stops_when_it_stood_still() {
+        let mut holder = Holder::new(node(1));
+        holder.decide(0, &seen(3));
+        assert!(holder.decide(BACK_MS, &seen(3)));
+        assert!(holder.decide(BACK_MS + STILL_MS - 1, &seen(3)));
+        let at = BACK_MS + 2 * STILL_MS;
+        assert!(!holder.decide(at, &seen(3)));
+        assert!(!holder.decide(at + 1, &seen(3)));
+        assert!(holder.decide(at + 1 + BACK_MS, &seen(3)));
     }
 
     #[test]

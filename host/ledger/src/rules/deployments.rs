@@ -14,7 +14,7 @@ use crate::rules::records;
 use crate::schedule::{self, Scheduler};
 use crate::state::{Draft, StateView, VALUE_BYTES_MAX};
 
-pub(super) fn deploy<V: StateView>(
+pub(crate) fn deploy<V: StateView>(
     draft: &mut Draft<'_, V>,
     block: &BlockContext,
     owner: Principal,

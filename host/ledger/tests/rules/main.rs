@@ -420,7 +420,7 @@ fn transaction_bytes_are_pinned() {
 }
 
 const PINNED_TRANSACTION: &str =
-    "blake3:66bacc350d37c744e775e72bb6c28266b6b6691e99411b5bbaed13cd8fca7fde";
+    "blake3:83fe6f539e496897e806c99898405179d9ccd1c01b3a4654396561a8be97b54c";
 const PINNED_FABRIC: &str =
     "blake3:e2336e511bc2b46aa197628cdca316e93d23bce79ff351be958c7605b92e5223";
 

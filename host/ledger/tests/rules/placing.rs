@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hypermesh_ledger::{
-    DesiredState, LABELS_MAX, LivenessOperation, Misfit, NodeOperation, NodeState, Operation,
-    Placement, Refusal, Role, RoleOperation, StateKey, TransactionOutcome,
+    DesiredState, HANDOVER_MS, LABELS_MAX, LivenessOperation, Misfit, NodeOperation, NodeState,
+    Operation, Placement, Refusal, Role, RoleOperation, StateKey, TransactionOutcome,
 };
 use proptest::prelude::*;
 use types::{Constraints, Labels, NodeId, WorkloadSpec};
@@ -194,7 +194,7 @@ fn a_refusal_says_how_many_nodes_have_which_reason() {
         panic!("admitted");
     };
     let text =
-        "2 replicas of component `web` have no place: 5 nodes are cordoned, 1 node is draining";
+        "component `web`: 2 replicas have no place: 5 nodes are cordoned, 1 node is draining";
     assert_eq!(refusal.to_string(), text);
     assert_eq!(fabric.placed("a"), []);
     // A replica too many refuses the whole change.
@@ -303,6 +303,75 @@ fn a_new_release_stays_where_the_old_one_was() {
     let stayed: Vec<NodeId> = before.iter().take(3).map(|seed| node(*seed)).collect();
     assert_eq!(web, stayed);
     fabric.check_counts();
+}
+
+#[test]
+fn a_singleton_of_a_lost_node_waits_until_it_has_certainly_stopped() {
+    let mut fabric = founded(4);
+    let singleton = Constraints {
+        singleton: true,
+        ..Constraints::default()
+    };
+    assert_eq!(fabric.try_deploy(constrained("one", 1, singleton)), APPLIED);
+    let before = fabric.placed("one");
+    let on = fabric.seeds("one")[0];
+    fabric.is_lost(on);
+    assert_eq!(fabric.placed("one"), before);
+    let settle = || Operation::Node(NodeOperation::Settle);
+    let said_ms = fabric.view().places().unwrap();
+    let said_ms = said_ms
+        .iter()
+        .find_map(|place| place.gone_since_ms)
+        .unwrap();
+    // The block's time is that of the one before, and a millisecond.
+    fabric.clock_ms = said_ms + HANDOVER_MS - fabric.height - 2;
+    assert!(!fabric.view().may_settle(said_ms + HANDOVER_MS - 1).unwrap());
+    assert_eq!(fabric.run_as(&secret(6), settle()), APPLIED);
+    assert_eq!(fabric.placed("one"), before, "a millisecond is left");
+    assert!(fabric.view().may_settle(said_ms + HANDOVER_MS).unwrap());
+    assert_eq!(fabric.run_as(&secret(6), settle()), APPLIED);
+    assert_ne!(fabric.seeds("one")[0], on);
+    assert!(!fabric.view().may_settle(u64::MAX).unwrap());
+    // One that came back in time keeps it.
+    let on = fabric.seeds("one")[0];
+    fabric.is_lost(on);
+    fabric.is_back(on);
+    fabric.clock_ms += 2 * HANDOVER_MS;
+    assert_eq!(fabric.run_as(&secret(6), settle()), APPLIED);
+    assert_eq!(fabric.seeds("one")[0], on);
+    // Who is no member says nothing.
+    let stranger = fabric.run(settle());
+    assert!(matches!(
+        stranger,
+        TransactionOutcome::Refused(Refusal::NotAMember(_))
+    ));
+    fabric.check_counts();
+}
+
+#[test]
+fn a_plan_is_what_comes() {
+    let mut fabric = founded(4);
+    assert_eq!(fabric.try_deploy(workload("b", 5, &[])), APPLIED);
+    for replicas in [3, 7, 2] {
+        let spec = workload("a", replicas, &[]);
+        let plan = fabric.view().plan(node(1), &spec).unwrap();
+        assert_eq!(fabric.try_deploy(spec), APPLIED);
+        assert_eq!(fabric.placed("a"), plan);
+    }
+    let apart = Constraints {
+        apart: true,
+        ..Constraints::default()
+    };
+    let refusal = fabric
+        .view()
+        .plan(node(1), &constrained("c", 7, apart))
+        .unwrap_err();
+    let wanted = Refusal::NoPlace {
+        component: name("web"),
+        replicas: 1,
+        reasons: vec![(Misfit::Apart, 6)],
+    };
+    assert_eq!(refusal, wanted);
 }
 
 #[test]

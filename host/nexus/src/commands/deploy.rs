@@ -42,8 +42,15 @@ fn plan(prepared: &Prepared) -> String {
         .components
         .iter()
         .map(|component| {
+            let ours = prepared.placements.iter();
+            let ours = ours.filter(|placed| placed.component == component.name);
+            let nodes: Vec<String> = ours.map(|placed| placed.node.short()).collect();
+            let on = match nodes.is_empty() {
+                true => String::new(),
+                false => format!(", on {}", nodes.join(" ")),
+            };
             format!(
-                "  {}: {}, {}, {}",
+                "  {}: {}, {}{on}, {}",
                 component.name,
                 component.kind,
                 text::count(component.replicas.into(), "replica"),

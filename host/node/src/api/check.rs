@@ -5,8 +5,9 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 
-use admin::{ApiError, CheckReport, ErrorCode, ImportProblem};
-use types::{ComponentSpec, WorkloadSpec};
+use admin::{ApiError, CheckReport, ErrorCode, ImportProblem, PlannedReplica};
+use ledger::Refusal;
+use types::{ComponentSpec, Name, WorkloadSpec};
 
 use crate::api::refusal::{Body, Refused};
 use crate::shared::Shared;
@@ -25,12 +26,49 @@ pub(super) async fn check(
     spec.check()
         .map_err(|error| Refused::new(ErrorCode::Refused, error))?;
     let mut problems = route_problems(&shared, &spec)?;
+    let planned = planned(&shared, &spec);
     for component in spec.components {
         let shared = Arc::clone(&shared);
         let found = tokio::task::spawn_blocking(move || component_problems(&shared, &component));
         problems.extend(found.await.map_err(Refused::internal)?);
     }
-    Ok(Json(CheckReport { problems }))
+    let placements = match planned {
+        Ok(placements) => placements,
+        // Said better by what was found before.
+        Err(_) if !problems.is_empty() => Vec::new(),
+        Err(problem) => {
+            problems.push(problem);
+            Vec::new()
+        }
+    };
+    Ok(Json(CheckReport {
+        problems,
+        placements,
+    }))
+}
+
+/// Where the replicas would be.
+fn planned(shared: &Shared, spec: &WorkloadSpec) -> Result<Vec<PlannedReplica>, ImportProblem> {
+    // Who deploys it makes no difference to where it goes.
+    let planned = shared.state().view.plan(shared.node, spec);
+    let placements = planned.map_err(|refusal| {
+        let component = match &refusal {
+            Refusal::NoPlace { component, .. } => component.clone(),
+            _ => spec
+                .components
+                .first()
+                .map_or_else(Name::least, |it| it.name.clone()),
+        };
+        let message = refusal.to_string();
+        ImportProblem { component, message }
+    })?;
+    let placements = placements.into_iter();
+    let planned = placements.map(|placed| PlannedReplica {
+        component: placed.component,
+        index: placed.index,
+        node: placed.node,
+    });
+    Ok(planned.collect())
 }
 
 fn route_problems(shared: &Shared, spec: &WorkloadSpec) -> Result<Vec<ImportProblem>, Refused> {
