@@ -15,6 +15,9 @@ name = "hand"
 source = "memory.wat"
 replicas = 4
 
+[component.placement]
+apart = true
+
 [component.limits]
 wall_time = "2m"
 
@@ -41,12 +44,18 @@ fn keepers() -> (Four, String) {
     (four, asset)
 }
 
-/// Waits until a node's guest answers.
+/// Waits until a node's own guest answers.
 #[track_caller]
 fn runs(node: &Fabric) {
+    let own = id(node);
     eventually("the guest answers", || {
+        let described = node.nexus(&["describe", "keeper", "-o", "json"]).json();
+        let replicas = described["components"][0]["replicas"].as_array()?.clone();
+        let ours = replicas
+            .iter()
+            .find(|replica| replica["node"] == own.as_str())?;
         let closed = node.nexus(&["invoke", "keeper", "close"]);
-        (closed.code == 0).then_some(())
+        (ours["state"] == "running" && closed.code == 0).then_some(())
     });
 }
 

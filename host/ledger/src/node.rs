@@ -186,7 +186,7 @@ impl NodeFacts<'_> {
     pub fn refuses(&self, constraints: &Constraints) -> Option<Misfit> {
         let expels = self.expels(constraints);
         let full = self.record.placements >= PLACEMENTS_PER_NODE_MAX;
-        expels.or_else(|| match self.record.state {
+        expels.or(match self.record.state {
             NodeState::Cordoned => Some(Misfit::Cordoned),
             _ if full => Some(Misfit::Full),
             _ => None,
