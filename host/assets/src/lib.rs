@@ -18,6 +18,7 @@ mod remote;
 mod storage;
 mod system;
 mod term;
+pub mod volume;
 
 pub use adapter::{Adapter, EnforceError, Enforcement, HealthError, MeasureError, Usage};
 pub use adapters::{
