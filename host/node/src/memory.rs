@@ -1,8 +1,9 @@
 //! Leased memory of this node: its regions, and the clock by which they end. Who may use one is said by
 //! the ledger and by capabilities; what a guest does with one is `guest`'s business.
 
+pub(crate) mod asking;
 mod guest;
-mod leasing;
+pub(crate) mod leasing;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use futures::FutureExt as _;
 use hypermesh_runtime::{
-    Awaited, Checkpoint, CheckpointError, Checkpoints, ImportRefusal, Memory, MemoryError,
+    AssetError, Awaited, Checkpoint, CheckpointError, Checkpoints, ImportRefusal, Memory,
     MemoryRegion, MemoryShare, MemoryUsage, REGIONS_OPEN_MAX, ReplicaState, Services,
     StartReplicaError,
 };
@@ -61,7 +61,7 @@ impl Drop for Bytes {
     }
 }
 
-fn now<T: Send + 'static>(result: Result<T, MemoryError>) -> Awaited<T> {
+fn now<T: Send + 'static>(result: Result<T, AssetError>) -> Awaited<T> {
     std::future::ready(result).boxed()
 }
 
@@ -81,8 +81,8 @@ impl Memory for Bank {
     fn open(&self, capability: String) -> Awaited<Arc<dyn MemoryRegion>> {
         now(match capability.as_str() {
             "good" => Ok(self.region(16)),
-            "ended" => Err(MemoryError::Ended),
-            other => Err(MemoryError::Denied(other.to_owned())),
+            "ended" => Err(AssetError::Ended),
+            other => Err(AssetError::Denied(other.to_owned())),
         })
     }
 }
@@ -93,12 +93,12 @@ impl Bytes {
         offset: u64,
         bytes: usize,
         act: impl FnOnce(&mut [u8]) -> T,
-    ) -> Result<T, MemoryError> {
+    ) -> Result<T, AssetError> {
         let mut content = self.content.lock().unwrap();
         let from = usize::try_from(offset).unwrap();
         let part = content.get_mut(from..from + bytes);
         part.map(act)
-            .ok_or_else(|| MemoryError::Invalid("outside".to_owned()))
+            .ok_or_else(|| AssetError::Invalid("outside".to_owned()))
     }
 }
 
@@ -136,13 +136,13 @@ impl MemoryRegion for Bytes {
         }))
     }
 
-    fn share(&self, share: MemoryShare) -> Result<String, MemoryError> {
+    fn share(&self, share: MemoryShare) -> Result<String, AssetError> {
         *self.shared.lock().unwrap() = Some(share);
         Ok("a capability".to_owned())
     }
 
     fn revoke(&self, capability: String) -> Awaited<()> {
-        now(Err(MemoryError::Lost(capability)))
+        now(Err(AssetError::Lost(capability)))
     }
 }
 
