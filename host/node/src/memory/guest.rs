@@ -17,7 +17,7 @@ use types::{
 
 use super::asking::Asking;
 use super::leasing::{self, HeldLease, Wish};
-use super::{AdmitError, admitted};
+use super::{AdmitError, Opened, admitted};
 use crate::peers::OpenRegionError;
 use crate::shared::Shared;
 
@@ -130,8 +130,9 @@ async fn open(
 ) -> Result<Arc<dyn MemoryRegion>, AssetError> {
     let host = capability.subject().host;
     let place = if host == shared.node {
-        let access = admitted(&shared, &capability, shared.node).await;
-        Place::Here(access.map_err(not_admitted)?)
+        let opened = admitted(&shared, &capability, shared.node).await;
+        let Opened::Region(access) = opened.map_err(not_admitted)?;
+        Place::Here(access)
     } else {
         let peers = shared.peers.get();
         let peers = peers.ok_or_else(|| unavailable(OpenRegionError::NoSession(host)))?;
