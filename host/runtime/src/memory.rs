@@ -35,6 +35,8 @@ pub trait MemoryRegion: fmt::Debug + Send + Sync + 'static {
     fn swap(&self, offset: u64, expected: Vec<u8>, new: Vec<u8>) -> Awaited<Option<Vec<u8>>>;
     /// What it takes and how long it lasts.
     fn usage(&self) -> Awaited<MemoryUsage>;
+    /// Has its lease last so long from now on.
+    fn renew(&self, term_ms: u64) -> Awaited<()>;
     /// A capability for a part of it.
     ///
     /// # Errors

@@ -5,18 +5,15 @@ use std::sync::Arc;
 
 use assets::{
     AskRegionError, OpenRemoteError, Refusal, RegionAccess, RegionDone, RegionError, RegionOp,
-    RemoteRegion, Reservation,
+    RemoteRegion,
 };
 use futures::FutureExt as _;
 use orchestrator::ReplicaKey;
 use runtime::{AssetError, Awaited, Memory, MemoryRegion, MemoryShare, MemoryUsage};
 use trust::{CapabilityRefusal, LeaseCapability, NarrowError};
-use types::{
-    Amount, AssetType, Audience, Capability, ComponentSpec, NodeId, RegionRights, RegionScope,
-};
+use types::{Amount, AssetType, Audience, Capability, ComponentSpec, RegionRights, RegionScope};
 
-use super::asking::Asking;
-use super::leasing::{self, HeldLease, Wish};
+use super::asking::{Asking, Held};
 use super::{AdmitError, Opened, admitted};
 use crate::peers::OpenRegionError;
 use crate::shared::Shared;
@@ -25,7 +22,7 @@ use crate::shared::Shared;
 struct GuestMemory {
     shared: Arc<Shared>,
     replica: ReplicaKey,
-    asking: Asking,
+    asking: Arc<Asking>,
 }
 
 /// What a component's replica gets of leased memory, by its grants.
@@ -41,7 +38,7 @@ pub(crate) fn of(
     Some(Arc::new(GuestMemory {
         shared: Arc::clone(shared),
         replica: replica.clone(),
-        asking: Asking::new(AssetType::Memory, Amount(quota.as_u64())),
+        asking: Arc::new(Asking::new(AssetType::Memory, Amount(quota.as_u64()))),
     }))
 }
 
@@ -50,8 +47,8 @@ struct GuestRegion {
     shared: Arc<Shared>,
     capability: LeaseCapability,
     place: Place,
-    /// Of one that was allocated. Dropped with it, the lease first.
-    _held: Option<(HeldLease, Reservation)>,
+    /// Of one that was allocated.
+    held: Option<Arc<Held>>,
 }
 
 /// Where a region is.
@@ -77,19 +74,12 @@ impl std::fmt::Debug for GuestRegion {
 
 impl Memory for GuestMemory {
     fn allocate(&self, bytes: u64, term_ms: u64) -> Awaited<Arc<dyn MemoryRegion>> {
-        let wish = Wish {
-            asset_type: AssetType::Memory,
-            amount: Amount(bytes),
-            term_ms,
-        };
-        let reserved = self.asking.reserve(wish, self.shared.now_ms());
+        let leased = self.asking.lease(&self.shared, Amount(bytes), term_ms);
         let shared = Arc::clone(&self.shared);
         async move {
-            let reserved = reserved?;
-            // Goes on if the guest ends meanwhile: a lease that comes then is dropped, and so given
-            // back.
-            let allocated = tokio::spawn(allocate(shared, reserved, wish));
-            allocated.await.map_err(unavailable)?
+            let held = leased.await?;
+            let capability = held.lease.capability()?;
+            open(shared, capability, Some(held)).await
         }
         .boxed()
     }
@@ -109,24 +99,10 @@ impl Memory for GuestMemory {
     }
 }
 
-async fn allocate(
-    shared: Arc<Shared>,
-    reserved: Reservation,
-    wish: Wish,
-) -> Result<Arc<dyn MemoryRegion>, AssetError> {
-    let reaches = |node: &NodeId| {
-        let peers = shared.peers.get();
-        peers.is_some_and(|peers| peers.reaches(node))
-    };
-    let held = leasing::lease(&shared, wish, reaches).await?;
-    let capability = held.capability()?;
-    open(shared, capability, Some((held, reserved))).await
-}
-
 async fn open(
     shared: Arc<Shared>,
     capability: LeaseCapability,
-    held: Option<(HeldLease, Reservation)>,
+    held: Option<Arc<Held>>,
 ) -> Result<Arc<dyn MemoryRegion>, AssetError> {
     let host = capability.subject().host;
     let place = if host == shared.node {
@@ -143,18 +119,24 @@ async fn open(
         shared,
         capability,
         place,
-        _held: held,
+        held,
     }))
 }
 
 impl GuestRegion {
     fn ask(&self, operation: RegionOp) -> Awaited<RegionDone> {
-        match &self.place {
-            Place::Here(access) => {
-                let done = access.apply(operation, self.shared.now_ms());
+        self.place.ask(&self.shared, operation)
+    }
+}
+
+impl Place {
+    fn ask(&self, shared: &Shared, operation: RegionOp) -> Awaited<RegionDone> {
+        match self {
+            Self::Here(access) => {
+                let done = access.apply(operation, shared.now_ms());
                 std::future::ready(done.map_err(not_done)).boxed()
             }
-            Place::Elsewhere(region) => {
+            Self::Elsewhere(region) => {
                 let region = Arc::clone(region);
                 async move {
                     let asked = region.ask(&operation).await;
@@ -236,6 +218,20 @@ impl MemoryRegion for GuestRegion {
                 }),
                 other => odd(other),
             }
+        }
+        .boxed()
+    }
+
+    fn renew(&self, term_ms: u64) -> Awaited<()> {
+        let held = self.held.as_ref().ok_or_else(|| {
+            denied("only the holder of the lease renews it: this region was opened")
+        });
+        let renewed = held.map(|held| held.renew(term_ms));
+        let (shared, place) = (Arc::clone(&self.shared), self.place.clone());
+        async move {
+            renewed?.await?;
+            // The host may have ended the region by its own clock before it heard of it.
+            place.ask(&shared, RegionOp::Usage).await.map(|_| ())
         }
         .boxed()
     }

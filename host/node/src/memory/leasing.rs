@@ -67,8 +67,9 @@ pub(crate) struct HeldLease {
 }
 
 impl HeldLease {
-    /// The capability for all of it. Of any member: whoever narrows it says for whom, and the text of
-    /// this one is never shown.
+    /// The capability for all of it. Of any member, and without an end of its own: whoever narrows it
+    /// says for whom and until when, a lease that is renewed goes on, and the text of this one is
+    /// never shown.
     pub(crate) fn capability(&self) -> Result<LeaseCapability, AssetError> {
         let subject = CapabilitySubject {
             fabric: self.shared.fabric,
@@ -81,11 +82,38 @@ impl HeldLease {
             rights: RegionRights::ALL,
             from: 0,
             until: self.record.amount.0,
-            expires_ms: self.record.expires_ms,
+            expires_ms: u64::MAX,
             audience: Audience::Member,
         };
         let issued = LeaseCapability::issue(self.shared.signer.key(), subject, scope);
         issued.map_err(unavailable)
+    }
+
+    /// Monotonic milliseconds of its node.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.shared.now_ms()
+    }
+
+    /// Has the lease last so long from now on; waits until that is final.
+    ///
+    /// # Errors
+    /// [`AssetError::Ended`], [`AssetError::Invalid`] for a term that it cannot have, and what stands in
+    /// the way of a transaction.
+    pub(crate) async fn renew(&self, term_ms: u64) -> Result<(), AssetError> {
+        let shared = &self.shared;
+        let _turn = shared.signer.record_turn.lock().await;
+        let subject = subject_of(shared, &self.lease).map_err(unavailable)?;
+        let subject = subject.ok_or(AssetError::Ended)?;
+        let renew = LeaseOperation::Renew {
+            lease: self.lease,
+            term_ms,
+        };
+        let signed = proving::sign(shared, &renew, |_| subject).await;
+        let signed = signed.map_err(not_renewed)?;
+        followed_to(shared, signed.height).await;
+        // The follower may be about to: what is asked next is answered by the new term.
+        shared.memory.followed(shared);
+        Ok(())
     }
 }
 
@@ -184,11 +212,7 @@ async fn grant(
     let signed = proving::sign(shared, &grant, subject).await?;
     let lease = LeaseId::new(&shared.node, signed.nonce, &asset);
     shared.memory.holdings.held().insert(lease);
-    let mut revision = shared.revision.subscribe();
-    // It ends only with the node.
-    let _ = revision
-        .wait_for(|_| shared.state().view.height() >= signed.height)
-        .await;
+    followed_to(shared, signed.height).await;
     let record = shared.state().view.lease(&lease);
     let shared = Arc::clone(shared);
     let held = |record| HeldLease {
@@ -203,6 +227,15 @@ async fn grant(
         Ok(None) => Err(AssetError::Ended),
         Err(error) => Err(unavailable(error)),
     })
+}
+
+/// Waits until this node's view has the block at `height`.
+async fn followed_to(shared: &Shared, height: u64) {
+    let mut revision = shared.revision.subscribe();
+    // It ends only with the node.
+    let _ = revision
+        .wait_for(|_| shared.state().view.height() >= height)
+        .await;
 }
 
 fn unavailable(error: impl std::fmt::Display) -> AssetError {
@@ -223,6 +256,19 @@ fn refused(error: ProveError) -> AssetError {
             AssetError::Busy(refusal.to_string())
         }
         SignError::Refused(refusal) => AssetError::Exhausted(refusal.to_string()),
+    }
+}
+
+fn not_renewed(error: ProveError) -> AssetError {
+    match error {
+        ProveError::Sign(SignError::Refused(Refusal::Asset(refusal))) => match refusal {
+            AssetRefusal::UnknownLease(_) | AssetRefusal::Over { .. } => AssetError::Ended,
+            AssetRefusal::Term { .. } | AssetRefusal::NotLonger { .. } => {
+                AssetError::Invalid(refusal.to_string())
+            }
+            refusal => AssetError::Exhausted(refusal.to_string()),
+        },
+        error => refused(error),
     }
 }
 

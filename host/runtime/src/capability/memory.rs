@@ -166,6 +166,11 @@ impl wit::HostRegion for Host {
         }))
     }
 
+    async fn renew(&mut self, region: Resource<OpenRegion>, term_ms: u64) -> Answer<()> {
+        let renewed = self.region(&region)?.renew(term_ms);
+        answer(renewed.await)
+    }
+
     async fn share(
         &mut self,
         region: Resource<OpenRegion>,

@@ -136,6 +136,13 @@ impl MemoryRegion for Bytes {
         }))
     }
 
+    fn renew(&self, term_ms: u64) -> Awaited<()> {
+        now(match term_ms {
+            0 => Err(AssetError::Invalid("no time".to_owned())),
+            _ => Ok(()),
+        })
+    }
+
     fn share(&self, share: MemoryShare) -> Result<String, AssetError> {
         *self.shared.lock().unwrap() = Some(share);
         Ok("a capability".to_owned())
@@ -216,6 +223,9 @@ async fn a_guest_allocates_reads_writes_swaps_and_shares() {
     let usage = "ok({bytes: 64, resident-bytes: 2, operations: 3, left-ms: 4})";
     assert_eq!(call(&guest, "usage", &[]).await, usage);
     assert_eq!(call(&guest, "remaining", &[]).await, "ok(4)");
+    assert_eq!(call(&guest, "renew", &["20000"]).await, "ok");
+    let refused = call(&guest, "renew", &["0"]).await;
+    assert_eq!(refused, "err(invalid(\"no time\"))");
     let args = ["{read, swap}", "8", "16", "1000", "some(\"n\")"];
     assert_eq!(call(&guest, "share", &args).await, "ok(\"a capability\")");
     let shared = bank.shared.lock().unwrap().take();
