@@ -25,6 +25,7 @@ mod committee;
     reason = "shared with the tests of the command line, which use the rest"
 )]
 mod components;
+mod cpu_leases;
 mod damage;
 mod data_directory;
 mod determinism;

@@ -37,6 +37,7 @@
 
 pub mod blob;
 pub mod config;
+pub mod cpu;
 pub mod http;
 pub mod keyvalue;
 pub mod ledger;

@@ -17,6 +17,7 @@ mod region_op;
 mod remote;
 mod storage;
 mod system;
+mod tenancy;
 mod term;
 pub mod volume;
 
@@ -44,4 +45,5 @@ pub use remote::{
 };
 pub use storage::{MeasureStorageError, Room, TEST_BYTES_MAX, measure_storage, room};
 pub use system::{System, SystemFileError};
+pub use tenancy::{BeginTenancyError, TENANCIES_MAX, Tenancies, Tenancy};
 pub use term::{CLOCK_DRIFT_PPM_MAX, CLOCK_SKEW_MS_MAX, LeaseTerm, LedgerClock, RenewTermError};

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use types::{ComponentKind, ComponentSpec};
 
 use crate::artifact::{compiled, files_folder, preopens};
+use crate::cpu;
 use crate::guest_ledger;
 use crate::memory;
 use crate::observer::ReplicaObserver;
@@ -111,6 +112,7 @@ impl Instance {
         services.publisher = Some(Arc::clone(&shared.bus) as Arc<dyn runtime::Publisher>);
         services.consensus = guest_ledger::of(shared, key, spec);
         services.memory = memory::of(shared, key, spec);
+        services.cpu = cpu::of(shared, key, spec);
         services.state = Some(shared.states.of(&self.key));
         let config = ReplicaConfig {
             id: ReplicaId {

@@ -12,6 +12,7 @@ mod checkpoints;
 mod clock;
 mod compiled;
 mod config;
+mod cpu;
 mod data_dir;
 mod duties;
 #[cfg(feature = "equivocator")]

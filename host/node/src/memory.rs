@@ -1,5 +1,6 @@
-//! Leased memory of this node: its regions, and the clock by which they end. Who may use one is said by
-//! the ledger and by capabilities; what a guest does with one is `guest`'s business.
+//! What is leased of this node: its regions of memory, what leases of processors are used through, and
+//! the clock by which they end. Who may use one is said by the ledger and by capabilities; what a guest
+//! does with one is the business of `guest`, and of `crate::cpu`.
 
 pub(crate) mod asking;
 mod guest;
@@ -8,8 +9,12 @@ pub(crate) mod leasing;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use assets::{LeaseTerm, LedgerClock, OpenRegionError, Refusal, RegionAccess, Regions};
+use assets::{
+    BeginTenancyError, LeaseTerm, LedgerClock, OpenRegionError, Refusal, RegionAccess, Regions,
+    Tenancies, Tenancy,
+};
 use ledger::{DecodeRecordError, View};
+use runtime::CpuShare;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -26,12 +31,16 @@ pub(crate) use leasing::{Holdings, sweep};
 /// followed the ledger further.
 const LEASE_PATIENCE: Duration = Duration::from_secs(5);
 
-/// The regions of this node, and what it knows of ledger time.
+/// A lease of processors, as it is used.
+pub(crate) type CpuTenancy = Tenancy<Arc<CpuShare>>;
+
+/// What is leased of this node, and what it knows of ledger time.
 #[derive(Debug)]
 pub(crate) struct NodeMemory {
     regions: Regions,
+    cpus: Tenancies<Arc<CpuShare>>,
     clock: Mutex<LedgerClock>,
-    /// Told when there is a region more.
+    /// Told when there is something more that ends.
     opened: Notify,
     /// The leases of guests of this node.
     pub(crate) holdings: Holdings,
@@ -42,6 +51,8 @@ pub(crate) struct NodeMemory {
 pub(crate) enum Opened {
     /// Memory.
     Region(RegionAccess),
+    /// Processors.
+    Cpu(Arc<CpuTenancy>),
 }
 
 /// A capability that opens nothing.
@@ -53,6 +64,9 @@ pub(crate) enum AdmitError {
     /// There is no region for it.
     #[error(transparent)]
     Region(#[from] OpenRegionError),
+    /// What the lease is for cannot be used.
+    #[error(transparent)]
+    Tenancy(#[from] BeginTenancyError),
     /// Its lease is of something that cannot be opened.
     #[error("{} is a lease of {asset_type}, which is not opened", .lease.short())]
     Type {
@@ -76,9 +90,12 @@ impl AdmitError {
     pub(crate) fn refusal(&self) -> Refusal {
         match self {
             Self::Capability(CapabilityRefusal::NoLease(_))
-            | Self::Region(OpenRegionError::Over(_)) => Refusal::NoLease,
+            | Self::Region(OpenRegionError::Over(_))
+            | Self::Tenancy(BeginTenancyError::Over(_)) => Refusal::NoLease,
             Self::Capability(_) | Self::Type { .. } => Refusal::Denied(self.to_string()),
-            Self::Region(_) | Self::State(_) => Refusal::Unable(self.to_string()),
+            Self::Region(_) | Self::Tenancy(_) | Self::State(_) => {
+                Refusal::Unable(self.to_string())
+            }
         }
     }
 }
@@ -90,6 +107,7 @@ impl NodeMemory {
         let ledger_ms = view.time_ms().max(unix_ms());
         Self {
             regions: Regions::default(),
+            cpus: Tenancies::default(),
             clock: Mutex::new(LedgerClock::new(ledger_ms, now_ms)),
             opened: Notify::new(),
             holdings: Holdings::default(),
@@ -110,19 +128,35 @@ impl NodeMemory {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .note_block(time_ms, now_ms);
-        // State that cannot be read ends the node elsewhere, and its regions with it.
+        // State that cannot be read ends the node elsewhere, and what is leased of it.
         let expires = |lease: &LeaseId| {
             let record = state.view.lease(lease).ok().flatten();
             record.map(|record| record.expires_ms)
         };
-        report(&self.regions.follow(time_ms, now_ms, expires));
+        wiped(&self.regions.follow(time_ms, now_ms, expires));
+        ended(&self.cpus.follow(time_ms, now_ms, expires));
     }
 
-    /// Ends the region of a lease that is being given back.
+    /// Ends what a lease is for that is being given back.
     pub(crate) fn end(&self, lease: &LeaseId) {
         if self.regions.end(lease) {
-            report(&[*lease]);
+            wiped(&[*lease]);
         }
+        if self.cpus.end(lease) {
+            ended(&[*lease]);
+        }
+    }
+
+    /// When the next of all this is over, if no block comes.
+    fn next_timeout_ms(&self) -> Option<u64> {
+        let timeouts = [self.regions.next_timeout_ms(), self.cpus.next_timeout_ms()];
+        timeouts.into_iter().flatten().min()
+    }
+
+    /// Ends what is over by this node's clock.
+    fn end_over(&self, now_ms: u64) {
+        wiped(&self.regions.end_over(now_ms));
+        ended(&self.cpus.end_over(now_ms));
     }
 
     /// What `capability` opens, shown by `presenter`.
@@ -174,6 +208,15 @@ impl NodeMemory {
                 let access = RegionAccess::new(region, scope, ids, capability.is_root());
                 Ok(Opened::Region(access))
             }
+            AssetType::Cpu => {
+                let millicores = u32::try_from(record.amount.0).unwrap_or(u32::MAX);
+                let share = || Arc::new(CpuShare::new(millicores, std::time::Instant::now()));
+                let amounts = (record.amount, limit);
+                let opened = self.cpus.open(lease, amounts, term, now_ms, share);
+                let tenancy = opened?;
+                self.opened.notify_one();
+                Ok(Opened::Cpu(tenancy))
+            }
             asset_type => Err(AdmitError::Type { lease, asset_type }),
         }
     }
@@ -206,11 +249,11 @@ pub(crate) async fn admitted(
     }
 }
 
-/// Ends regions by this node's own clock, until `stop`.
+/// Ends what is leased by this node's own clock, until `stop`.
 pub(crate) async fn end_in_time(shared: Arc<Shared>, stop: CancellationToken) {
     let memory = &shared.memory;
     loop {
-        let due = memory.regions.next_timeout_ms();
+        let due = memory.next_timeout_ms();
         let due = due.map(|at| Instant::from_std(shared.started + Duration::from_millis(at)));
         let rings = async {
             match due {
@@ -221,13 +264,19 @@ pub(crate) async fn end_in_time(shared: Arc<Shared>, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => return,
             () = memory.opened.notified() => {}
-            () = rings => report(&memory.regions.end_over(shared.now_ms())),
+            () = rings => memory.end_over(shared.now_ms()),
         }
     }
 }
 
-fn report(ended: &[LeaseId]) {
+fn wiped(ended: &[LeaseId]) {
     for lease in ended {
         tracing::info!(lease = %lease.short(), "the region of this lease ended and was wiped");
+    }
+}
+
+fn ended(ended: &[LeaseId]) {
+    for lease in ended {
+        tracing::info!(lease = %lease.short(), "what this lease was used for has ended");
     }
 }

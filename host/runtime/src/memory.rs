@@ -7,8 +7,6 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use tokio::sync::Semaphore;
 
-use crate::bounds::REGIONS_OPEN_MAX;
-
 /// An answer that may take a while. Dropped, what was asked may be done all the same.
 pub type Awaited<T> = BoxFuture<'static, Result<T, AssetError>>;
 
@@ -107,22 +105,32 @@ pub enum AssetError {
     Unavailable(String),
 }
 
-/// Leased memory for all instances of a replica, and how many regions they may have open.
-pub(crate) struct Leased {
-    memory: Option<Arc<dyn Memory>>,
+/// A service of leased things for all instances of a replica, and how many they may have open.
+pub(crate) struct Leased<Service: ?Sized> {
+    what: &'static str,
+    service: Option<Arc<Service>>,
     pub(crate) places: Arc<Semaphore>,
 }
 
-impl Leased {
-    pub(crate) fn new(memory: Option<Arc<dyn Memory>>) -> Self {
-        let places = Arc::new(Semaphore::new(REGIONS_OPEN_MAX));
-        Self { memory, places }
+impl<Service: ?Sized> Leased<Service> {
+    /// `what` it is called where there is none of it.
+    pub(crate) fn new(
+        what: &'static str,
+        service: Option<Arc<Service>>,
+        places_max: usize,
+    ) -> Self {
+        let places = Arc::new(Semaphore::new(places_max));
+        Self {
+            what,
+            service,
+            places,
+        }
     }
 
-    /// The memory, if the node has any for this replica.
-    pub(crate) fn get(&self) -> Result<&Arc<dyn Memory>, AssetError> {
-        let absent =
-            || AssetError::Unavailable("this node has no leased memory for guests".to_owned());
-        self.memory.as_ref().ok_or_else(absent)
+    /// The service, if the node has it for this replica.
+    pub(crate) fn get(&self) -> Result<&Arc<Service>, AssetError> {
+        let what = self.what;
+        let absent = || AssetError::Unavailable(format!("this node has no {what} for guests"));
+        self.service.as_ref().ok_or_else(absent)
     }
 }

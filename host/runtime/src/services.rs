@@ -13,6 +13,7 @@ use types::ByteSize;
 
 use crate::checkpoint::ReplicaState;
 use crate::consensus::Consensus;
+use crate::cpu::Cpu;
 use crate::memory::Memory;
 use crate::message::{Message, MessageTooLarge};
 
@@ -31,6 +32,8 @@ pub struct Services {
     pub consensus: Option<Arc<dyn Consensus>>,
     /// Memory that it may lease and open.
     pub memory: Option<Arc<dyn Memory>>,
+    /// Processors that it may lease.
+    pub cpu: Option<Arc<dyn Cpu>>,
     /// Where a stateful library's checkpoints are kept; the same for every generation of a replica.
     pub state: Option<Arc<ReplicaState>>,
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::topic::Topic;
 use crate::units::ByteSize;
+use crate::{Amount, AssetType};
 
 /// One right of one component. New kinds are appended: the order is part of the canonical bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +54,11 @@ pub enum Capability {
         /// What one replica may have allocated at once; other regions are opened on top of it.
         quota: ByteSize,
     },
+    /// `hypermesh:assets/cpu`: time of leased processors, here and on other nodes.
+    Cpu {
+        /// Thousandths of a core that one replica may have leased at once.
+        millicores: u32,
+    },
 }
 
 impl Capability {
@@ -63,6 +69,8 @@ impl Capability {
     /// Most records of one workload on the ledger: every node keeps them, and their index is one
     /// entry of at most 128 KiB.
     pub const RECORDS_MAX: u32 = 512;
+    /// Most thousandths of a core in one grant: no machine has a thousand cores to lease.
+    pub const MILLICORES_MAX: u32 = 1_000_000;
 
     /// The manifest's name of the right.
     #[must_use]
@@ -76,6 +84,7 @@ impl Capability {
             Self::Publish { .. } => "publish",
             Self::Consensus { .. } => "consensus",
             Self::Memory { .. } => "memory",
+            Self::Cpu { .. } => "cpu",
         }
     }
 
@@ -95,6 +104,12 @@ impl Capability {
             Self::Consensus { records } => {
                 let fits = *records <= Self::RECORDS_MAX;
                 let problem = format!("grants {records} records: at most {}", Self::RECORDS_MAX);
+                return (!fits).then_some(problem);
+            }
+            Self::Cpu { millicores } => {
+                let fits = (1..=Self::MILLICORES_MAX).contains(millicores);
+                let max = Self::MILLICORES_MAX;
+                let problem = format!("grants {millicores} thousandths of a core: 1 to {max}");
                 return (!fits).then_some(problem);
             }
         };
@@ -118,6 +133,9 @@ impl Capability {
                 quota.to_string()
             }
             Self::Consensus { records } => format!("{records} records"),
+            Self::Cpu { millicores } => Amount(u64::from(*millicores))
+                .of(AssetType::Cpu)
+                .to_string(),
         }
     }
 }

@@ -120,6 +120,9 @@ pub struct ManifestCapabilities {
     /// What each replica may lease of memory at once.
     #[serde(default)]
     pub memory: Option<ByteSize>,
+    /// Thousandths of a core that each replica may lease at once.
+    #[serde(default)]
+    pub cpu: Option<u32>,
 }
 
 /// `consensus = { records = N }`.
@@ -146,6 +149,7 @@ impl ManifestCapabilities {
             self.consensus
                 .map(|ManifestConsensus { records }| Capability::Consensus { records }),
             self.memory.map(|quota| Capability::Memory { quota }),
+            self.cpu.map(|millicores| Capability::Cpu { millicores }),
         ]
         .into_iter()
         .flatten()

@@ -6,6 +6,7 @@
 
 pub(crate) mod blob;
 pub(crate) mod config;
+pub(crate) mod cpu;
 pub(crate) mod http;
 pub(crate) mod keyvalue;
 pub(crate) mod ledger;
@@ -22,6 +23,7 @@ use crate::log::Level;
 use crate::messaging::Message;
 
 pub use config::set_config;
+pub use cpu::on_cpu_call;
 pub use http::{call, get, on_fetch, post};
 pub use ledger::pass_blocks;
 pub use log::logs;
@@ -41,6 +43,7 @@ struct State {
     containers: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
     published: Vec<Message>,
     on_fetch: Option<OnFetch>,
+    on_cpu_call: Option<cpu::OnCall>,
     ledger: ledger::Ledger,
     memory: memory::Memory,
     proofs: proofs::Proofs,

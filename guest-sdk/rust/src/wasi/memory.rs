@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::imports::hypermesh::assets::memory as wit;
+use super::millis;
 use crate::memory::{Error, Share, Swapped, Usage};
 
 #[derive(Debug)]
@@ -68,10 +69,6 @@ impl Region {
     pub(crate) fn revoke(&self, capability: &str) -> Result<(), Error> {
         self.0.revoke(capability).map_err(error)
     }
-}
-
-fn millis(term: Duration) -> u64 {
-    u64::try_from(term.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn error(error: wit::Error) -> Error {

@@ -128,6 +128,11 @@ async fn serve_opened(
     };
     match opened.await {
         Ok(Opened::Region(access)) => serve_access(recv, send, &access, || shared.now_ms()).await,
+        Ok(Opened::Cpu(_)) => {
+            let text = "a lease of cpu is used by the invoke service";
+            let refusal = Refusal::Denied(text.to_owned());
+            refuse_stream(send, refusal).await.map(|()| 0)
+        }
         Err(refusal) => refuse_stream(send, refusal).await.map(|()| 0),
     }
 }

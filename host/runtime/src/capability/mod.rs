@@ -6,6 +6,7 @@ pub(crate) mod cli;
 mod clocks;
 mod config;
 mod consensus;
+mod cpu;
 mod evidence;
 pub(crate) mod filesystem;
 mod http;
@@ -67,6 +68,7 @@ const PACKAGES: &[Package] = &[
     config::DRAFT,
     config::DATED_DRAFT,
     consensus::PACKAGE,
+    cpu::PACKAGE,
     filesystem::PACKAGE,
     http::PACKAGE,
     io::PACKAGE,

@@ -10,6 +10,7 @@ mod command;
 mod compile;
 mod consensus;
 mod consensus_proofs;
+mod cpu;
 mod deterministic;
 mod files;
 mod harness;
