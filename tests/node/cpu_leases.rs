@@ -106,10 +106,7 @@ fn components_run_under_leases_here_and_elsewhere_within_what_was_leased() {
         let ran = call(node, "run", &[&short()]);
         let output = format!("ok({{output: \"{}\", fuel: ", plain.trim_end());
         assert!(ran.starts_with(&output), "{ran}");
-        assert!(
-            field(&ran, "memory-peak-bytes") > 0 && ran.contains("receipt: ["),
-            "{ran}"
-        );
+        assert!(ran.contains("receipt: [0, "), "{ran}");
         let usage = call(node, "usage", &[]);
         assert_eq!(field(&usage, "millicores"), 250);
         assert_eq!(field(&usage, "calls"), 1);

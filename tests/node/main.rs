@@ -52,6 +52,7 @@ mod joining;
 mod ledger;
 mod nat;
 mod net;
+mod network_leases;
 mod partition;
 mod receipts;
 mod sdk_examples;

@@ -45,6 +45,7 @@ pub mod lifecycle;
 pub mod log;
 pub mod memory;
 pub mod messaging;
+pub mod network;
 pub mod proofs;
 
 #[cfg(not(target_os = "wasi"))]

@@ -14,6 +14,7 @@ use crate::artifact::{compiled, files_folder, preopens};
 use crate::cpu;
 use crate::guest_ledger;
 use crate::memory;
+use crate::network;
 use crate::observer::ReplicaObserver;
 use crate::replicas::LiveReplica;
 use crate::shared::Shared;
@@ -113,6 +114,7 @@ impl Instance {
         services.consensus = guest_ledger::of(shared, key, spec);
         services.memory = memory::of(shared, key, spec);
         services.cpu = cpu::of(shared, key, spec);
+        services.network = network::of(shared, key, spec);
         services.state = Some(shared.states.of(&self.key));
         let config = ReplicaConfig {
             id: ReplicaId {

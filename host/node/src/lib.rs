@@ -37,6 +37,7 @@ mod logbook;
 mod machine;
 mod measuring;
 mod memory;
+mod network;
 mod node;
 mod observer;
 mod peers;

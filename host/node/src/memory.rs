@@ -1,6 +1,6 @@
-//! What is leased of this node: its regions of memory, what leases of processors are used through, and
-//! the clock by which they end. Who may use one is said by the ledger and by capabilities; what a guest
-//! does with one is the business of `guest`, and of `crate::cpu`.
+//! What is leased of this node: its regions of memory, what leases of processors and
+//! transport are used through, and the clock by which they end. Who may use one is said by the ledger and by capabilities; what a guest
+//! does with one is the business of `guest`, of `crate::cpu` and `crate::network`.
 
 pub(crate) mod asking;
 mod guest;
@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use assets::{
-    BeginTenancyError, LeaseTerm, LedgerClock, OpenRegionError, Refusal, RegionAccess, Regions,
-    Tenancies, Tenancy,
+    BeginTenancyError, LeaseTerm, LedgerClock, Link, OpenRegionError, Refusal, RegionAccess,
+    Regions, Tenancies, Tenancy,
 };
 use ledger::{DecodeRecordError, View};
 use runtime::CpuShare;
@@ -34,11 +34,15 @@ const LEASE_PATIENCE: Duration = Duration::from_secs(5);
 /// A lease of processors, as it is used.
 pub(crate) type CpuTenancy = Tenancy<Arc<CpuShare>>;
 
+/// A lease of transport, as it is used.
+pub(crate) type LinkTenancy = Tenancy<Link>;
+
 /// What is leased of this node, and what it knows of ledger time.
 #[derive(Debug)]
 pub(crate) struct NodeMemory {
     regions: Regions,
     cpus: Tenancies<Arc<CpuShare>>,
+    links: Tenancies<Link>,
     clock: Mutex<LedgerClock>,
     /// Told when there is something more that ends.
     opened: Notify,
@@ -53,6 +57,8 @@ pub(crate) enum Opened {
     Region(RegionAccess),
     /// Processors.
     Cpu(Arc<CpuTenancy>),
+    /// Transport.
+    Link(Arc<LinkTenancy>),
 }
 
 /// A capability that opens nothing.
@@ -108,6 +114,7 @@ impl NodeMemory {
         Self {
             regions: Regions::default(),
             cpus: Tenancies::default(),
+            links: Tenancies::default(),
             clock: Mutex::new(LedgerClock::new(ledger_ms, now_ms)),
             opened: Notify::new(),
             holdings: Holdings::default(),
@@ -135,6 +142,7 @@ impl NodeMemory {
         };
         wiped(&self.regions.follow(time_ms, now_ms, expires));
         ended(&self.cpus.follow(time_ms, now_ms, expires));
+        ended(&self.links.follow(time_ms, now_ms, expires));
     }
 
     /// Ends what a lease is for that is being given back.
@@ -142,14 +150,18 @@ impl NodeMemory {
         if self.regions.end(lease) {
             wiped(&[*lease]);
         }
-        if self.cpus.end(lease) {
+        if self.cpus.end(lease) || self.links.end(lease) {
             ended(&[*lease]);
         }
     }
 
     /// When the next of all this is over, if no block comes.
     fn next_timeout_ms(&self) -> Option<u64> {
-        let timeouts = [self.regions.next_timeout_ms(), self.cpus.next_timeout_ms()];
+        let timeouts = [
+            self.regions.next_timeout_ms(),
+            self.cpus.next_timeout_ms(),
+            self.links.next_timeout_ms(),
+        ];
         timeouts.into_iter().flatten().min()
     }
 
@@ -157,6 +169,7 @@ impl NodeMemory {
     fn end_over(&self, now_ms: u64) {
         wiped(&self.regions.end_over(now_ms));
         ended(&self.cpus.end_over(now_ms));
+        ended(&self.links.end_over(now_ms));
     }
 
     /// What `capability` opens, shown by `presenter`.
@@ -216,6 +229,14 @@ impl NodeMemory {
                 let tenancy = opened?;
                 self.opened.notify_one();
                 Ok(Opened::Cpu(tenancy))
+            }
+            AssetType::Network => {
+                let link = || Link::new(record.amount.0, std::time::Instant::now());
+                let amounts = (record.amount, limit);
+                let opened = self.links.open(lease, amounts, term, now_ms, link);
+                let tenancy = opened?;
+                self.opened.notify_one();
+                Ok(Opened::Link(tenancy))
             }
             asset_type => Err(AdmitError::Type { lease, asset_type }),
         }

@@ -161,6 +161,7 @@ impl Node {
             bus: Arc::default(),
             states: States::new(data_dir.checkpoints()),
             executions: Executions::new(speech.stated),
+            lease_dials: config.dial_for_leases,
             peers: OnceLock::new(),
             memory,
             state: RwLock::new(state),

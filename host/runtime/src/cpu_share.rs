@@ -74,8 +74,8 @@ impl CpuShare {
         let mut account = self.account();
         account.used.cpu = account.used.cpu.saturating_add(cpu);
         let earned = self.earned(now.saturating_duration_since(account.at));
-        let balance = account.balance_nanos + earned - i128::from(nanos(cpu));
-        account.balance_nanos = balance.min(self.earned(CPU_CREDIT));
+        let saved = (account.balance_nanos + earned).min(self.earned(CPU_CREDIT));
+        account.balance_nanos = saved - i128::from(nanos(cpu));
         account.at = account.at.max(now);
         if account.balance_nanos >= 0 {
             return None;

@@ -31,6 +31,7 @@ use crate::limiter::InstanceLimiter;
 use crate::log::Log;
 use crate::memory::{Leased, Memory};
 use crate::meter::Meter;
+use crate::network::Network;
 use crate::observer::Observer;
 use crate::services::Publisher;
 use crate::ticker::Ticker;
@@ -69,7 +70,8 @@ pub(crate) struct Guest {
     pub(crate) agreement: Agreement,
     pub(crate) leased: Leased<dyn Memory>,
     pub(crate) processors: Leased<dyn Cpu>,
-    /// Places of calls that run on them.
+    pub(crate) transport: Leased<dyn Network>,
+    /// Places of calls that run on leased processors.
     pub(crate) leased_calls: Arc<Semaphore>,
     pub(crate) log: Arc<Log>,
     pub(crate) observer: Arc<dyn Observer>,

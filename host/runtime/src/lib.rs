@@ -37,6 +37,7 @@ mod log;
 mod memory;
 mod message;
 mod meter;
+mod network;
 mod observer;
 mod pace;
 mod pool;
@@ -73,6 +74,9 @@ pub use invoke::{Invocation, InvokeError, Within};
 pub use lifecycle::StateError;
 pub use memory::{AssetError, Awaited, Memory, MemoryRegion, MemoryShare, MemoryUsage};
 pub use message::{Message, MessageTooLarge};
+pub use network::{
+    Connecting, Network, NetworkConnection, NetworkError, NetworkLink, NetworkUsage,
+};
 pub use observer::{CallKind, CallOutcome, CallRecord, Denial, LogStream, Observer, SocketUse};
 pub use progress::{CompilePhase, CompileProgress};
 pub use replica::{DrainReport, Preopen, Replica, ReplicaConfig, ReplicaId};

@@ -19,7 +19,8 @@ use wasmtime_wasi_http::p3::bindings::ServicePre as Http03;
 use crate::admission::Admission;
 use crate::background::Background;
 use crate::bounds::{
-    BUDGETS_OPEN_MAX, DETERMINISTIC_FUEL, LEASED_CALLS_MAX, REGIONS_OPEN_MAX, TRIAL_TIME_MAX,
+    BUDGETS_OPEN_MAX, DETERMINISTIC_FUEL, LEASED_CALLS_MAX, LINKS_OPEN_MAX, REGIONS_OPEN_MAX,
+    TRIAL_TIME_MAX,
 };
 use crate::call::Call;
 use crate::capability::messaging::{MessagingCorePre, granted_topics};
@@ -417,6 +418,7 @@ fn guest(
         agreement: Agreement::new(services.consensus.clone()),
         leased: Leased::new("leased memory", services.memory.clone(), REGIONS_OPEN_MAX),
         processors: Leased::new("leased cpu", services.cpu.clone(), BUDGETS_OPEN_MAX),
+        transport: Leased::new("leased transport", services.network.clone(), LINKS_OPEN_MAX),
         leased_calls: Arc::new(Semaphore::new(LEASED_CALLS_MAX)),
         log: Arc::clone(log),
         observer,

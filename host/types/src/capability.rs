@@ -59,12 +59,18 @@ pub enum Capability {
         /// Thousandths of a core that one replica may have leased at once.
         millicores: u32,
     },
+    /// `hypermesh:assets/network`: connections over leased transport, of this node and of others, to
+    /// what [`Self::Tcp`] allows.
+    Network {
+        /// Bytes per second that one replica may have leased at once.
+        rate: ByteSize,
+    },
 }
 
 impl Capability {
     /// Most host patterns or topics in one grant.
     pub const ENTRIES_MAX: usize = 64;
-    /// Largest quota of a store, or of leased memory.
+    /// Largest quota of a store or of leased memory, and largest leased rate.
     pub const QUOTA_MAX: ByteSize = ByteSize::mib(1 << 20);
     /// Most records of one workload on the ledger: every node keeps them, and their index is one
     /// entry of at most 128 KiB.
@@ -85,6 +91,7 @@ impl Capability {
             Self::Consensus { .. } => "consensus",
             Self::Memory { .. } => "memory",
             Self::Cpu { .. } => "cpu",
+            Self::Network { .. } => "network",
         }
     }
 
@@ -96,7 +103,10 @@ impl Capability {
                 (allow.len(), "hosts")
             }
             Self::Publish { topics } => (topics.len(), "topics"),
-            Self::Keyvalue { quota } | Self::Blobstore { quota } | Self::Memory { quota } => {
+            Self::Keyvalue { quota }
+            | Self::Blobstore { quota }
+            | Self::Memory { quota }
+            | Self::Network { rate: quota } => {
                 let fits = (1..=Self::QUOTA_MAX.as_u64()).contains(&quota.as_u64());
                 let problem = format!("is {quota}: allowed is 1B to {}", Self::QUOTA_MAX);
                 return (!fits).then_some(problem);
@@ -133,6 +143,7 @@ impl Capability {
                 quota.to_string()
             }
             Self::Consensus { records } => format!("{records} records"),
+            Self::Network { rate } => format!("{rate}/s"),
             Self::Cpu { millicores } => Amount(u64::from(*millicores))
                 .of(AssetType::Cpu)
                 .to_string(),
@@ -187,6 +198,20 @@ impl HostPattern {
     #[must_use]
     pub fn matches(&self, host: &str, port: u16) -> bool {
         self.covers_port(port) && self.matches_host(host)
+    }
+
+    /// Whether a connection to `host`, a name or an address, is covered. Addresses are compared as such
+    /// and names as names, so that one is never taken for the other.
+    #[must_use]
+    pub fn covers(&self, host: &str, port: u16) -> bool {
+        let inner = host
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'));
+        let same = match inner.unwrap_or(host).parse::<IpAddr>() {
+            Ok(address) => self.address() == Some(address.to_canonical()),
+            Err(_) => self.address().is_none() && self.matches_host(host),
+        };
+        same && self.covers_port(port)
     }
 
     /// Whether `host` is covered, whatever the port. IPv6 hosts come with their brackets.
@@ -298,6 +323,31 @@ mod tests {
         assert!(pattern("127.0.0.1:8080").matches("127.0.0.1", 8080));
         assert!(!pattern("127.0.0.1:8080").matches("127.0.0.1", 80));
         assert!(pattern("[::1]:80").matches("[::1]", 80));
+    }
+
+    #[test]
+    fn a_connection_is_covered_by_address_or_by_name() {
+        for (text, host, port) in [
+            ("db.example:5432", "DB.example", 5432),
+            ("*.api.example", "a.api.example.", 1),
+            ("[::1]:80", "[::1]", 80),
+            ("[::1]:80", "0:0::1", 80),
+            ("10.0.0.1", "10.0.0.1", 9),
+            ("10.0.0.1", "::ffff:10.0.0.1", 9),
+        ] {
+            assert!(pattern(text).covers(host, port), "{text} {host}:{port}");
+        }
+        for (text, host, port) in [
+            ("db.example:5432", "db.example", 5433),
+            ("*.api.example", "api.example", 1),
+            ("*.api.example", "a.api.example:1", 1),
+            ("[::1]:80", "[::1]", 81),
+            ("10.0.0.1", "10.0.0.2", 9),
+            ("10.0.0.1", "10.1", 9),
+            ("db.example", "", 1),
+        ] {
+            assert!(!pattern(text).covers(host, port), "{text} {host}:{port}");
+        }
     }
 
     #[test]

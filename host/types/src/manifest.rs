@@ -123,6 +123,9 @@ pub struct ManifestCapabilities {
     /// Thousandths of a core that each replica may lease at once.
     #[serde(default)]
     pub cpu: Option<u32>,
+    /// Bytes per second of transport that each replica may lease at once.
+    #[serde(default)]
+    pub network: Option<ByteSize>,
 }
 
 /// `consensus = { records = N }`.
@@ -150,6 +153,7 @@ impl ManifestCapabilities {
                 .map(|ManifestConsensus { records }| Capability::Consensus { records }),
             self.memory.map(|quota| Capability::Memory { quota }),
             self.cpu.map(|millicores| Capability::Cpu { millicores }),
+            self.network.map(|rate| Capability::Network { rate }),
         ]
         .into_iter()
         .flatten()

@@ -13,6 +13,7 @@ pub(crate) mod ledger;
 pub(crate) mod log;
 pub(crate) mod memory;
 pub(crate) mod messaging;
+pub(crate) mod network;
 pub(crate) mod proofs;
 
 use std::cell::RefCell;
@@ -29,6 +30,7 @@ pub use ledger::pass_blocks;
 pub use log::logs;
 pub use memory::end_leases;
 pub use messaging::{deliver, published};
+pub use network::on_connect;
 pub use proofs::{receipt, set_asset};
 
 /// Answers outgoing requests.
@@ -44,6 +46,7 @@ struct State {
     published: Vec<Message>,
     on_fetch: Option<OnFetch>,
     on_cpu_call: Option<cpu::OnCall>,
+    on_connect: Option<network::OnConnect>,
     ledger: ledger::Ledger,
     memory: memory::Memory,
     proofs: proofs::Proofs,

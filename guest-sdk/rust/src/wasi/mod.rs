@@ -10,6 +10,7 @@ pub mod lifecycle;
 pub(crate) mod log;
 pub(crate) mod memory;
 pub(crate) mod messaging;
+pub(crate) mod network;
 pub(crate) mod proofs;
 pub mod worker;
 
@@ -45,6 +46,7 @@ mod imports {
                 import hypermesh:consensus/proofs@0.1.0;
                 import hypermesh:assets/memory@0.1.0;
                 import hypermesh:assets/cpu@0.1.0;
+                import hypermesh:assets/network@0.1.0;
             }
         ",
         path: [

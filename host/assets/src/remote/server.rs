@@ -17,7 +17,7 @@ use super::wire::{
 use crate::region::RegionAccess;
 
 /// What is waited for the first frame, and for the rest of one that began.
-const FRAME_PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const FRAME_PATIENCE: Duration = Duration::from_secs(10);
 /// What is waited for a peer to read an answer: one that is slower than 2 kB/s costs memory only.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -145,7 +145,7 @@ where
     }
 }
 
-async fn send(
+pub(super) async fn send(
     writer: &mut (impl AsyncWrite + Unpin),
     message: &impl Serialize,
 ) -> Result<(), ServeRegionError> {

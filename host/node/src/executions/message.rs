@@ -162,9 +162,6 @@ fn same(frame: Result<Vec<u8>, FrameError>, body: &[u8]) {
 
 /// Bodies of questions and of answers.
 pub(crate) fn some_messages() -> ([Vec<u8>; 3], [Vec<u8>; 4]) {
-    use proofs::{EngineMode, EngineProfile, Export, Receipt};
-    use types::{Digest, Name, NodeId, Replication, Signature};
-    let digest = Digest::of(b"some");
     let body = |frame: Result<Vec<u8>, FrameError>| {
         let frame = frame.unwrap_or_default();
         frame
@@ -172,43 +169,8 @@ pub(crate) fn some_messages() -> ([Vec<u8>; 3], [Vec<u8>; 4]) {
             .unwrap_or_default()
             .to_vec()
     };
-    let Ok(export) = Export::try_from("run".to_owned()) else {
+    let Some((order, ran)) = some_run() else {
         return Default::default();
-    };
-    let order = ExecutionOrder {
-        fabric: digest,
-        workload: Name::least(),
-        generation: 7,
-        component: Name::least(),
-        artifact: digest,
-        deterministic_seed: 1,
-        export: export.clone(),
-        arguments: vec!["\"a\"".to_owned(), "2".to_owned()],
-        replication: Replication::Of { agree: 2, of: 3 },
-        anchor: 9,
-        salt: [4; 16],
-    };
-    let receipt = Receipt {
-        fabric: digest,
-        node: NodeId::from_bytes([1; 32]),
-        order: order.digest(),
-        component: digest,
-        export,
-        input: order.input(),
-        output: proofs::output_digest("3"),
-        fuel: 300,
-        memory_peak_bytes: 1 << 16,
-        profile: EngineProfile {
-            mode: EngineMode::Deterministic,
-            engine: digest,
-        },
-    };
-    let ran = Ran {
-        receipt: SignedReceipt {
-            receipt,
-            signature: Signature::from_bytes([0; 64]),
-        },
-        result: "3".to_owned(),
     };
     let leased = RanLeased {
         ran: ran.clone(),
@@ -249,6 +211,50 @@ pub(crate) fn some_messages() -> ([Vec<u8>; 3], [Vec<u8>; 4]) {
     )
 }
 
+/// An order, and a run of it.
+fn some_run() -> Option<(ExecutionOrder, Ran)> {
+    use proofs::{EngineMode, EngineProfile, Export, Receipt};
+    use types::{Digest, NodeId, Replication, Signature};
+    let digest = Digest::of(b"some");
+    let export = Export::try_from("run".to_owned()).ok()?;
+    let order = ExecutionOrder {
+        fabric: digest,
+        workload: Name::least(),
+        generation: 7,
+        component: Name::least(),
+        artifact: digest,
+        deterministic_seed: 1,
+        export: export.clone(),
+        arguments: vec!["\"a\"".to_owned(), "2".to_owned()],
+        replication: Replication::Of { agree: 2, of: 3 },
+        anchor: 9,
+        salt: [4; 16],
+    };
+    let receipt = Receipt {
+        fabric: digest,
+        node: NodeId::from_bytes([1; 32]),
+        order: order.digest(),
+        component: digest,
+        export,
+        input: order.input(),
+        output: proofs::output_digest("3"),
+        fuel: 300,
+        memory_peak_bytes: 1 << 16,
+        profile: EngineProfile {
+            mode: EngineMode::Deterministic,
+            engine: digest,
+        },
+    };
+    let ran = Ran {
+        receipt: SignedReceipt {
+            receipt,
+            signature: Signature::from_bytes([0; 64]),
+        },
+        result: "3".to_owned(),
+    };
+    Some((order, ran))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -268,8 +274,8 @@ mod tests {
                 "104 88cd408091ff",
                 "302 b2b3d28115c4",
                 "4 f9ce112c1094",
-                "PIN1",
-                "PIN2",
+                "23 33dfc372329d",
+                "303 9f999728dabb",
             ]
         );
         assert_eq!(usage_of, [0, 3, 2, 7, 8]);

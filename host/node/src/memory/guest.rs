@@ -109,8 +109,8 @@ async fn open(
         let opened = admitted(&shared, &capability, shared.node).await;
         match opened.map_err(not_admitted)? {
             Opened::Region(access) => Place::Here(access),
-            Opened::Cpu(_) => {
-                return Err(denied("the capability is for processors, not for memory"));
+            Opened::Cpu(_) | Opened::Link(_) => {
+                return Err(denied("the capability is for something else than memory"));
             }
         }
     } else {

@@ -308,7 +308,10 @@ fn subject_of(shared: &Shared, lease: &LeaseId) -> Result<Option<Subject>, Decod
 
 /// Whether guests lease assets of this type: what else this node holds, somebody wanted it to hold.
 const fn is_for_guests(asset_type: AssetType) -> bool {
-    matches!(asset_type, AssetType::Memory | AssetType::Cpu)
+    matches!(
+        asset_type,
+        AssetType::Memory | AssetType::Cpu | AssetType::Network
+    )
 }
 
 /// Gives back leases that this node asked for and no guest has: those of a process that was

@@ -1,5 +1,5 @@
-//! Regions over sessions: those of this node served to members, those of others opened. Never knows
-//! what a region is for.
+//! What is leased, over sessions: that of this node served to members, that of others opened. Never knows
+//! what it is for.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use assets::{
     CAPABILITY_BYTES_MAX, OpenRemoteError, Refusal, RemoteRegion, ServeRegionError, read_hello,
     refuse_stream, serve_access,
 };
-use stoq::{InboundStream, OpenError, OpenOptions, SendStream, Service};
+use stoq::{InboundStream, OpenError, OpenOptions, RecvStream, SendStream, Service};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -15,6 +15,7 @@ use trust::LeaseCapability;
 use types::NodeId;
 
 use crate::memory::{Opened, admitted};
+use crate::network;
 use crate::peers::Peers;
 use crate::shared::Shared;
 
@@ -62,6 +63,19 @@ impl Peers {
         host: NodeId,
         capability: &LeaseCapability,
     ) -> Result<RemoteRegion, OpenRegionError> {
+        let (writer, reader) = self.asset_stream(host).await?;
+        let shown = capability.sealed().encode().to_vec();
+        Ok(RemoteRegion::open(reader, writer, shown).await?)
+    }
+
+    /// Opens a stream of the asset service.
+    ///
+    /// # Errors
+    /// [`OpenRegionError`].
+    pub(crate) async fn asset_stream(
+        &self,
+        host: NodeId,
+    ) -> Result<(SendStream, RecvStream), OpenRegionError> {
         let session = self.endpoint.session(&host);
         let session = session.ok_or(OpenRegionError::NoSession(host))?;
         let options = OpenOptions {
@@ -69,9 +83,7 @@ impl Peers {
             ..OpenOptions::default()
         };
         let opened = session.open(Service::Asset, options).await;
-        let (writer, reader) = opened.map_err(|error| OpenRegionError::Stream { host, error })?;
-        let shown = capability.sealed().encode().to_vec();
-        Ok(RemoteRegion::open(reader, writer, shown).await?)
+        opened.map_err(|error| OpenRegionError::Stream { host, error })
     }
 }
 
@@ -128,6 +140,7 @@ async fn serve_opened(
     };
     match opened.await {
         Ok(Opened::Region(access)) => serve_access(recv, send, &access, || shared.now_ms()).await,
+        Ok(Opened::Link(tenancy)) => network::serve(shared, &tenancy, peer, recv, send).await,
         Ok(Opened::Cpu(_)) => {
             let text = "a lease of cpu is used by the invoke service";
             let refusal = Refusal::Denied(text.to_owned());

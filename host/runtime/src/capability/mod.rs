@@ -18,6 +18,7 @@ mod keyvalue_draft2;
 mod logging;
 mod memory;
 pub(crate) mod messaging;
+mod network;
 mod random;
 mod socket_policy;
 mod sockets;
@@ -77,6 +78,7 @@ const PACKAGES: &[Package] = &[
     logging::PACKAGE,
     memory::PACKAGE,
     messaging::PACKAGE,
+    network::PACKAGE,
     random::PACKAGE,
     sockets::PACKAGE,
 ];

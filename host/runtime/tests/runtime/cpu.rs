@@ -255,7 +255,7 @@ async fn budgets_and_calls_that_are_hoarded_are_bounded_and_stop_with_their_inst
     eventually("nothing runs", || bank.running() == 0).await;
     eventually("all are dropped", || bank.budgets() == 0).await;
     assert_eq!(call(&guest, "allocate", &["1", "10000"]).await, "ok");
-    let long = format!("\"{}\"", "x".repeat(70_000));
+    let long = vec![format!("\"{}\"", "x".repeat(1_000)); 70].join(", ");
     let said = call(&guest, "run", &[&wave("f", &long)]).await;
     assert!(said.starts_with("err(invalid("), "{said}");
     drop(guest);
@@ -337,7 +337,7 @@ async fn a_call_keeps_within_its_own_fuel_and_gives_what_it_gives_elsewhere() {
     assert_eq!(shared, plain);
     let used = share.used();
     assert_eq!((used.cpu, Some(used.fuel)), (cpu, plain.fuel_used));
-    let fuel_max = NonZeroU64::new(plain.fuel_used.unwrap() - 1).unwrap();
+    let fuel_max = NonZeroU64::new(plain.fuel_used.unwrap() / 2).unwrap();
     let bounds = Within { fuel_max, ..bounds };
     let less = guest.replica.invoke_within("run", args(), bounds).await;
     let error = less.unwrap_err();

@@ -30,6 +30,7 @@ mod keyvalue_draft2;
 mod library;
 mod limits;
 mod memory;
+mod network;
 mod outgoing;
 mod outgoing_body;
 mod pause;
