@@ -362,6 +362,28 @@ mod tests {
     }
 
     #[test]
+    fn what_guests_may_lease_is_bounded_and_written_in_its_unit() {
+        let cpu = |millicores| Capability::Cpu { millicores };
+        let network = |rate| Capability::Network { rate };
+        for (grant, scope) in [
+            (cpu(1), "0.001 cores"),
+            (cpu(1_500), "1.5 cores"),
+            (network(ByteSize::mib(2)), "2MiB/s"),
+        ] {
+            assert_eq!(grant.problem(), None, "{grant:?}");
+            assert_eq!(grant.scope(), scope);
+        }
+        for grant in [
+            cpu(0),
+            cpu(Capability::MILLICORES_MAX + 1),
+            network(ByteSize::bytes(0)),
+            network(ByteSize::bytes(Capability::QUOTA_MAX.as_u64() + 1)),
+        ] {
+            assert!(grant.problem().is_some(), "{grant:?}");
+        }
+    }
+
+    #[test]
     fn urls_and_nonsense_are_refused() {
         for bad in [
             "", "*", "*.", "http://a", "a/b", "a:x", "a:", "[::1", "*.[::1]", "a..b", "a b",

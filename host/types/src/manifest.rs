@@ -316,6 +316,8 @@ wall_time = "10s"
 cpu_percent = 50
 
 [component.capabilities]
+cpu = 500
+network = "1MiB"
 http_outgoing = ["api.example.com:443"]
 
 [[component.route]]
