@@ -120,13 +120,13 @@ fn what_a_node_lacks_and_what_makes_no_sense_is_refused() {
 }
 
 /// A component that takes a while to carry: 8 MiB of data that it never looks at.
-fn heavy() -> String {
+pub(crate) fn heavy() -> String {
     let data = "hypermesh ballast ".repeat((8 << 20) / 18);
     format!(r#"(component (core module (memory 129) (data (i32.const 0) "{data}")))"#)
 }
 
 /// A workload `app` of one component `load`, from `load.wat`.
-fn workload(replicas: u8) -> String {
+pub(crate) fn workload(replicas: u8) -> String {
     format!(
         "name = \"app\"\n\n[[component]]\nname = \"load\"\nsource = \"load.wat\"\nreplicas = {replicas}\n"
     )

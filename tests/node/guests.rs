@@ -92,6 +92,27 @@ pub(crate) fn memory_user() -> String {
     })
 }
 
+/// A stateful library that hands the functions of leased processors through.
+pub(crate) fn cpu_user() -> String {
+    let text = include_str!("../../host/runtime/tests/guests/cpu.wat");
+    PARTS.iter().fold(text.to_owned(), |text, (mark, part)| {
+        text.replace(mark, part)
+    })
+}
+
+/// A stateful library that hands the functions of leased transport through.
+pub(crate) fn network_user() -> String {
+    let text = include_str!("../../host/runtime/tests/guests/network.wat");
+    PARTS.iter().fold(text.to_owned(), |text, (mark, part)| {
+        text.replace(mark, part)
+    })
+}
+
+/// A library that is good under the deterministic profile.
+pub(crate) fn deterministic() -> &'static str {
+    include_str!("../../host/runtime/tests/guests/deterministic.wat")
+}
+
 /// Answers with how many requests its instance has had.
 pub(crate) fn count() -> String {
     with(include_str!(

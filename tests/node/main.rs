@@ -25,6 +25,7 @@ mod committee;
     reason = "shared with the tests of the command line, which use the rest"
 )]
 mod components;
+mod cpu_leases;
 mod damage;
 mod data_directory;
 mod determinism;
@@ -51,6 +52,7 @@ mod joining;
 mod ledger;
 mod nat;
 mod net;
+mod network_leases;
 mod partition;
 mod placing;
 mod receipts;

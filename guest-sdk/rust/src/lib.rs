@@ -37,6 +37,7 @@
 
 pub mod blob;
 pub mod config;
+pub mod cpu;
 pub mod http;
 pub mod keyvalue;
 pub mod ledger;
@@ -44,6 +45,7 @@ pub mod lifecycle;
 pub mod log;
 pub mod memory;
 pub mod messaging;
+pub mod network;
 pub mod proofs;
 
 #[cfg(not(target_os = "wasi"))]

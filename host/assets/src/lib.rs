@@ -9,6 +9,8 @@ mod cgroup;
 mod cpu;
 mod gpu;
 mod health;
+mod link;
+mod link_op;
 mod memory;
 mod network;
 mod quota_directory;
@@ -17,7 +19,9 @@ mod region_op;
 mod remote;
 mod storage;
 mod system;
+mod tenancy;
 mod term;
+pub mod volume;
 
 pub use adapter::{Adapter, EnforceError, Enforcement, HealthError, MeasureError, Usage};
 pub use adapters::{
@@ -28,6 +32,8 @@ pub use capacity::{Capacity, ReleaseError, Reservation, ReserveError};
 pub use cpu::{CALIBRATION_RUNS, CALIBRATION_UNIT_STEPS, calibrate, measure_cpu};
 pub use gpu::{GPUS_MAX, NVML, measure_gpus};
 pub use health::{Health, Tolerances};
+pub use link::{CONNECTIONS_PER_LINK_MAX, Link, LinkUse, Way};
+pub use link_op::{HOST_BYTES_MAX, LinkAnswer, LinkDone, LinkError, LinkOp};
 pub use memory::{MemoryReading, measure_memory, memory_reading};
 pub use network::{SessionReading, measure_network};
 pub use quota_directory::{OpenQuotaError, QuotaDirectory, WriteQuotaError};
@@ -38,8 +44,11 @@ pub use region_op::{
 pub use remote::{
     Answer, AskRegionError, CAPABILITY_BYTES_MAX, DecodeRegionFrameError, FRAME_BYTES_MAX, Hello,
     IN_FLIGHT_MAX, OpenRemoteError, Opened, Refusal, RemoteRegion, ServeRegionError, Welcome,
-    decode_answer, decode_hello, decode_request, decode_welcome, encode_region_frame, serve_region,
+    answer_link, ask_link, decode_answer, decode_hello, decode_link_answer, decode_link_request,
+    decode_request, decode_welcome, encode_region_frame, read_hello, read_link_request,
+    refuse_stream, serve_access, serve_operations, serve_region,
 };
 pub use storage::{MeasureStorageError, Room, TEST_BYTES_MAX, measure_storage, room};
 pub use system::{System, SystemFileError};
+pub use tenancy::{BeginTenancyError, TENANCIES_MAX, Tenancies, Tenancy};
 pub use term::{CLOCK_DRIFT_PPM_MAX, CLOCK_SKEW_MS_MAX, LeaseTerm, LedgerClock, RenewTermError};

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use types::ByteSize;
+use types::{ByteSize, HostPattern};
 
 use crate::founding::Founding;
 use crate::ingress_tls::HttpsCertificate;
@@ -30,6 +30,8 @@ pub struct Config {
     pub instances: Option<u32>,
     /// Bytes that all artifacts may take together; a share of the disk if none.
     pub storage_quota: Option<ByteSize>,
+    /// Where guests of other nodes that lease transport of this one may have it dial; nowhere if empty.
+    pub dial_for_leases: Vec<HostPattern>,
     /// Blocks that the ledger may be behind its peers before it takes their state over instead of
     /// executing what it missed; [`consensus::Config::SYNC_BEYOND_BLOCKS`] if none.
     pub sync_beyond_blocks: Option<u64>,

@@ -46,9 +46,9 @@ pub fn order_answer(body: &[u8]) {
     crate::executions::read_answer_again(body);
 }
 
-/// The bodies of a question of the invoke service and of two answers.
+/// The bodies of questions of the invoke service and of answers.
 #[must_use]
-pub fn some_order_messages() -> (Vec<u8>, [Vec<u8>; 2]) {
+pub fn some_order_messages() -> ([Vec<u8>; 3], [Vec<u8>; 4]) {
     crate::executions::some_messages()
 }
 

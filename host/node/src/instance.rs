@@ -11,8 +11,10 @@ use tokio_util::sync::CancellationToken;
 use types::{ComponentKind, ComponentSpec};
 
 use crate::artifact::{compiled, files_folder, preopens};
+use crate::cpu;
 use crate::guest_ledger;
 use crate::memory;
+use crate::network;
 use crate::observer::ReplicaObserver;
 use crate::replicas::LiveReplica;
 use crate::shared::Shared;
@@ -111,6 +113,8 @@ impl Instance {
         services.publisher = Some(Arc::clone(&shared.bus) as Arc<dyn runtime::Publisher>);
         services.consensus = guest_ledger::of(shared, key, spec);
         services.memory = memory::of(shared, key, spec);
+        services.cpu = cpu::of(shared, key, spec);
+        services.network = network::of(shared, key, spec);
         services.state = Some(shared.states.of(&self.key));
         let config = ReplicaConfig {
             id: ReplicaId {

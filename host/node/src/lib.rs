@@ -12,6 +12,7 @@ mod checkpoints;
 mod clock;
 mod compiled;
 mod config;
+mod cpu;
 mod data_dir;
 mod duties;
 #[cfg(feature = "equivocator")]
@@ -37,6 +38,7 @@ mod machine;
 mod measuring;
 mod memory;
 mod mesh;
+mod network;
 mod node;
 mod observer;
 mod peers;

@@ -1,14 +1,20 @@
-//! Leased memory of this node: its regions, and the clock by which they end. Who may use one is said by
-//! the ledger and by capabilities; what a guest does with one is `guest`'s business.
+//! What is leased of this node: its regions of memory, what leases of processors and
+//! transport are used through, and the clock by which they end. Who may use one is said by the ledger and by capabilities; what a guest
+//! does with one is the business of `guest`, of `crate::cpu` and `crate::network`.
 
+pub(crate) mod asking;
 mod guest;
-mod leasing;
+pub(crate) mod leasing;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use assets::{LeaseTerm, LedgerClock, OpenRegionError, Refusal, RegionAccess, Regions};
+use assets::{
+    BeginTenancyError, LeaseTerm, LedgerClock, Link, OpenRegionError, Refusal, RegionAccess,
+    Regions, Tenancies, Tenancy,
+};
 use ledger::{DecodeRecordError, View};
+use runtime::CpuShare;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -25,15 +31,34 @@ pub(crate) use leasing::{Holdings, sweep};
 /// followed the ledger further.
 const LEASE_PATIENCE: Duration = Duration::from_secs(5);
 
-/// The regions of this node, and what it knows of ledger time.
+/// A lease of processors, as it is used.
+pub(crate) type CpuTenancy = Tenancy<Arc<CpuShare>>;
+
+/// A lease of transport, as it is used.
+pub(crate) type LinkTenancy = Tenancy<Link>;
+
+/// What is leased of this node, and what it knows of ledger time.
 #[derive(Debug)]
 pub(crate) struct NodeMemory {
     regions: Regions,
+    cpus: Tenancies<Arc<CpuShare>>,
+    links: Tenancies<Link>,
     clock: Mutex<LedgerClock>,
-    /// Told when there is a region more.
+    /// Told when there is something more that ends.
     opened: Notify,
     /// The leases of guests of this node.
     pub(crate) holdings: Holdings,
+}
+
+/// What a capability opens.
+#[derive(Debug)]
+pub(crate) enum Opened {
+    /// Memory.
+    Region(RegionAccess),
+    /// Processors.
+    Cpu(Arc<CpuTenancy>),
+    /// Transport.
+    Link(Arc<LinkTenancy>),
 }
 
 /// A capability that opens nothing.
@@ -45,8 +70,11 @@ pub(crate) enum AdmitError {
     /// There is no region for it.
     #[error(transparent)]
     Region(#[from] OpenRegionError),
-    /// Its lease is of something else.
-    #[error("{} is a lease of {asset_type}, not of memory", .lease.short())]
+    /// What the lease is for cannot be used.
+    #[error(transparent)]
+    Tenancy(#[from] BeginTenancyError),
+    /// Its lease is of something that cannot be opened.
+    #[error("{} is a lease of {asset_type}, which is not opened", .lease.short())]
     Type {
         /// The lease.
         lease: LeaseId,
@@ -68,9 +96,12 @@ impl AdmitError {
     pub(crate) fn refusal(&self) -> Refusal {
         match self {
             Self::Capability(CapabilityRefusal::NoLease(_))
-            | Self::Region(OpenRegionError::Over(_)) => Refusal::NoLease,
+            | Self::Region(OpenRegionError::Over(_))
+            | Self::Tenancy(BeginTenancyError::Over(_)) => Refusal::NoLease,
             Self::Capability(_) | Self::Type { .. } => Refusal::Denied(self.to_string()),
-            Self::Region(_) | Self::State(_) => Refusal::Unable(self.to_string()),
+            Self::Region(_) | Self::Tenancy(_) | Self::State(_) => {
+                Refusal::Unable(self.to_string())
+            }
         }
     }
 }
@@ -82,6 +113,8 @@ impl NodeMemory {
         let ledger_ms = view.time_ms().max(unix_ms());
         Self {
             regions: Regions::default(),
+            cpus: Tenancies::default(),
+            links: Tenancies::default(),
             clock: Mutex::new(LedgerClock::new(ledger_ms, now_ms)),
             opened: Notify::new(),
             holdings: Holdings::default(),
@@ -102,28 +135,50 @@ impl NodeMemory {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .note_block(time_ms, now_ms);
-        // State that cannot be read ends the node elsewhere, and its regions with it.
+        // State that cannot be read ends the node elsewhere, and what is leased of it.
         let expires = |lease: &LeaseId| {
             let record = state.view.lease(lease).ok().flatten();
             record.map(|record| record.expires_ms)
         };
-        report(&self.regions.follow(time_ms, now_ms, expires));
+        wiped(&self.regions.follow(time_ms, now_ms, expires));
+        ended(&self.cpus.follow(time_ms, now_ms, expires));
+        ended(&self.links.follow(time_ms, now_ms, expires));
     }
 
-    /// Ends the region of a lease that is being given back.
+    /// Ends what a lease is for that is being given back.
     pub(crate) fn end(&self, lease: &LeaseId) {
         if self.regions.end(lease) {
-            report(&[*lease]);
+            wiped(&[*lease]);
+        }
+        if self.cpus.end(lease) || self.links.end(lease) {
+            ended(&[*lease]);
         }
     }
 
-    /// The access that `capability` gives, shown by `presenter`.
+    /// When the next of all this is over, if no block comes.
+    fn next_timeout_ms(&self) -> Option<u64> {
+        let timeouts = [
+            self.regions.next_timeout_ms(),
+            self.cpus.next_timeout_ms(),
+            self.links.next_timeout_ms(),
+        ];
+        timeouts.into_iter().flatten().min()
+    }
+
+    /// Ends what is over by this node's clock.
+    fn end_over(&self, now_ms: u64) {
+        wiped(&self.regions.end_over(now_ms));
+        ended(&self.cpus.end_over(now_ms));
+        ended(&self.links.end_over(now_ms));
+    }
+
+    /// What `capability` opens, shown by `presenter`.
     fn admit(
         &self,
         shared: &Shared,
         capability: &LeaseCapability,
         presenter: NodeId,
-    ) -> Result<RegionAccess, AdmitError> {
+    ) -> Result<Opened, AdmitError> {
         let lease = capability.subject().lease;
         // Held to the end: no block that ends the lease comes in between.
         let state = shared.state();
@@ -153,25 +208,43 @@ impl NodeMemory {
         // The ledger may say another host than the capability does.
         let asset = asset.filter(|asset| asset.host == shared.node);
         let asset = asset.ok_or(no_lease)?;
-        if record.asset.asset_type() != AssetType::Memory {
-            let asset_type = record.asset.asset_type();
-            return Err(AdmitError::Type { lease, asset_type });
-        }
         // What was promised stays promised where less is shared by now.
         let leased = state.view.leases_of(&record.asset)?;
         let leased = leased.leased(state.view.time_ms());
         let limit = Amount(leased.0.max(asset.shared().0));
-        let region = self
-            .regions
-            .open(lease, record.amount, limit, term, now_ms)?;
-        self.opened.notify_one();
         let ids = capability.ids().into();
-        Ok(RegionAccess::new(region, scope, ids, capability.is_root()))
+        match record.asset.asset_type() {
+            AssetType::Memory => {
+                let opened = self.regions.open(lease, record.amount, limit, term, now_ms);
+                let region = opened?;
+                self.opened.notify_one();
+                let access = RegionAccess::new(region, scope, ids, capability.is_root());
+                Ok(Opened::Region(access))
+            }
+            AssetType::Cpu => {
+                let millicores = u32::try_from(record.amount.0).unwrap_or(u32::MAX);
+                let share = || Arc::new(CpuShare::new(millicores, std::time::Instant::now()));
+                let amounts = (record.amount, limit);
+                let opened = self.cpus.open(lease, amounts, term, now_ms, share);
+                let tenancy = opened?;
+                self.opened.notify_one();
+                Ok(Opened::Cpu(tenancy))
+            }
+            AssetType::Network => {
+                let link = || Link::new(record.amount.0, std::time::Instant::now());
+                let amounts = (record.amount, limit);
+                let opened = self.links.open(lease, amounts, term, now_ms, link);
+                let tenancy = opened?;
+                self.opened.notify_one();
+                Ok(Opened::Link(tenancy))
+            }
+            asset_type => Err(AdmitError::Type { lease, asset_type }),
+        }
     }
 }
 
-/// The access that `capability` gives on this node, shown by `presenter`; waits a little for a lease
-/// that is not known here yet.
+/// What `capability` opens on this node, shown by `presenter`; waits a little for a lease that is not
+/// known here yet.
 ///
 /// # Errors
 /// [`AdmitError`].
@@ -179,7 +252,7 @@ pub(crate) async fn admitted(
     shared: &Shared,
     capability: &LeaseCapability,
     presenter: NodeId,
-) -> Result<RegionAccess, AdmitError> {
+) -> Result<Opened, AdmitError> {
     let mut revision = shared.revision.subscribe();
     let deadline = Instant::now() + LEASE_PATIENCE;
     loop {
@@ -197,11 +270,11 @@ pub(crate) async fn admitted(
     }
 }
 
-/// Ends regions by this node's own clock, until `stop`.
+/// Ends what is leased by this node's own clock, until `stop`.
 pub(crate) async fn end_in_time(shared: Arc<Shared>, stop: CancellationToken) {
     let memory = &shared.memory;
     loop {
-        let due = memory.regions.next_timeout_ms();
+        let due = memory.next_timeout_ms();
         let due = due.map(|at| Instant::from_std(shared.started + Duration::from_millis(at)));
         let rings = async {
             match due {
@@ -212,13 +285,19 @@ pub(crate) async fn end_in_time(shared: Arc<Shared>, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => return,
             () = memory.opened.notified() => {}
-            () = rings => report(&memory.regions.end_over(shared.now_ms())),
+            () = rings => memory.end_over(shared.now_ms()),
         }
     }
 }
 
-fn report(ended: &[LeaseId]) {
+fn wiped(ended: &[LeaseId]) {
     for lease in ended {
         tracing::info!(lease = %lease.short(), "the region of this lease ended and was wiped");
+    }
+}
+
+fn ended(ended: &[LeaseId]) {
+    for lease in ended {
+        tracing::info!(lease = %lease.short(), "what this lease was used for has ended");
     }
 }

@@ -167,6 +167,7 @@ impl Node {
             executions: Executions::new(speech.stated),
             mesh: NodeMesh::default(),
             runs_singletons: watch::Sender::new(alone),
+            lease_dials: config.dial_for_leases,
             peers: OnceLock::new(),
             memory,
             state: RwLock::new(state),

@@ -167,6 +167,7 @@ impl Observer for ReplicaObserver {
         let capability = match &what {
             Denial::HttpHost { .. } => "http-outgoing",
             Denial::Publish { .. } => "publish",
+            Denial::Link { .. } => "tcp",
             Denial::Socket(wish) => wish.capability(),
         };
         self.shared.metrics.denial(&self.labels, capability);

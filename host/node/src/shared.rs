@@ -14,7 +14,7 @@ use runtime::Runtime;
 use storage::Artifacts;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use types::{FabricId, NodeId};
+use types::{FabricId, HostPattern, NodeId};
 
 use crate::bus::Bus;
 use crate::checkpoints::States;
@@ -62,6 +62,8 @@ pub(crate) struct Shared {
     pub(crate) runs_singletons: watch::Sender<bool>,
     /// Regions of leased memory.
     pub(crate) memory: NodeMemory,
+    /// Where this node dials for leases of others.
+    pub(crate) lease_dials: Vec<HostPattern>,
     /// Other nodes; set once at the start, if this node speaks to any.
     pub(crate) peers: OnceLock<Arc<Peers>>,
     /// Written by the follower.

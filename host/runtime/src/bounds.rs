@@ -189,5 +189,23 @@ pub const SPACE_REQUESTS_AT_ONCE_MAX: usize = 1;
 /// streams of one node, and more replicas than one are to have some.
 pub const REGIONS_OPEN_MAX: usize = 16;
 
+/// Budgets of leased processors that the instances of one replica have open at once: each is a lease,
+/// of which one holder has a bounded number.
+pub const BUDGETS_OPEN_MAX: usize = 16;
+
+/// Calls under leases that the instances of one replica have under way at once: as many as a host runs
+/// for one node.
+pub const LEASED_CALLS_MAX: usize = 8;
+
+/// Most bytes of the texts of one call under a lease: an order has room for them.
+pub const LEASED_CALL_BYTES_MAX: usize = 64 << 10;
+
+/// Links of leased transport that the instances of one replica have open at once: each is a lease, of
+/// which one holder has a bounded number.
+pub const LINKS_OPEN_MAX: usize = 16;
+
+/// Most bytes of one read or write of a connection over a link.
+pub const LINK_PIECE_BYTES_MAX: usize = 64 << 10;
+
 /// Longest text that is looked at as a capability.
 pub const CAPABILITY_TEXT_BYTES_MAX: usize = 4 << 10;

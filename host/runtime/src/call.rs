@@ -2,6 +2,7 @@
 //! Knows nothing of HTTP, commands or WAVE.
 
 use std::future::Future;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use wasmtime::{Error, Store, Trap, UpdateDeadline};
 use wasmtime_wasi::I32Exit;
 
 use crate::admission::Place;
+use crate::cpu_share::{CpuShare, Draw};
 use crate::deterministic::{Input, World};
 use crate::errors::{Breach, CallError, clipped};
 use crate::frame::backtrace;
@@ -27,6 +29,9 @@ pub(crate) struct Call {
     meter: Arc<Meter>,
     kind: CallKind,
     wall_limit: Millis,
+    fuel_limit: Option<NonZeroU64>,
+    /// Of a call that shares processors with others.
+    draw: Option<Arc<Draw>>,
     /// How long the replica had been paused when the call began: later pauses are no time of its.
     paused_before: Duration,
     /// Of a deterministic guest.
@@ -53,6 +58,8 @@ impl Call {
             meter: Arc::new(Meter::new(Arc::clone(guest))),
             kind,
             wall_limit: guest.limits.wall_time,
+            fuel_limit: guest.limits.fuel,
+            draw: None,
             paused_before: guest.gate.closed_for(),
             world: guest.determinism.map(|of| of.world(&Input::NOTHING)),
             wall: None,
@@ -64,6 +71,18 @@ impl Call {
 
     pub(crate) fn with_wall_limit(mut self, limit: Millis) -> Self {
         self.wall_limit = limit.min(self.wall_limit);
+        self
+    }
+
+    /// For a guest whose fuel is counted.
+    pub(crate) fn with_fuel_limit(mut self, limit: NonZeroU64) -> Self {
+        self.fuel_limit = self.fuel_limit.map(|most| most.min(limit));
+        self
+    }
+
+    /// Charges its cpu time to `share`, too, and keeps within that.
+    pub(crate) fn with_share(mut self, share: Arc<CpuShare>) -> Self {
+        self.draw = Some(Arc::new(Draw::new(share)));
         self
     }
 
@@ -94,6 +113,9 @@ impl Call {
     fn store_in(&self, world: Option<World>) -> Result<Store<Host>, CallError> {
         let store = Guest::store(&self.meter, world);
         let mut store = store.map_err(|e| in_host(&e))?;
+        if let Some(limit) = self.fuel_limit {
+            store.set_fuel(limit.get()).map_err(|e| in_host(&e))?;
+        }
         self.arm(&mut store, self.span());
         Ok(store)
     }
@@ -133,7 +155,7 @@ impl Call {
         } = span;
         let cpu_percent = self.guest().limits.cpu_percent;
         let mut pace = Pace::new(cpu_percent, self.meter.begun(), deadline);
-        let meter = Arc::clone(&self.meter);
+        let (meter, draw) = (Arc::clone(&self.meter), self.draw.clone());
         store.set_epoch_deadline(1);
         // tokio's own yield, not wasmtime's: it lets the worker look at sockets and timers between
         // two slices, which a task that wakes itself keeps it from.
@@ -144,13 +166,22 @@ impl Call {
             let paused = gate.closed_for().saturating_sub(paused_before);
             let now = Instant::now();
             let now = now.checked_sub(paused).unwrap_or(now);
-            Ok(match pace.tick(now, meter.end_slice()) {
-                Turn::Yield => UpdateDeadline::YieldCustom(1, Box::pin(yield_now())),
-                Turn::Sleep(time) => UpdateDeadline::YieldCustom(1, Box::pin(sleep(time))),
+            let cpu = meter.end_slice();
+            let shared = draw
+                .as_ref()
+                .and_then(|draw| draw.settle(cpu, Instant::now()));
+            let own = match pace.tick(now, cpu) {
+                Turn::Yield => None,
+                Turn::Sleep(time) => Some(time),
                 Turn::Expired => {
                     meter.breach(&Breach::WallTime { limit });
-                    UpdateDeadline::Interrupt
+                    return Ok(UpdateDeadline::Interrupt);
                 }
+            };
+            // Whoever drives the call ends a rest that is longer than its time.
+            Ok(match own.max(shared) {
+                None => UpdateDeadline::YieldCustom(1, Box::pin(yield_now())),
+                Some(time) => UpdateDeadline::YieldCustom(1, Box::pin(sleep(time))),
             })
         });
     }
@@ -203,7 +234,7 @@ impl Call {
     /// Reads what the guest used of the budget that the store was last given.
     pub(crate) fn note_fuel(&mut self, store: &Store<Host>) -> Option<u64> {
         let left = || store.get_fuel().unwrap_or_default();
-        let budget = self.guest().limits.fuel;
+        let budget = self.fuel_limit;
         self.fuel_used = budget.map(|budget| budget.get().saturating_sub(left()));
         self.fuel_used
     }
@@ -247,7 +278,7 @@ impl Call {
         if let Some(Trap::StackOverflow | Trap::Interrupt | Trap::OutOfFuel) = trap {
             self.meter.stop_at(backtrace(error));
         }
-        match (trap, self.guest().limits.fuel) {
+        match (trap, self.fuel_limit) {
             (Some(Trap::StackOverflow), _) => return self.breached(Breach::STACK),
             (Some(Trap::Interrupt), _) => {
                 return self.breached(Breach::WallTime { limit: wall_limit });
@@ -275,6 +306,9 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
+        if let Some(draw) = &self.draw {
+            draw.end(self.meter.cpu(), self.fuel_used, Instant::now());
+        }
         let outcome = std::mem::replace(&mut self.outcome, CallOutcome::Cancelled);
         let kind = std::mem::replace(&mut self.kind, CallKind::Trial);
         self.guest().observer.call(CallRecord {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use types::{Limits, Name, Topic};
 use wasmtime::component::ResourceTable;
@@ -23,12 +24,14 @@ use crate::background::Background;
 use crate::bounds::{HANDLES_MAX, HOSTCALL_BYTES_MAX, RANDOM_BYTES_MAX, RESOURCES_MAX};
 use crate::capability::{Outgoing, OutgoingPolicy, SocketPolicy, Sockets, Stores, cli, filesystem};
 use crate::consensus::Agreement;
+use crate::cpu::Cpu;
 use crate::deterministic::{Clock, Determinism, World};
 use crate::gate::Gate;
 use crate::limiter::InstanceLimiter;
 use crate::log::Log;
-use crate::memory::Leased;
+use crate::memory::{Leased, Memory};
 use crate::meter::Meter;
+use crate::network::Network;
 use crate::observer::Observer;
 use crate::services::Publisher;
 use crate::ticker::Ticker;
@@ -65,7 +68,11 @@ pub(crate) struct Guest {
     pub(crate) publish: Vec<Topic>,
     pub(crate) publisher: Option<Arc<dyn Publisher>>,
     pub(crate) agreement: Agreement,
-    pub(crate) leased: Leased,
+    pub(crate) leased: Leased<dyn Memory>,
+    pub(crate) processors: Leased<dyn Cpu>,
+    pub(crate) transport: Leased<dyn Network>,
+    /// Places of calls that run on leased processors.
+    pub(crate) leased_calls: Arc<Semaphore>,
     pub(crate) log: Arc<Log>,
     pub(crate) observer: Arc<dyn Observer>,
     /// Held: as long as a guest can compute, its time slices must end.

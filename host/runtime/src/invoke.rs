@@ -1,10 +1,12 @@
 //! Typed calls by people: WAVE text in, WAVE text out. Knows nothing of how instances are made.
 
 use std::borrow::Cow;
+use std::num::NonZeroU64;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
-use types::ComponentKind;
+use types::{ComponentKind, Millis};
 use wasmtime::Store;
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use wasmtime::component::{ComponentExportIndex, Instance, Val};
@@ -13,6 +15,7 @@ use crate::background;
 use crate::bounds::{WAVE_BYTES_MAX, WAVE_DEPTH_MAX};
 use crate::call::Call;
 use crate::compile::Compiled;
+use crate::cpu_share::CpuShare;
 use crate::deterministic::Input;
 use crate::errors::{CallError, clipped};
 use crate::host::Host;
@@ -48,7 +51,19 @@ pub struct Invocation {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Used {
     pub(crate) fuel: Option<u64>,
+    pub(crate) cpu: Duration,
     pub(crate) memory_peak_bytes: u64,
+}
+
+/// What a call may take at most, beside the limits of its component.
+#[derive(Debug, Clone)]
+pub struct Within {
+    /// Fuel; only where it is counted.
+    pub fuel_max: NonZeroU64,
+    /// Wall time.
+    pub wall_max: Millis,
+    /// Cpu time, together with other calls.
+    pub share: Arc<CpuShare>,
 }
 
 /// An invocation that gave no result.
@@ -102,6 +117,9 @@ pub enum InvokeError {
         /// Why.
         reason: String,
     },
+    /// A call within bounds of its own, of a component whose calls are not alone.
+    #[error("a library that keeps state is not called within bounds of one call")]
+    Stateful,
     /// The call failed.
     #[error("{0}")]
     Call(#[from] CallError),
@@ -335,6 +353,39 @@ impl Replica {
         }
         let asked = self.asked(export, Cow::Owned(args))?;
         let call = self.begin_call(&asked).await?;
+        let (invocation, _) = self.drive_apart(call, asked).await?;
+        Ok(invocation)
+    }
+
+    /// As [`Self::invoke_apart`], within bounds of this call, and says what cpu time it used. Begins
+    /// once others have paid for what they used of the share.
+    ///
+    /// # Errors
+    /// As [`Self::invoke`]; [`InvokeError::Stateful`] for a library that keeps state.
+    pub async fn invoke_within(
+        &self,
+        export: &str,
+        args: Vec<String>,
+        within: Within,
+    ) -> Result<(Invocation, Duration), InvokeError> {
+        if self.shared.lifecycle.is_some() {
+            return Err(InvokeError::Stateful);
+        }
+        let asked = self.asked(export, Cow::Owned(args))?;
+        within.share.rested().await;
+        let call = self.begin_call(&asked).await?;
+        let call = call
+            .with_wall_limit(within.wall_max)
+            .with_fuel_limit(within.fuel_max)
+            .with_share(within.share);
+        self.drive_apart(call, asked).await
+    }
+
+    async fn drive_apart(
+        &self,
+        call: Call,
+        asked: Asked<'static>,
+    ) -> Result<(Invocation, Duration), InvokeError> {
         let meter = Arc::clone(call.meter());
         let background = Arc::clone(&self.shared.guest.background);
         let replica = self.clone();
@@ -343,7 +394,7 @@ impl Replica {
             Ok::<_, CallError>((asked, result, used))
         });
         let (asked, result, used) = background::drive(work, meter, background).await?;
-        asked.invocation(result.as_ref(), used)
+        Ok((asked.invocation(result.as_ref(), used)?, used.cpu))
     }
 
     /// The full name of an export and its arguments in their one form, without a call.
@@ -430,6 +481,7 @@ impl Replica {
         };
         let used = Used {
             fuel: store.as_ref().and_then(|store| call.note_fuel(store)),
+            cpu: call.meter().cpu(),
             memory_peak_bytes: call.meter().memory(),
         };
         call.end(store, outcome);

@@ -11,6 +11,8 @@ mod code_cache;
 mod command;
 mod compile;
 mod consensus;
+mod cpu;
+mod cpu_share;
 mod debug_info;
 mod deterministic;
 mod engine;
@@ -35,6 +37,7 @@ mod log;
 mod memory;
 mod message;
 mod meter;
+mod network;
 mod observer;
 mod pace;
 mod pool;
@@ -57,6 +60,8 @@ pub use consensus::{
     Beacon, Consensus, ConsensusError, ProvenRecord, RecordEntry, RecordReading, RecordWish,
     Submitted,
 };
+pub use cpu::{Cpu, CpuBudget, CpuCall, CpuCallError, CpuOutcome, CpuUsage};
+pub use cpu_share::{CpuShare, CpuUsed};
 pub use engine::{Profile, deterministic_engine};
 pub use errors::{Breach, CallError};
 pub use frame::{SourceLocation, WasmFrame};
@@ -65,10 +70,13 @@ pub use imports::{ImportRefusal, Offer, offered_interfaces};
 pub use inspect::{
     AssembleError, ExportSignature, ImportName, InspectError, Inspection, assemble_text,
 };
-pub use invoke::{Invocation, InvokeError};
+pub use invoke::{Invocation, InvokeError, Within};
 pub use lifecycle::StateError;
-pub use memory::{Awaited, Memory, MemoryError, MemoryRegion, MemoryShare, MemoryUsage};
+pub use memory::{AssetError, Awaited, Memory, MemoryRegion, MemoryShare, MemoryUsage};
 pub use message::{Message, MessageTooLarge};
+pub use network::{
+    Connecting, Network, NetworkConnection, NetworkError, NetworkLink, NetworkUsage,
+};
 pub use observer::{CallKind, CallOutcome, CallRecord, Denial, LogStream, Observer, SocketUse};
 pub use progress::{CompilePhase, CompileProgress};
 pub use replica::{DrainReport, Preopen, Replica, ReplicaConfig, ReplicaId};

@@ -265,6 +265,7 @@ impl Replica {
         };
         let kept = commit(self.clone(), resident, checkpoint, turn).await;
         let used = Used {
+            cpu: call.meter().cpu(),
             fuel: call.fuel_used(),
             memory_peak_bytes: call.meter().memory(),
         };

@@ -7,10 +7,8 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use tokio::sync::Semaphore;
 
-use crate::bounds::REGIONS_OPEN_MAX;
-
 /// An answer that may take a while. Dropped, what was asked may be done all the same.
-pub type Awaited<T> = BoxFuture<'static, Result<T, MemoryError>>;
+pub type Awaited<T> = BoxFuture<'static, Result<T, AssetError>>;
 
 /// Leased memory as one replica may use it.
 ///
@@ -35,11 +33,13 @@ pub trait MemoryRegion: fmt::Debug + Send + Sync + 'static {
     fn swap(&self, offset: u64, expected: Vec<u8>, new: Vec<u8>) -> Awaited<Option<Vec<u8>>>;
     /// What it takes and how long it lasts.
     fn usage(&self) -> Awaited<MemoryUsage>;
+    /// Has its lease last so long from now on.
+    fn renew(&self, term_ms: u64) -> Awaited<()>;
     /// A capability for a part of it.
     ///
     /// # Errors
-    /// [`MemoryError`].
-    fn share(&self, share: MemoryShare) -> Result<String, MemoryError>;
+    /// [`AssetError`].
+    fn share(&self, share: MemoryShare) -> Result<String, AssetError>;
     /// Refuses a capability from now on.
     fn revoke(&self, capability: String) -> Awaited<()>;
 }
@@ -76,9 +76,9 @@ pub struct MemoryUsage {
     pub left_ms: u64,
 }
 
-/// Why something was not done with memory. Texts are for the guest.
+/// Why something was not done with an asset. Texts are for the guest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum MemoryError {
+pub enum AssetError {
     /// An argument is out of bounds.
     #[error("{0}")]
     Invalid(String),
@@ -86,7 +86,7 @@ pub enum MemoryError {
     #[error("{0}")]
     Denied(String),
     /// The lease is over.
-    #[error("the lease of the region has ended: what it kept is gone")]
+    #[error("the lease has ended: what it was for is gone")]
     Ended,
     /// More than was granted.
     #[error("{0}")]
@@ -105,22 +105,32 @@ pub enum MemoryError {
     Unavailable(String),
 }
 
-/// Leased memory for all instances of a replica, and how many regions they may have open.
-pub(crate) struct Leased {
-    memory: Option<Arc<dyn Memory>>,
+/// A service of leased things for all instances of a replica, and how many they may have open.
+pub(crate) struct Leased<Service: ?Sized> {
+    what: &'static str,
+    service: Option<Arc<Service>>,
     pub(crate) places: Arc<Semaphore>,
 }
 
-impl Leased {
-    pub(crate) fn new(memory: Option<Arc<dyn Memory>>) -> Self {
-        let places = Arc::new(Semaphore::new(REGIONS_OPEN_MAX));
-        Self { memory, places }
+impl<Service: ?Sized> Leased<Service> {
+    /// `what` it is called where there is none of it.
+    pub(crate) fn new(
+        what: &'static str,
+        service: Option<Arc<Service>>,
+        places_max: usize,
+    ) -> Self {
+        let places = Arc::new(Semaphore::new(places_max));
+        Self {
+            what,
+            service,
+            places,
+        }
     }
 
-    /// The memory, if the node has any for this replica.
-    pub(crate) fn get(&self) -> Result<&Arc<dyn Memory>, MemoryError> {
-        let absent =
-            || MemoryError::Unavailable("this node has no leased memory for guests".to_owned());
-        self.memory.as_ref().ok_or_else(absent)
+    /// The service, if the node has it for this replica.
+    pub(crate) fn get(&self) -> Result<&Arc<Service>, AssetError> {
+        let what = self.what;
+        let absent = || AssetError::Unavailable(format!("this node has no {what} for guests"));
+        self.service.as_ref().ok_or_else(absent)
     }
 }

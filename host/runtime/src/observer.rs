@@ -93,6 +93,13 @@ pub enum Denial {
         /// The topic.
         topic: Topic,
     },
+    /// A connection over leased transport to what no pattern covers.
+    Link {
+        /// The host as the guest named it.
+        host: String,
+        /// The port.
+        port: u16,
+    },
     /// A use of a socket that no pattern covers, or that nothing can grant.
     Socket(SocketUse),
 }
@@ -172,6 +179,10 @@ impl fmt::Display for Denial {
                     "message to {topic} denied: capabilities.publish does not list it"
                 )
             }
+            Self::Link { host, port } => write!(
+                f,
+                "connection over a link to {host}:{port} denied: capabilities.tcp does not cover it"
+            ),
             Self::Socket(wish) => wish.fmt(f),
         }
     }

@@ -7,6 +7,7 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use types::{ByteSize, ComponentKind, ComponentSpec, Name};
 use wasmtime::component::InstancePre;
@@ -17,7 +18,10 @@ use wasmtime_wasi_http::p3::bindings::ServicePre as Http03;
 
 use crate::admission::Admission;
 use crate::background::Background;
-use crate::bounds::{DETERMINISTIC_FUEL, TRIAL_TIME_MAX};
+use crate::bounds::{
+    BUDGETS_OPEN_MAX, DETERMINISTIC_FUEL, LEASED_CALLS_MAX, LINKS_OPEN_MAX, REGIONS_OPEN_MAX,
+    TRIAL_TIME_MAX,
+};
 use crate::call::Call;
 use crate::capability::messaging::{MessagingCorePre, granted_topics};
 use crate::capability::{OutgoingPolicy, SocketPolicy, Stores, finishes_values};
@@ -412,7 +416,10 @@ fn guest(
         publish: granted_topics(&spec.capabilities),
         publisher: services.publisher.clone(),
         agreement: Agreement::new(services.consensus.clone()),
-        leased: Leased::new(services.memory.clone()),
+        leased: Leased::new("leased memory", services.memory.clone(), REGIONS_OPEN_MAX),
+        processors: Leased::new("leased cpu", services.cpu.clone(), BUDGETS_OPEN_MAX),
+        transport: Leased::new("leased transport", services.network.clone(), LINKS_OPEN_MAX),
+        leased_calls: Arc::new(Semaphore::new(LEASED_CALLS_MAX)),
         log: Arc::clone(log),
         observer,
         ticker: Arc::clone(&around.ticker),

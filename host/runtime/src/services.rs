@@ -13,8 +13,10 @@ use types::ByteSize;
 
 use crate::checkpoint::ReplicaState;
 use crate::consensus::Consensus;
+use crate::cpu::Cpu;
 use crate::memory::Memory;
 use crate::message::{Message, MessageTooLarge};
+use crate::network::Network;
 
 /// The services of one replica; what is not there answers guests with an error of its interface.
 #[derive(Debug, Clone, Default)]
@@ -31,6 +33,10 @@ pub struct Services {
     pub consensus: Option<Arc<dyn Consensus>>,
     /// Memory that it may lease and open.
     pub memory: Option<Arc<dyn Memory>>,
+    /// Processors that it may lease.
+    pub cpu: Option<Arc<dyn Cpu>>,
+    /// Transport that it may lease.
+    pub network: Option<Arc<dyn Network>>,
     /// Where a stateful library's checkpoints are kept; the same for every generation of a replica.
     pub state: Option<Arc<ReplicaState>>,
 }

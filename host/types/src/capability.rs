@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::topic::Topic;
 use crate::units::ByteSize;
+use crate::{Amount, AssetType};
 
 /// One right of one component. New kinds are appended: the order is part of the canonical bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,16 +54,29 @@ pub enum Capability {
         /// What one replica may have allocated at once; other regions are opened on top of it.
         quota: ByteSize,
     },
+    /// `hypermesh:assets/cpu`: time of leased processors, here and on other nodes.
+    Cpu {
+        /// Thousandths of a core that one replica may have leased at once.
+        millicores: u32,
+    },
+    /// `hypermesh:assets/network`: connections over leased transport, of this node and of others, to
+    /// what [`Self::Tcp`] allows.
+    Network {
+        /// Bytes per second that one replica may have leased at once.
+        rate: ByteSize,
+    },
 }
 
 impl Capability {
     /// Most host patterns or topics in one grant.
     pub const ENTRIES_MAX: usize = 64;
-    /// Largest quota of a store, or of leased memory.
+    /// Largest quota of a store or of leased memory, and largest leased rate.
     pub const QUOTA_MAX: ByteSize = ByteSize::mib(1 << 20);
     /// Most records of one workload on the ledger: every node keeps them, and their index is one
     /// entry of at most 128 KiB.
     pub const RECORDS_MAX: u32 = 512;
+    /// Most thousandths of a core in one grant: no machine has a thousand cores to lease.
+    pub const MILLICORES_MAX: u32 = 1_000_000;
 
     /// The manifest's name of the right.
     #[must_use]
@@ -76,6 +90,8 @@ impl Capability {
             Self::Publish { .. } => "publish",
             Self::Consensus { .. } => "consensus",
             Self::Memory { .. } => "memory",
+            Self::Cpu { .. } => "cpu",
+            Self::Network { .. } => "network",
         }
     }
 
@@ -87,7 +103,10 @@ impl Capability {
                 (allow.len(), "hosts")
             }
             Self::Publish { topics } => (topics.len(), "topics"),
-            Self::Keyvalue { quota } | Self::Blobstore { quota } | Self::Memory { quota } => {
+            Self::Keyvalue { quota }
+            | Self::Blobstore { quota }
+            | Self::Memory { quota }
+            | Self::Network { rate: quota } => {
                 let fits = (1..=Self::QUOTA_MAX.as_u64()).contains(&quota.as_u64());
                 let problem = format!("is {quota}: allowed is 1B to {}", Self::QUOTA_MAX);
                 return (!fits).then_some(problem);
@@ -95,6 +114,12 @@ impl Capability {
             Self::Consensus { records } => {
                 let fits = *records <= Self::RECORDS_MAX;
                 let problem = format!("grants {records} records: at most {}", Self::RECORDS_MAX);
+                return (!fits).then_some(problem);
+            }
+            Self::Cpu { millicores } => {
+                let fits = (1..=Self::MILLICORES_MAX).contains(millicores);
+                let max = Self::MILLICORES_MAX;
+                let problem = format!("grants {millicores} thousandths of a core: 1 to {max}");
                 return (!fits).then_some(problem);
             }
         };
@@ -118,6 +143,10 @@ impl Capability {
                 quota.to_string()
             }
             Self::Consensus { records } => format!("{records} records"),
+            Self::Network { rate } => format!("{rate}/s"),
+            Self::Cpu { millicores } => Amount(u64::from(*millicores))
+                .of(AssetType::Cpu)
+                .to_string(),
         }
     }
 }
@@ -169,6 +198,20 @@ impl HostPattern {
     #[must_use]
     pub fn matches(&self, host: &str, port: u16) -> bool {
         self.covers_port(port) && self.matches_host(host)
+    }
+
+    /// Whether a connection to `host`, a name or an address, is covered. Addresses are compared as such
+    /// and names as names, so that one is never taken for the other.
+    #[must_use]
+    pub fn covers(&self, host: &str, port: u16) -> bool {
+        let inner = host
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'));
+        let same = match inner.unwrap_or(host).parse::<IpAddr>() {
+            Ok(address) => self.address() == Some(address.to_canonical()),
+            Err(_) => self.address().is_none() && self.matches_host(host),
+        };
+        same && self.covers_port(port)
     }
 
     /// Whether `host` is covered, whatever the port. IPv6 hosts come with their brackets.
@@ -283,6 +326,31 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_is_covered_by_address_or_by_name() {
+        for (text, host, port) in [
+            ("db.example:5432", "DB.example", 5432),
+            ("*.api.example", "a.api.example.", 1),
+            ("[::1]:80", "[::1]", 80),
+            ("[::1]:80", "0:0::1", 80),
+            ("10.0.0.1", "10.0.0.1", 9),
+            ("10.0.0.1", "::ffff:10.0.0.1", 9),
+        ] {
+            assert!(pattern(text).covers(host, port), "{text} {host}:{port}");
+        }
+        for (text, host, port) in [
+            ("db.example:5432", "db.example", 5433),
+            ("*.api.example", "api.example", 1),
+            ("*.api.example", "a.api.example:1", 1),
+            ("[::1]:80", "[::1]", 81),
+            ("10.0.0.1", "10.0.0.2", 9),
+            ("10.0.0.1", "10.1", 9),
+            ("db.example", "", 1),
+        ] {
+            assert!(!pattern(text).covers(host, port), "{text} {host}:{port}");
+        }
+    }
+
+    #[test]
     fn a_pattern_means_an_address_or_names() {
         let address = |text: &str| pattern(text).address().map(|found| found.to_string());
         assert_eq!(address("[0:0::1]:80"), Some("::1".to_owned()));
@@ -291,6 +359,28 @@ mod tests {
         assert_eq!(pattern("127.0.0.1").name(), None);
         assert_eq!(pattern("*.example.com").name(), None);
         assert_eq!(pattern("API.example.com:1").name(), Some("api.example.com"));
+    }
+
+    #[test]
+    fn what_guests_may_lease_is_bounded_and_written_in_its_unit() {
+        let cpu = |millicores| Capability::Cpu { millicores };
+        let network = |rate| Capability::Network { rate };
+        for (grant, scope) in [
+            (cpu(1), "0.001 cores"),
+            (cpu(1_500), "1.5 cores"),
+            (network(ByteSize::mib(2)), "2MiB/s"),
+        ] {
+            assert_eq!(grant.problem(), None, "{grant:?}");
+            assert_eq!(grant.scope(), scope);
+        }
+        for grant in [
+            cpu(0),
+            cpu(Capability::MILLICORES_MAX + 1),
+            network(ByteSize::bytes(0)),
+            network(ByteSize::bytes(Capability::QUOTA_MAX.as_u64() + 1)),
+        ] {
+            assert!(grant.problem().is_some(), "{grant:?}");
+        }
     }
 
     #[test]

@@ -124,6 +124,12 @@ pub struct ManifestCapabilities {
     /// What each replica may lease of memory at once.
     #[serde(default)]
     pub memory: Option<ByteSize>,
+    /// Thousandths of a core that each replica may lease at once.
+    #[serde(default)]
+    pub cpu: Option<u32>,
+    /// Bytes per second of transport that each replica may lease at once.
+    #[serde(default)]
+    pub network: Option<ByteSize>,
 }
 
 /// `consensus = { records = N }`.
@@ -150,6 +156,8 @@ impl ManifestCapabilities {
             self.consensus
                 .map(|ManifestConsensus { records }| Capability::Consensus { records }),
             self.memory.map(|quota| Capability::Memory { quota }),
+            self.cpu.map(|millicores| Capability::Cpu { millicores }),
+            self.network.map(|rate| Capability::Network { rate }),
         ]
         .into_iter()
         .flatten()
@@ -314,6 +322,8 @@ wall_time = "10s"
 cpu_percent = 50
 
 [component.capabilities]
+cpu = 500
+network = "1MiB"
 http_outgoing = ["api.example.com:443"]
 
 [component.placement]

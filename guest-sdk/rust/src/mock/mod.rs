@@ -6,12 +6,14 @@
 
 pub(crate) mod blob;
 pub(crate) mod config;
+pub(crate) mod cpu;
 pub(crate) mod http;
 pub(crate) mod keyvalue;
 pub(crate) mod ledger;
 pub(crate) mod log;
 pub(crate) mod memory;
 pub(crate) mod messaging;
+pub(crate) mod network;
 pub(crate) mod proofs;
 
 use std::cell::RefCell;
@@ -22,11 +24,13 @@ use crate::log::Level;
 use crate::messaging::Message;
 
 pub use config::set_config;
+pub use cpu::on_cpu_call;
 pub use http::{call, get, on_fetch, post};
 pub use ledger::pass_blocks;
 pub use log::logs;
 pub use memory::end_leases;
 pub use messaging::{deliver, published};
+pub use network::on_connect;
 pub use proofs::{receipt, set_asset};
 
 /// Answers outgoing requests.
@@ -41,6 +45,8 @@ struct State {
     containers: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
     published: Vec<Message>,
     on_fetch: Option<OnFetch>,
+    on_cpu_call: Option<cpu::OnCall>,
+    on_connect: Option<network::OnConnect>,
     ledger: ledger::Ledger,
     memory: memory::Memory,
     proofs: proofs::Proofs,

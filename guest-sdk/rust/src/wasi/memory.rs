@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::imports::hypermesh::assets::memory as wit;
+use super::millis;
 use crate::memory::{Error, Share, Swapped, Usage};
 
 #[derive(Debug)]
@@ -48,6 +49,10 @@ impl Region {
         })
     }
 
+    pub(crate) fn renew(&self, term: Duration) -> Result<(), Error> {
+        self.0.renew(millis(term)).map_err(error)
+    }
+
     pub(crate) fn share(&self, share: &Share) -> Result<String, Error> {
         let mut rights = wit::Rights::empty();
         rights.set(wit::Rights::READ, share.rights.read);
@@ -64,10 +69,6 @@ impl Region {
     pub(crate) fn revoke(&self, capability: &str) -> Result<(), Error> {
         self.0.revoke(capability).map_err(error)
     }
-}
-
-fn millis(term: Duration) -> u64 {
-    u64::try_from(term.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn error(error: wit::Error) -> Error {

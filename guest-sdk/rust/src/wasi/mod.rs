@@ -2,6 +2,7 @@
 
 pub(crate) mod blob;
 pub(crate) mod config;
+pub(crate) mod cpu;
 pub(crate) mod http;
 pub(crate) mod keyvalue;
 pub(crate) mod ledger;
@@ -9,8 +10,16 @@ pub mod lifecycle;
 pub(crate) mod log;
 pub(crate) mod memory;
 pub(crate) mod messaging;
+pub(crate) mod network;
 pub(crate) mod proofs;
 pub mod worker;
+
+use std::time::Duration;
+
+/// Milliseconds, as the interfaces of leases count.
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
 
 /// Imports. A component imports those that it calls, and no other.
 #[allow(
@@ -36,6 +45,8 @@ mod imports {
                 import hypermesh:consensus/ledger@0.1.0;
                 import hypermesh:consensus/proofs@0.1.0;
                 import hypermesh:assets/memory@0.1.0;
+                import hypermesh:assets/cpu@0.1.0;
+                import hypermesh:assets/network@0.1.0;
             }
         ",
         path: [

@@ -83,18 +83,7 @@ impl RemoteRegion {
         R: AsyncRead + Send + Unpin + 'static,
         W: AsyncWrite + Send + Unpin + 'static,
     {
-        let exchange = async {
-            let hello = encode_region_frame(Hello { capability }).map_err(lost)?;
-            // What was refused at once is told by reading.
-            let _ = writer.write_all(&hello).await;
-            let _ = writer.flush().await;
-            let welcome = read_frame(&mut reader, WELCOME_BYTES_MAX).await;
-            let welcome = welcome.map_err(lost)?;
-            let welcome = welcome.ok_or_else(|| lost("it ended the stream"))?;
-            decode_welcome(&welcome).map_err(lost)
-        };
-        let welcome = timeout(ANSWER_PATIENCE, exchange).await;
-        let opened = welcome.map_err(|_| lost("it took too long"))???;
+        let opened = greet(&mut reader, &mut writer, capability).await?;
         let (asks, asked) = mpsc::channel(IN_FLIGHT_MAX);
         let (waiting, answered) = mpsc::unbounded_channel();
         let lost = Arc::<OnceLock<String>>::default();
@@ -148,7 +137,27 @@ impl RemoteRegion {
     }
 }
 
-fn lost(why: impl ToString) -> OpenRemoteError {
+/// Shows the host of what `capability` is for the capability.
+pub(super) async fn greet(
+    reader: &mut (impl AsyncRead + Unpin),
+    writer: &mut (impl AsyncWrite + Unpin),
+    capability: Vec<u8>,
+) -> Result<Opened, OpenRemoteError> {
+    let exchange = async {
+        let hello = encode_region_frame(Hello { capability }).map_err(lost)?;
+        // What was refused at once is told by reading.
+        let _ = writer.write_all(&hello).await;
+        let _ = writer.flush().await;
+        let welcome = read_frame(reader, WELCOME_BYTES_MAX).await;
+        let welcome = welcome.map_err(lost)?;
+        let welcome = welcome.ok_or_else(|| lost("it ended the stream"))?;
+        decode_welcome(&welcome).map_err(lost)
+    };
+    let welcome = timeout(ANSWER_PATIENCE, exchange).await;
+    Ok(welcome.map_err(|_| lost("it took too long"))???)
+}
+
+pub(super) fn lost(why: impl ToString) -> OpenRemoteError {
     OpenRemoteError::Lost(why.to_string())
 }
 

@@ -3,14 +3,19 @@
 
 mod client;
 mod frames;
+mod link;
 mod server;
 mod wire;
 
 pub use client::{AskRegionError, OpenRemoteError, RemoteRegion};
-pub use server::{ServeRegionError, serve_region};
+pub use link::{answer_link, ask_link, read_link_request};
+pub use server::{
+    ServeRegionError, read_hello, refuse_stream, serve_access, serve_operations, serve_region,
+};
 pub use wire::{
     Answer, CAPABILITY_BYTES_MAX, DecodeRegionFrameError, FRAME_BYTES_MAX, Hello, Opened, Refusal,
-    Welcome, decode_answer, decode_hello, decode_request, decode_welcome, encode_region_frame,
+    Welcome, decode_answer, decode_hello, decode_link_answer, decode_link_request, decode_request,
+    decode_welcome, encode_region_frame,
 };
 
 /// Requests of one stream that are not answered yet: each holds at most one frame on either end, so

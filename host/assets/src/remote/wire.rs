@@ -9,6 +9,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::link_op::{HOST_BYTES_MAX, LinkAnswer, LinkError, LinkOp};
 use crate::region_op::{OPERATION_BYTES_MAX, RegionDone, RegionError, RegionOp};
 
 /// Longest capability in bytes: `trust` has its own, lower bound.
@@ -155,6 +156,34 @@ pub fn decode_answer(body: &[u8]) -> Result<Answer, DecodeRegionFrameError> {
     decoded(body, FRAME_BYTES_MAX)
 }
 
+/// What is asked of a link.
+///
+/// # Errors
+/// [`DecodeRegionFrameError`].
+pub fn decode_link_request(body: &[u8]) -> Result<LinkOp, DecodeRegionFrameError> {
+    decoded(body, LINK_BYTES_MAX)
+}
+
+/// The answer of a link.
+///
+/// # Errors
+/// [`DecodeRegionFrameError`].
+pub fn decode_link_answer(body: &[u8]) -> Result<LinkAnswer, DecodeRegionFrameError> {
+    decoded(body, LINK_BYTES_MAX)
+}
+
+/// Longest message of a link: a host's name, or the text of a refusal.
+pub(super) const LINK_BYTES_MAX: usize = TEXT_BYTES_MAX + 16;
+const _: () = assert!(HOST_BYTES_MAX <= TEXT_BYTES_MAX);
+
+/// An answer whose text fits.
+pub(super) fn bounded_answer(answer: LinkAnswer) -> LinkAnswer {
+    answer.map_err(|error| match error {
+        LinkError::Failed(text) => LinkError::Failed(cut(text)),
+        error => error,
+    })
+}
+
 /// Longest first frame: a capability and its length.
 pub(super) const HELLO_BYTES_MAX: usize = CAPABILITY_BYTES_MAX + 8;
 /// Longest answer to it: a refusal with its text.
@@ -162,18 +191,19 @@ pub(super) const WELCOME_BYTES_MAX: usize = TEXT_BYTES_MAX + 8;
 
 /// A refusal whose text fits.
 pub(super) fn bounded(refusal: Refusal) -> Refusal {
-    let cut = |text: String| {
-        let mut end = text.len().min(TEXT_BYTES_MAX);
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        text.get(..end).unwrap_or_default().to_owned()
-    };
     match refusal {
         Refusal::Denied(text) => Refusal::Denied(cut(text)),
         Refusal::Unable(text) => Refusal::Unable(cut(text)),
         Refusal::NoLease => Refusal::NoLease,
     }
+}
+
+fn cut(text: String) -> String {
+    let mut end = text.len().min(TEXT_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]

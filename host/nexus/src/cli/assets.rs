@@ -277,7 +277,10 @@ Examples:
 
 Amounts: cores of cpu and devices of gpu with up to three decimals, sizes of memory and storage,
 bytes per second of network (10MB), instances of container. Others than the operator itself get
-leases from the asset's owner only.")]
+leases from the asset's owner only.
+
+What is leased here is kept free for its holder. Memory, cpu and network are used by guests, through
+leases that they ask for themselves: nothing uses one that was granted by hand.")]
     Grant {
         /// Of which asset
         asset: AssetId,

@@ -9,6 +9,7 @@ use types::Name;
 
 use crate::cli::{HttpsArgs, StorageArgs};
 use crate::target::address;
+use types::HostPattern;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum NodeCommand {
@@ -160,6 +161,10 @@ pub(crate) struct NodeArgs {
     /// 2 MiB of the memory that the machine or the control group has, at most 4000]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) instances: Option<u32>,
+    /// Connect to this host for guests of other nodes that lease this node's network, for instance
+    /// db.example:5432 or *.example.org; may be repeated [default: to none]
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(crate) dial_for_leases: Vec<HostPattern>,
     #[command(flatten)]
     pub(crate) storage: StorageArgs,
 }

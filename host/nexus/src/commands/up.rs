@@ -110,6 +110,7 @@ fn config(session: &Session, args: &NodeArgs, http: Option<SocketAddr>) -> Confi
         advertise: args.advertise.clone(),
         mdns: speaks_mdns(args),
         instances: args.instances,
+        dial_for_leases: args.dial_for_leases.clone(),
         storage_quota: args.storage.quota,
         sync_beyond_blocks: args.storage.sync_beyond,
     }

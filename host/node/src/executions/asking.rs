@@ -87,21 +87,38 @@ async fn ask_one(
     ask: &Ask,
     within: Duration,
 ) -> Result<Ran, Silence> {
-    let answer = if *node == shared.node {
-        let place = shared.executions.place(*node).map_err(Silence::Refused)?;
-        answer(shared, ask.clone(), place).await
-    } else {
-        let peers = shared.peers.get().ok_or(Silence::Alone)?;
-        peers.ask(node, ask, within).await?
-    };
+    let answer = ask_node(shared, node, ask, within).await?;
     let order = match ask {
         Ask::Run(order) => order,
         Ask::RunAgain(rerun) => &rerun.order,
+        Ask::RunLeased(_) | Ask::UsageOf(_) => return Err(Silence::Unfit("for no order")),
     };
     match answer {
         Answer::Ran(ran) => judged(*ran, node, order),
         Answer::Refused(refusal) => Err(Silence::Refused(refusal)),
+        Answer::RanLeased(_) | Answer::Usage(_) => Err(Silence::Unfit("for no order")),
     }
+}
+
+/// Asks one node, which may be this one, for `within` at most. Dropping the future stops what runs.
+///
+/// # Errors
+/// [`Silence`], if there is no answer.
+pub(crate) async fn ask_node(
+    shared: &Arc<Shared>,
+    node: &NodeId,
+    ask: &Ask,
+    within: Duration,
+) -> Result<Answer, Silence> {
+    if *node != shared.node {
+        let peers = shared.peers.get().ok_or(Silence::Alone)?;
+        return Ok(peers.ask(node, ask, within).await?);
+    }
+    let place = shared.executions.place(*node).map_err(Silence::Refused)?;
+    // Apart: what it takes to run something is large.
+    let answered = Box::pin(answer(shared, ask.clone(), place));
+    let answered = tokio::time::timeout(within, answered).await;
+    Ok(answered.map_err(|_| AskMemberError::Late)?)
 }
 
 /// Takes what a node signed for this order, with the result that it signed for.

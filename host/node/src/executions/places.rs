@@ -24,6 +24,13 @@ pub(crate) struct Place {
     asker: NodeId,
 }
 
+impl Place {
+    /// Who has it.
+    pub(crate) const fn asker(&self) -> NodeId {
+        self.asker
+    }
+}
+
 impl Places {
     pub(crate) fn take(&self, asker: NodeId) -> Result<Place, OrderRefusal> {
         let mut taken = self.taken();

@@ -113,6 +113,12 @@ pub(crate) enum OrderRefusal {
     /// The bytes are no order.
     #[error("the order cannot be read: {0}")]
     Malformed(Text),
+    /// Of a call under a lease: the lease is over, or not known here.
+    #[error("the lease is over, or there is none")]
+    NoLease,
+    /// Of a call under a lease: it gives no right to it.
+    #[error("{0}")]
+    Denied(Text),
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use proofs::{
     EngineMode, EngineProfile, ExecutionOrder, RESULT_BYTES_MAX, Receipt, Rerun, SignedReceipt,
     output_digest,
 };
-use runtime::{CallError, InvokeError, deterministic_engine};
+use runtime::{CallError, Invocation, InvokeError, deterministic_engine};
 use types::ComponentSpec;
 
 use crate::executions::admission::{component, recent};
@@ -52,9 +52,8 @@ async fn executed(
     order: &ExecutionOrder,
     spec: &ComponentSpec,
 ) -> Result<Ran, OrderRefusal> {
-    let executions = &shared.executions;
     let of = (&order.workload, order.generation);
-    let replica = executions.prepared.of(shared, of, spec).await?;
+    let replica = shared.executions.prepared.of(shared, of, spec).await?;
     let export = order.export.to_string();
     let canonical = replica.canonical(&export, &order.arguments);
     let canonical = canonical.map_err(|error| OrderRefusal::Invoke(Text::of(error)))?;
@@ -63,6 +62,18 @@ async fn executed(
     }
     let called = replica.invoke_apart(&export, order.arguments.clone());
     let done = called.await.map_err(failure)?;
+    receipted(shared, order, done)
+}
+
+/// What this node states of a call that it ran for an order.
+///
+/// # Errors
+/// [`OrderRefusal::ResultTooLarge`].
+pub(super) fn receipted(
+    shared: &Shared,
+    order: &ExecutionOrder,
+    done: Invocation,
+) -> Result<Ran, OrderRefusal> {
     let (bytes, max) = (done.result.len() as u64, RESULT_BYTES_MAX as u64);
     if bytes > max {
         return Err(OrderRefusal::ResultTooLarge { bytes, max });
@@ -72,7 +83,7 @@ async fn executed(
         fabric: order.fabric,
         node: shared.node,
         order: order.digest(),
-        component: spec.artifact,
+        component: order.artifact,
         export: order.export.clone(),
         input: order.input(),
         output: output_digest(&result),
@@ -84,13 +95,13 @@ async fn executed(
             engine: deterministic_engine(),
         },
     };
-    (executions.stated)(&mut receipt, &mut result);
+    (shared.executions.stated)(&mut receipt, &mut result);
     let signature = shared.signer.key().sign(&receipt.signing_bytes());
     let receipt = SignedReceipt { receipt, signature };
     Ok(Ran { receipt, result })
 }
 
-fn failure(error: InvokeError) -> OrderRefusal {
+pub(super) fn failure(error: InvokeError) -> OrderRefusal {
     match error {
         InvokeError::Call(CallError::QueueFull { .. } | CallError::QueueTimeout { .. }) => {
             OrderRefusal::Busy

@@ -1,17 +1,21 @@
-//! Regions over sessions: those of this node served to members, those of others opened. Never knows
-//! what a region is for.
+//! What is leased, over sessions: that of this node served to members, that of others opened. Never knows
+//! what it is for.
 
 use std::sync::Arc;
 
-use assets::{CAPABILITY_BYTES_MAX, OpenRemoteError, Refusal, RemoteRegion, serve_region};
-use stoq::{InboundStream, OpenError, OpenOptions, SendStream, Service};
+use assets::{
+    CAPABILITY_BYTES_MAX, OpenRemoteError, Refusal, RemoteRegion, ServeRegionError, read_hello,
+    refuse_stream, serve_access,
+};
+use stoq::{InboundStream, OpenError, OpenOptions, RecvStream, SendStream, Service};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use trust::LeaseCapability;
 use types::NodeId;
 
-use crate::memory::admitted;
+use crate::memory::{Opened, admitted};
+use crate::network;
 use crate::peers::Peers;
 use crate::shared::Shared;
 
@@ -59,6 +63,19 @@ impl Peers {
         host: NodeId,
         capability: &LeaseCapability,
     ) -> Result<RemoteRegion, OpenRegionError> {
+        let (writer, reader) = self.asset_stream(host).await?;
+        let shown = capability.sealed().encode().to_vec();
+        Ok(RemoteRegion::open(reader, writer, shown).await?)
+    }
+
+    /// Opens a stream of the asset service.
+    ///
+    /// # Errors
+    /// [`OpenRegionError`].
+    pub(crate) async fn asset_stream(
+        &self,
+        host: NodeId,
+    ) -> Result<(SendStream, RecvStream), OpenRegionError> {
         let session = self.endpoint.session(&host);
         let session = session.ok_or(OpenRegionError::NoSession(host))?;
         let options = OpenOptions {
@@ -66,9 +83,7 @@ impl Peers {
             ..OpenOptions::default()
         };
         let opened = session.open(Service::Asset, options).await;
-        let (writer, reader) = opened.map_err(|error| OpenRegionError::Stream { host, error })?;
-        let shown = capability.sealed().encode().to_vec();
-        Ok(RemoteRegion::open(reader, writer, shown).await?)
+        opened.map_err(|error| OpenRegionError::Stream { host, error })
     }
 }
 
@@ -100,23 +115,37 @@ pub(super) async fn serve(
 }
 
 async fn serve_one(shared: &Shared, stream: InboundStream) {
-    let InboundStream {
-        session,
-        send,
-        recv,
-        ..
-    } = stream;
-    let peer = session.peer_id();
-    let admit = |bytes: Vec<u8>| async move {
-        let capability = LeaseCapability::decode(&bytes);
+    let peer = stream.session.peer_id();
+    match serve_opened(shared, peer, stream).await {
+        Ok(operations) => {
+            tracing::debug!(peer = %peer.short(), operations, "a stream of an asset ended");
+        }
+        Err(error) => tracing::debug!(peer = %peer.short(), "a stream of an asset broke: {error}"),
+    }
+}
+
+/// Serves what the capability opens that the stream begins with; how many operations.
+async fn serve_opened(
+    shared: &Shared,
+    peer: NodeId,
+    stream: InboundStream,
+) -> Result<u64, ServeRegionError> {
+    let InboundStream { send, mut recv, .. } = stream;
+    let hello = read_hello(&mut recv).await?;
+    let opened = async {
+        let capability = LeaseCapability::decode(&hello.capability);
         let capability = capability.map_err(|error| Refusal::Denied(error.to_string()))?;
         let admitted = admitted(shared, &capability, peer).await;
         admitted.map_err(|error| error.refusal())
     };
-    match serve_region(recv, send, admit, || shared.now_ms()).await {
-        Ok(operations) => {
-            tracing::debug!(peer = %peer.short(), operations, "a region's stream ended");
+    match opened.await {
+        Ok(Opened::Region(access)) => serve_access(recv, send, &access, || shared.now_ms()).await,
+        Ok(Opened::Link(tenancy)) => network::serve(shared, &tenancy, peer, recv, send).await,
+        Ok(Opened::Cpu(_)) => {
+            let text = "a lease of cpu is used by the invoke service";
+            let refusal = Refusal::Denied(text.to_owned());
+            refuse_stream(send, refusal).await.map(|()| 0)
         }
-        Err(error) => tracing::debug!(peer = %peer.short(), "a region's stream broke: {error}"),
+        Err(refusal) => refuse_stream(send, refusal).await.map(|()| 0),
     }
 }

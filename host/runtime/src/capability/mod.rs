@@ -6,6 +6,7 @@ pub(crate) mod cli;
 mod clocks;
 mod config;
 mod consensus;
+mod cpu;
 mod evidence;
 pub(crate) mod filesystem;
 mod http;
@@ -17,6 +18,7 @@ mod keyvalue_draft2;
 mod logging;
 mod memory;
 pub(crate) mod messaging;
+mod network;
 mod random;
 mod socket_policy;
 mod sockets;
@@ -67,6 +69,7 @@ const PACKAGES: &[Package] = &[
     config::DRAFT,
     config::DATED_DRAFT,
     consensus::PACKAGE,
+    cpu::PACKAGE,
     filesystem::PACKAGE,
     http::PACKAGE,
     io::PACKAGE,
@@ -75,6 +78,7 @@ const PACKAGES: &[Package] = &[
     logging::PACKAGE,
     memory::PACKAGE,
     messaging::PACKAGE,
+    network::PACKAGE,
     random::PACKAGE,
     sockets::PACKAGE,
 ];

@@ -39,6 +39,12 @@ impl SocketPolicy {
         Self { tcp, udp }
     }
 
+    /// Whether a connection to `host`, a name or an address, may be asked for at this port. As with
+    /// HTTP, whoever dials looks the name up.
+    pub(super) fn covers_tcp(&self, host: &str, port: u16) -> bool {
+        self.tcp.iter().any(|pattern| pattern.covers(host, port))
+    }
+
     /// Whether a guest may know the addresses of `name`: where it could go, it may look.
     pub(super) fn covers_name(&self, name: &str) -> bool {
         let host = match name.parse() {

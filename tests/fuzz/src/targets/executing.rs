@@ -26,7 +26,7 @@ pub(super) const TARGETS: &[Target] = &[
         name: "node_order_ask",
         covers: &["Ask::from_body"],
         run: node::fuzz::order_ask,
-        seeds: || vec![node::fuzz::some_order_messages().0],
+        seeds: || Vec::from(node::fuzz::some_order_messages().0),
     },
     Target {
         name: "node_order_answer",

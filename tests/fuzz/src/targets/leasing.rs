@@ -1,9 +1,9 @@
 //! Leased memory: capabilities, and the frames of regions on other nodes.
 
 use assets::{
-    Answer, FRAME_BYTES_MAX, Hello, Opened, Refusal, RegionDone, RegionError, RegionOp,
-    RegionUsage, Welcome, decode_answer, decode_hello, decode_request, decode_welcome,
-    encode_region_frame,
+    Answer, FRAME_BYTES_MAX, Hello, LinkAnswer, LinkDone, LinkError, LinkOp, Opened, Refusal,
+    RegionDone, RegionError, RegionOp, RegionUsage, Welcome, decode_answer, decode_hello,
+    decode_link_answer, decode_link_request, decode_request, decode_welcome, encode_region_frame,
 };
 use serde::Serialize;
 use trust::{CapabilitySubject, LeaseCapability, SecretKey};
@@ -27,6 +27,8 @@ pub(super) const TARGETS: &[Target] = &[
         covers: &[
             "assets::decode_answer",
             "assets::decode_hello",
+            "assets::decode_link_answer",
+            "assets::decode_link_request",
             "assets::decode_request",
             "assets::decode_welcome",
         ],
@@ -81,10 +83,12 @@ fn capabilities() -> Vec<Vec<u8>> {
 /// The first byte chooses what is expected; what was read is written as it came.
 fn frame(bytes: &[u8]) {
     let (choice, body) = chosen(bytes);
-    match choice % 4 {
+    match choice % 6 {
         0 => same(decode_hello(body).ok(), body),
         1 => same(decode_welcome(body).ok(), body),
         2 => same(decode_request(body).ok(), body),
+        4 => same(decode_link_request(body).ok(), body),
+        5 => same(decode_link_answer(body).ok(), body),
         _ => same(decode_answer(body).ok(), body),
     }
 }
@@ -124,6 +128,18 @@ fn frames() -> Vec<Vec<u8>> {
     let denied: Answer = Err(RegionError::NotAllowed {
         right: RegionRight::Write,
     });
+    let connect = LinkOp::Connect {
+        host: "a.example".to_owned(),
+        port: 443,
+    };
+    let link_usage: LinkAnswer = Ok(LinkDone::Usage {
+        bytes_per_s: 1_000,
+        sent_bytes: 2,
+        received_bytes: 300,
+        connections: 4,
+        left_ms: 9_000,
+    });
+    let not_allowed: LinkAnswer = Err(LinkError::NotAllowed);
     vec![
         seed(0, Hello { capability }),
         seed(1, welcome),
@@ -133,5 +149,8 @@ fn frames() -> Vec<Vec<u8>> {
         seed(3, usage),
         seed(3, found),
         seed(3, denied),
+        seed(4, connect),
+        seed(5, link_usage),
+        seed(5, not_allowed),
     ]
 }
