@@ -251,3 +251,44 @@ fn a_region_of_a_node_that_is_cut_off_ends_by_the_clock_of_that_node() {
     let log = four.nodes[0].log();
     assert!(log.contains("ended and was wiped"), "{log}");
 }
+
+#[test]
+fn a_lease_that_is_renewed_goes_on_where_its_host_is_this_node_or_another() {
+    let (four, asset) = keepers();
+    let (here, elsewhere) = (&four.nodes[0], &four.nodes[2]);
+    let begun = Instant::now();
+    for node in [here, elsewhere] {
+        assert_eq!(call(node, "allocate", &["64", "10000"]), "ok");
+        assert_eq!(call(node, "write", &["0", "[7]"]), "ok");
+        assert_eq!(call(node, "renew", &[TERM_MS]), "ok");
+        let no_longer = call(node, "renew", &["10000"]);
+        assert!(no_longer.starts_with("err(invalid("), "{no_longer}");
+        let month = call(node, "renew", &["2592000000"]);
+        assert!(month.starts_with("err(invalid("), "{month}");
+        assert!(month.contains("a lease of"), "{month}");
+        let forever = call(node, "renew", &["2592000001"]);
+        assert!(forever.contains("a lease lasts"), "{forever}");
+    }
+    let left = call(here, "remaining", &[]);
+    let left = left.strip_prefix("ok(").unwrap().strip_suffix(')').unwrap();
+    assert!(left.parse::<u64>().unwrap() > 500_000, "{left}");
+    let capability = share(here, "{read}", "1", TERM_MS, "none");
+    let opener = &four.nodes[1];
+    assert_eq!(call(opener, "open", &[&capability]), "ok");
+    let denied = call(opener, "renew", &[TERM_MS]);
+    assert!(denied.contains("only the holder"), "{denied}");
+    // The first terms are over by any clock.
+    std::thread::sleep(Duration::from_millis(11_000).saturating_sub(begun.elapsed()));
+    for node in [here, elsewhere, opener] {
+        assert_eq!(call(node, "read", &["0", "1"]), "ok([7])");
+    }
+    // What is over is not revived.
+    assert_eq!(call(elsewhere, "allocate", &["64", "10000"]), "ok");
+    leased(here, &asset, 64 + 64);
+    eventually("the lease is over", || {
+        (call(elsewhere, "read", &["0", "1"]) == "err(ended)").then_some(())
+    });
+    eventually("it is over on the ledger", || {
+        (call(elsewhere, "renew", &[TERM_MS]) == "err(ended)").then_some(())
+    });
+}

@@ -110,6 +110,10 @@ pub struct Usage {
 /// assert!(matches!(other.write(0, b"x"), Err(Error::Denied(_))));
 /// assert!(other.read(8, 5).is_err());
 ///
+/// // Whoever has the lease can have it last longer.
+/// region.renew(Duration::from_secs(600))?;
+/// assert!(matches!(other.renew(Duration::from_secs(600)), Err(Error::Denied(_))));
+///
 /// drop(region);
 /// assert_eq!(other.read(0, 1), Err(Error::Ended));
 /// # Ok::<(), Error>(())
@@ -202,6 +206,15 @@ impl Region {
     /// What the host reports.
     pub fn usage(&self) -> Result<Usage, Error> {
         self.0.usage()
+    }
+
+    /// Has the lease last so long from now on, ten seconds or more.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if that is no longer than it lasts anyway, or more than its owner allows;
+    /// [`Error::Denied`] for a region that came from [`open`]; and what the host reports.
+    pub fn renew(&self, term: Duration) -> Result<(), Error> {
+        self.0.renew(term)
     }
 
     /// A capability for a part of the region: whoever has the text can use it and pass parts on.

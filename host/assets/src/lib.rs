@@ -39,7 +39,8 @@ pub use region_op::{
 pub use remote::{
     Answer, AskRegionError, CAPABILITY_BYTES_MAX, DecodeRegionFrameError, FRAME_BYTES_MAX, Hello,
     IN_FLIGHT_MAX, OpenRemoteError, Opened, Refusal, RemoteRegion, ServeRegionError, Welcome,
-    decode_answer, decode_hello, decode_request, decode_welcome, encode_region_frame, serve_region,
+    decode_answer, decode_hello, decode_request, decode_welcome, encode_region_frame, read_hello,
+    refuse_stream, serve_access, serve_operations, serve_region,
 };
 pub use storage::{MeasureStorageError, Room, TEST_BYTES_MAX, measure_storage, room};
 pub use system::{System, SystemFileError};

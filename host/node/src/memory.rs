@@ -1,8 +1,9 @@
 //! Leased memory of this node: its regions, and the clock by which they end. Who may use one is said by
 //! the ledger and by capabilities; what a guest does with one is `guest`'s business.
 
+pub(crate) mod asking;
 mod guest;
-mod leasing;
+pub(crate) mod leasing;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -36,6 +37,13 @@ pub(crate) struct NodeMemory {
     pub(crate) holdings: Holdings,
 }
 
+/// What a capability opens.
+#[derive(Debug)]
+pub(crate) enum Opened {
+    /// Memory.
+    Region(RegionAccess),
+}
+
 /// A capability that opens nothing.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AdmitError {
@@ -45,8 +53,8 @@ pub(crate) enum AdmitError {
     /// There is no region for it.
     #[error(transparent)]
     Region(#[from] OpenRegionError),
-    /// Its lease is of something else.
-    #[error("{} is a lease of {asset_type}, not of memory", .lease.short())]
+    /// Its lease is of something that cannot be opened.
+    #[error("{} is a lease of {asset_type}, which is not opened", .lease.short())]
     Type {
         /// The lease.
         lease: LeaseId,
@@ -117,13 +125,13 @@ impl NodeMemory {
         }
     }
 
-    /// The access that `capability` gives, shown by `presenter`.
+    /// What `capability` opens, shown by `presenter`.
     fn admit(
         &self,
         shared: &Shared,
         capability: &LeaseCapability,
         presenter: NodeId,
-    ) -> Result<RegionAccess, AdmitError> {
+    ) -> Result<Opened, AdmitError> {
         let lease = capability.subject().lease;
         // Held to the end: no block that ends the lease comes in between.
         let state = shared.state();
@@ -153,25 +161,26 @@ impl NodeMemory {
         // The ledger may say another host than the capability does.
         let asset = asset.filter(|asset| asset.host == shared.node);
         let asset = asset.ok_or(no_lease)?;
-        if record.asset.asset_type() != AssetType::Memory {
-            let asset_type = record.asset.asset_type();
-            return Err(AdmitError::Type { lease, asset_type });
-        }
         // What was promised stays promised where less is shared by now.
         let leased = state.view.leases_of(&record.asset)?;
         let leased = leased.leased(state.view.time_ms());
         let limit = Amount(leased.0.max(asset.shared().0));
-        let region = self
-            .regions
-            .open(lease, record.amount, limit, term, now_ms)?;
-        self.opened.notify_one();
         let ids = capability.ids().into();
-        Ok(RegionAccess::new(region, scope, ids, capability.is_root()))
+        match record.asset.asset_type() {
+            AssetType::Memory => {
+                let opened = self.regions.open(lease, record.amount, limit, term, now_ms);
+                let region = opened?;
+                self.opened.notify_one();
+                let access = RegionAccess::new(region, scope, ids, capability.is_root());
+                Ok(Opened::Region(access))
+            }
+            asset_type => Err(AdmitError::Type { lease, asset_type }),
+        }
     }
 }
 
-/// The access that `capability` gives on this node, shown by `presenter`; waits a little for a lease
-/// that is not known here yet.
+/// What `capability` opens on this node, shown by `presenter`; waits a little for a lease that is not
+/// known here yet.
 ///
 /// # Errors
 /// [`AdmitError`].
@@ -179,7 +188,7 @@ pub(crate) async fn admitted(
     shared: &Shared,
     capability: &LeaseCapability,
     presenter: NodeId,
-) -> Result<RegionAccess, AdmitError> {
+) -> Result<Opened, AdmitError> {
     let mut revision = shared.revision.subscribe();
     let deadline = Instant::now() + LEASE_PATIENCE;
     loop {

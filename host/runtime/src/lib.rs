@@ -67,7 +67,7 @@ pub use inspect::{
 };
 pub use invoke::{Invocation, InvokeError};
 pub use lifecycle::StateError;
-pub use memory::{Awaited, Memory, MemoryError, MemoryRegion, MemoryShare, MemoryUsage};
+pub use memory::{AssetError, Awaited, Memory, MemoryRegion, MemoryShare, MemoryUsage};
 pub use message::{Message, MessageTooLarge};
 pub use observer::{CallKind, CallOutcome, CallRecord, Denial, LogStream, Observer, SocketUse};
 pub use progress::{CompilePhase, CompileProgress};

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use crate::bounds::REGIONS_OPEN_MAX;
 
 /// An answer that may take a while. Dropped, what was asked may be done all the same.
-pub type Awaited<T> = BoxFuture<'static, Result<T, MemoryError>>;
+pub type Awaited<T> = BoxFuture<'static, Result<T, AssetError>>;
 
 /// Leased memory as one replica may use it.
 ///
@@ -35,11 +35,13 @@ pub trait MemoryRegion: fmt::Debug + Send + Sync + 'static {
     fn swap(&self, offset: u64, expected: Vec<u8>, new: Vec<u8>) -> Awaited<Option<Vec<u8>>>;
     /// What it takes and how long it lasts.
     fn usage(&self) -> Awaited<MemoryUsage>;
+    /// Has its lease last so long from now on.
+    fn renew(&self, term_ms: u64) -> Awaited<()>;
     /// A capability for a part of it.
     ///
     /// # Errors
-    /// [`MemoryError`].
-    fn share(&self, share: MemoryShare) -> Result<String, MemoryError>;
+    /// [`AssetError`].
+    fn share(&self, share: MemoryShare) -> Result<String, AssetError>;
     /// Refuses a capability from now on.
     fn revoke(&self, capability: String) -> Awaited<()>;
 }
@@ -76,9 +78,9 @@ pub struct MemoryUsage {
     pub left_ms: u64,
 }
 
-/// Why something was not done with memory. Texts are for the guest.
+/// Why something was not done with an asset. Texts are for the guest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum MemoryError {
+pub enum AssetError {
     /// An argument is out of bounds.
     #[error("{0}")]
     Invalid(String),
@@ -86,7 +88,7 @@ pub enum MemoryError {
     #[error("{0}")]
     Denied(String),
     /// The lease is over.
-    #[error("the lease of the region has ended: what it kept is gone")]
+    #[error("the lease has ended: what it was for is gone")]
     Ended,
     /// More than was granted.
     #[error("{0}")]
@@ -118,9 +120,9 @@ impl Leased {
     }
 
     /// The memory, if the node has any for this replica.
-    pub(crate) fn get(&self) -> Result<&Arc<dyn Memory>, MemoryError> {
+    pub(crate) fn get(&self) -> Result<&Arc<dyn Memory>, AssetError> {
         let absent =
-            || MemoryError::Unavailable("this node has no leased memory for guests".to_owned());
+            || AssetError::Unavailable("this node has no leased memory for guests".to_owned());
         self.memory.as_ref().ok_or_else(absent)
     }
 }

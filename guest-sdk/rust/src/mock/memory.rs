@@ -68,11 +68,7 @@ impl Drop for Region {
 pub(crate) fn allocate(bytes: u64, term: Duration) -> Result<Region, Error> {
     let length = usize::try_from(bytes).ok().filter(|_| bytes > 0);
     let length = length.ok_or_else(|| Error::Invalid(format!("{bytes} bytes are no region")))?;
-    if term < Duration::from_secs(10) {
-        return Err(Error::Invalid(format!(
-            "a lease lasts 10 s or more, not {term:?}"
-        )));
-    }
+    check_term(term)?;
     with(|state| {
         let memory = &mut state.memory;
         memory.regions.push(Some(vec![0; length]));
@@ -93,6 +89,13 @@ pub(crate) fn allocate(bytes: u64, term: Duration) -> Result<Region, Error> {
             owns: true,
         })
     })
+}
+
+fn check_term(term: Duration) -> Result<(), Error> {
+    if term >= Duration::from_secs(10) {
+        return Ok(());
+    }
+    Err(Error::Invalid(format!("a lease lasts 10 s or more, not {term:?}")))
 }
 
 /// The number of a capability.
@@ -191,6 +194,15 @@ impl Region {
             operations: with(|state| state.memory.operations),
             left: LEFT,
         })
+    }
+
+    pub(crate) fn renew(&self, term: Duration) -> Result<(), Error> {
+        check_term(term)?;
+        if !self.owns {
+            let text = "only the holder of the lease renews it";
+            return Err(Error::Denied(text.to_owned()));
+        }
+        self.with_bytes(|_, _| Ok(()))
     }
 
     pub(crate) fn share(&self, share: &Share) -> Result<String, Error> {

@@ -48,6 +48,10 @@ impl Region {
         })
     }
 
+    pub(crate) fn renew(&self, term: Duration) -> Result<(), Error> {
+        self.0.renew(millis(term)).map_err(error)
+    }
+
     pub(crate) fn share(&self, share: &Share) -> Result<String, Error> {
         let mut rights = wit::Rights::empty();
         rights.set(wit::Rights::READ, share.rights.read);

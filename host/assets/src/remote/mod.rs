@@ -7,7 +7,9 @@ mod server;
 mod wire;
 
 pub use client::{AskRegionError, OpenRemoteError, RemoteRegion};
-pub use server::{ServeRegionError, serve_region};
+pub use server::{
+    ServeRegionError, read_hello, refuse_stream, serve_access, serve_operations, serve_region,
+};
 pub use wire::{
     Answer, CAPABILITY_BYTES_MAX, DecodeRegionFrameError, FRAME_BYTES_MAX, Hello, Opened, Refusal,
     Welcome, decode_answer, decode_hello, decode_request, decode_welcome, encode_region_frame,

@@ -1,63 +1,28 @@
 //! Leased memory as guests of this node use it, whether its host is here or elsewhere. Knows no WIT;
 //! signs for a guest and gives it no key.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use assets::{
-    AskRegionError, Capacity, OpenRemoteError, Refusal, RegionAccess, RegionDone, RegionError,
-    RegionOp, RemoteRegion, Reservation, ReserveError,
+    AskRegionError, OpenRemoteError, Refusal, RegionAccess, RegionDone, RegionError, RegionOp,
+    RemoteRegion,
 };
 use futures::FutureExt as _;
 use orchestrator::ReplicaKey;
-use runtime::{Awaited, Memory, MemoryError, MemoryRegion, MemoryShare, MemoryUsage};
-use trust::{CapabilityRefusal, CapabilitySubject, LeaseCapability, NarrowError};
-use types::{
-    Amount, AssetPolicy, Audience, Capability, ComponentSpec, NodeId, RegionRights, RegionScope,
-};
+use runtime::{AssetError, Awaited, Memory, MemoryRegion, MemoryShare, MemoryUsage};
+use trust::{CapabilityRefusal, LeaseCapability, NarrowError};
+use types::{Amount, AssetType, Audience, Capability, ComponentSpec, RegionRights, RegionScope};
 
-use super::leasing::{self, HeldLease};
-use super::{AdmitError, admitted};
+use super::asking::{Asking, Held};
+use super::{AdmitError, Opened, admitted};
 use crate::peers::OpenRegionError;
 use crate::shared::Shared;
-
-/// Shortest lease that a guest may ask for: what clocks may differ by is a fifth of it.
-const TERM_MS_MIN: u64 = 10_000;
-
-/// Leases that one replica may ask for in a window: each costs two transactions, which every node
-/// keeps, and the turn of other guests.
-const LEASES_PER_WINDOW_MAX: u32 = 16;
-/// Length of a window.
-const WINDOW_MS: u64 = 10_000;
-
-/// How many leases were asked for lately.
-#[derive(Debug, Default)]
-struct Window {
-    began_ms: u64,
-    leases: u32,
-}
-
-impl Window {
-    /// Counts one more at `now_ms`, if there is room for it.
-    const fn take(&mut self, now_ms: u64) -> bool {
-        if now_ms.saturating_sub(self.began_ms) >= WINDOW_MS {
-            self.began_ms = now_ms;
-            self.leases = 0;
-        }
-        if self.leases >= LEASES_PER_WINDOW_MAX {
-            return false;
-        }
-        self.leases += 1;
-        true
-    }
-}
 
 /// Leased memory for one replica.
 struct GuestMemory {
     shared: Arc<Shared>,
     replica: ReplicaKey,
-    /// What the manifest grants, and what of it is taken.
-    granted: Capacity,
-    asked: Mutex<Window>,
+    asking: Arc<Asking>,
 }
 
 /// What a component's replica gets of leased memory, by its grants.
@@ -73,8 +38,7 @@ pub(crate) fn of(
     Some(Arc::new(GuestMemory {
         shared: Arc::clone(shared),
         replica: replica.clone(),
-        granted: Capacity::new(Amount(quota.as_u64())),
-        asked: Mutex::default(),
+        asking: Arc::new(Asking::new(AssetType::Memory, Amount(quota.as_u64()))),
     }))
 }
 
@@ -83,8 +47,8 @@ struct GuestRegion {
     shared: Arc<Shared>,
     capability: LeaseCapability,
     place: Place,
-    /// Of one that was allocated. Dropped with it, the lease first.
-    _held: Option<(HeldLease, Reservation)>,
+    /// Of one that was allocated.
+    held: Option<Arc<Held>>,
 }
 
 /// Where a region is.
@@ -110,14 +74,12 @@ impl std::fmt::Debug for GuestRegion {
 
 impl Memory for GuestMemory {
     fn allocate(&self, bytes: u64, term_ms: u64) -> Awaited<Arc<dyn MemoryRegion>> {
-        let reserved = self.reserve(bytes, term_ms);
+        let leased = self.asking.lease(&self.shared, Amount(bytes), term_ms);
         let shared = Arc::clone(&self.shared);
         async move {
-            let reserved = reserved?;
-            // Goes on if the guest ends meanwhile: a lease that comes then is dropped, and so given
-            // back.
-            let allocated = tokio::spawn(allocate(shared, reserved, bytes, term_ms));
-            allocated.await.map_err(unavailable)?
+            let held = leased.await?;
+            let capability = held.lease.capability()?;
+            open(shared, capability, Some(held)).await
         }
         .boxed()
     }
@@ -137,73 +99,16 @@ impl Memory for GuestMemory {
     }
 }
 
-impl GuestMemory {
-    fn reserve(&self, bytes: u64, term_ms: u64) -> Result<Reservation, MemoryError> {
-        let terms = TERM_MS_MIN..=AssetPolicy::TERM_MS_MAX;
-        if !terms.contains(&term_ms) {
-            let (min, max) = (terms.start(), terms.end());
-            let text = format!("a lease lasts {min} to {max} ms, not {term_ms}");
-            return Err(MemoryError::Invalid(text));
-        }
-        let reserved = self.granted.reserve(Amount(bytes));
-        let reserved = reserved.map_err(|error| match error {
-            ReserveError::Nothing => MemoryError::Invalid(error.to_string()),
-            ReserveError::Exhausted { .. } => {
-                let text = format!("of the memory that the manifest grants, {error}");
-                MemoryError::Quota(text)
-            }
-        })?;
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        if !asked.take(self.shared.now_ms()) {
-            let text = format!(
-                "{LEASES_PER_WINDOW_MAX} leases were asked for within {WINDOW_MS} ms, the most"
-            );
-            return Err(MemoryError::Busy(text));
-        }
-        Ok(reserved)
-    }
-}
-
-async fn allocate(
-    shared: Arc<Shared>,
-    reserved: Reservation,
-    bytes: u64,
-    term_ms: u64,
-) -> Result<Arc<dyn MemoryRegion>, MemoryError> {
-    let reaches = |node: &NodeId| {
-        let peers = shared.peers.get();
-        peers.is_some_and(|peers| peers.reaches(node))
-    };
-    let held = leasing::lease(&shared, bytes, term_ms, reaches).await?;
-    let subject = CapabilitySubject {
-        fabric: shared.fabric,
-        asset: held.record.asset,
-        lease: held.lease,
-        host: held.host,
-        nonce: [0; 16],
-    };
-    // Of any member: whoever narrows it says for whom, and the text of this one is never shown.
-    let scope = RegionScope {
-        rights: RegionRights::ALL,
-        from: 0,
-        until: bytes,
-        expires_ms: held.record.expires_ms,
-        audience: Audience::Member,
-    };
-    let capability = LeaseCapability::issue(shared.signer.key(), subject, scope);
-    let capability = capability.map_err(unavailable)?;
-    open(shared, capability, Some((held, reserved))).await
-}
-
 async fn open(
     shared: Arc<Shared>,
     capability: LeaseCapability,
-    held: Option<(HeldLease, Reservation)>,
-) -> Result<Arc<dyn MemoryRegion>, MemoryError> {
+    held: Option<Arc<Held>>,
+) -> Result<Arc<dyn MemoryRegion>, AssetError> {
     let host = capability.subject().host;
     let place = if host == shared.node {
-        let access = admitted(&shared, &capability, shared.node).await;
-        Place::Here(access.map_err(not_admitted)?)
+        let opened = admitted(&shared, &capability, shared.node).await;
+        let Opened::Region(access) = opened.map_err(not_admitted)?;
+        Place::Here(access)
     } else {
         let peers = shared.peers.get();
         let peers = peers.ok_or_else(|| unavailable(OpenRegionError::NoSession(host)))?;
@@ -214,25 +119,31 @@ async fn open(
         shared,
         capability,
         place,
-        _held: held,
+        held,
     }))
 }
 
 impl GuestRegion {
     fn ask(&self, operation: RegionOp) -> Awaited<RegionDone> {
-        match &self.place {
-            Place::Here(access) => {
-                let done = access.apply(operation, self.shared.now_ms());
+        self.place.ask(&self.shared, operation)
+    }
+}
+
+impl Place {
+    fn ask(&self, shared: &Shared, operation: RegionOp) -> Awaited<RegionDone> {
+        match self {
+            Self::Here(access) => {
+                let done = access.apply(operation, shared.now_ms());
                 std::future::ready(done.map_err(not_done)).boxed()
             }
-            Place::Elsewhere(region) => {
+            Self::Elsewhere(region) => {
                 let region = Arc::clone(region);
                 async move {
                     let asked = region.ask(&operation).await;
                     asked.map_err(|error| match error {
                         AskRegionError::Region(error) => not_done(error),
-                        AskRegionError::Frame(error) => MemoryError::Invalid(error.to_string()),
-                        AskRegionError::Lost(_) => MemoryError::Lost(error.to_string()),
+                        AskRegionError::Frame(error) => AssetError::Invalid(error.to_string()),
+                        AskRegionError::Lost(_) => AssetError::Lost(error.to_string()),
                     })
                 }
                 .boxed()
@@ -242,9 +153,9 @@ impl GuestRegion {
 }
 
 /// An answer to another question: a host that is not as it should be.
-fn odd<T>(_: RegionDone) -> Result<T, MemoryError> {
+fn odd<T>(_: RegionDone) -> Result<T, AssetError> {
     let text = "the region's host answered something else than it was asked";
-    Err(MemoryError::Lost(text.to_owned()))
+    Err(AssetError::Lost(text.to_owned()))
 }
 
 impl MemoryRegion for GuestRegion {
@@ -311,11 +222,25 @@ impl MemoryRegion for GuestRegion {
         .boxed()
     }
 
-    fn share(&self, share: MemoryShare) -> Result<String, MemoryError> {
+    fn renew(&self, term_ms: u64) -> Awaited<()> {
+        let held = self.held.as_ref().ok_or_else(|| {
+            denied("only the holder of the lease renews it: this region was opened")
+        });
+        let renewed = held.map(|held| held.renew(term_ms));
+        let (shared, place) = (Arc::clone(&self.shared), self.place.clone());
+        async move {
+            renewed?.await?;
+            // The host may have ended the region by its own clock before it heard of it.
+            place.ask(&shared, RegionOp::Usage).await.map(|_| ())
+        }
+        .boxed()
+    }
+
+    fn share(&self, share: MemoryShare) -> Result<String, AssetError> {
         let audience = match share.node.as_deref().map(str::parse) {
             None => Audience::Member,
             Some(Ok(node)) => Audience::Node(node),
-            Some(Err(error)) => return Err(MemoryError::Invalid(error.to_string())),
+            Some(Err(error)) => return Err(AssetError::Invalid(error.to_string())),
         };
         let until = share.offset.checked_add(share.bytes);
         let until = until.filter(|until| *until <= self.bytes() && share.bytes > 0);
@@ -323,7 +248,7 @@ impl MemoryRegion for GuestRegion {
             let (offset, bytes) = (share.offset, share.bytes);
             let size = self.bytes();
             let text = format!("{bytes} bytes from {offset} on are no part of {size}");
-            MemoryError::Invalid(text)
+            AssetError::Invalid(text)
         })?;
         let own = self.capability.scope();
         let latest_ms = self.shared.memory.clock().latest_ms(self.shared.now_ms());
@@ -350,7 +275,7 @@ impl MemoryRegion for GuestRegion {
     fn revoke(&self, capability: String) -> Awaited<()> {
         let id = capability_of(&capability).and_then(|capability| {
             let same = capability.subject() == self.capability.subject();
-            let other = || MemoryError::Invalid("the capability is of another region".to_owned());
+            let other = || AssetError::Invalid("the capability is of another region".to_owned());
             capability.id().filter(|_| same).ok_or_else(other)
         });
         let done = id.map(|capability| self.ask(RegionOp::Revoke { capability }));
@@ -364,67 +289,50 @@ impl MemoryRegion for GuestRegion {
     }
 }
 
-fn capability_of(text: &str) -> Result<LeaseCapability, MemoryError> {
+fn capability_of(text: &str) -> Result<LeaseCapability, AssetError> {
     let parsed = text.parse::<LeaseCapability>();
-    parsed.map_err(|error| MemoryError::Invalid(error.to_string()))
+    parsed.map_err(|error| AssetError::Invalid(error.to_string()))
 }
 
-fn unavailable(error: impl std::fmt::Display) -> MemoryError {
-    MemoryError::Unavailable(error.to_string())
+fn unavailable(error: impl std::fmt::Display) -> AssetError {
+    AssetError::Unavailable(error.to_string())
 }
 
-fn denied(error: impl std::fmt::Display) -> MemoryError {
-    MemoryError::Denied(error.to_string())
+fn denied(error: impl std::fmt::Display) -> AssetError {
+    AssetError::Denied(error.to_string())
 }
 
-fn not_admitted(error: AdmitError) -> MemoryError {
+fn not_admitted(error: AdmitError) -> AssetError {
     match error.refusal() {
-        Refusal::Denied(text) => MemoryError::Denied(text),
-        Refusal::NoLease => MemoryError::Ended,
-        Refusal::Unable(text) => MemoryError::Unavailable(text),
+        Refusal::Denied(text) => AssetError::Denied(text),
+        Refusal::NoLease => AssetError::Ended,
+        Refusal::Unable(text) => AssetError::Unavailable(text),
     }
 }
 
-fn not_opened(error: OpenRegionError) -> MemoryError {
+fn not_opened(error: OpenRegionError) -> AssetError {
     match error {
         OpenRegionError::Remote(OpenRemoteError::Refused(Refusal::Denied(text))) => {
-            MemoryError::Denied(text)
+            AssetError::Denied(text)
         }
-        OpenRegionError::Remote(OpenRemoteError::Refused(Refusal::NoLease)) => MemoryError::Ended,
+        OpenRegionError::Remote(OpenRemoteError::Refused(Refusal::NoLease)) => AssetError::Ended,
         error => unavailable(error),
     }
 }
 
-fn not_done(error: RegionError) -> MemoryError {
+fn not_done(error: RegionError) -> AssetError {
     let text = error.to_string();
     match error {
-        RegionError::Ended => MemoryError::Ended,
+        RegionError::Ended => AssetError::Ended,
         RegionError::Expired
         | RegionError::Revoked
         | RegionError::NotAllowed { .. }
-        | RegionError::NotOwner => MemoryError::Denied(text),
+        | RegionError::NotOwner => AssetError::Denied(text),
         RegionError::OutOfRange { .. }
         | RegionError::TooLong { .. }
         | RegionError::SwapLengths { .. }
-        | RegionError::RevokesItself => MemoryError::Invalid(text),
-        RegionError::TooManyRevoked => MemoryError::Quota(text),
-        RegionError::NoMemory => MemoryError::Exhausted(text),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn leases_are_asked_for_no_faster_than_their_windows_allow() {
-        let mut window = Window::default();
-        let taken = |window: &mut Window, now_ms| (0..100).filter(|_| window.take(now_ms)).count();
-        let most = usize::try_from(LEASES_PER_WINDOW_MAX).unwrap();
-        assert_eq!(taken(&mut window, 20_000), most);
-        assert_eq!(taken(&mut window, 20_000 + WINDOW_MS - 1), 0);
-        assert_eq!(taken(&mut window, 20_000 + WINDOW_MS), most);
-        // A clock that stands still or goes back gives nothing.
-        assert_eq!(taken(&mut window, 0), 0);
+        | RegionError::RevokesItself => AssetError::Invalid(text),
+        RegionError::TooManyRevoked => AssetError::Quota(text),
+        RegionError::NoMemory => AssetError::Exhausted(text),
     }
 }

@@ -9,10 +9,13 @@ use consensus::SubmitError;
 use ledger::{
     AssetRecord, AssetRefusal, DecodeRecordError, LeaseOperation, LeaseRecord, Refusal, View,
 };
-use runtime::MemoryError;
+use runtime::AssetError;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
-use types::{Amount, AssetId, AssetType, LeaseId, NodeId, Privacy};
+use trust::{CapabilitySubject, LeaseCapability};
+use types::{
+    Amount, AssetId, AssetType, Audience, LeaseId, NodeId, Privacy, RegionRights, RegionScope,
+};
 
 use crate::proving::{self, ProveError, Subject};
 use crate::shared::Shared;
@@ -42,14 +45,76 @@ impl Holdings {
     }
 }
 
-/// A lease that a guest has. Dropping it ends the region, if that is here, and gives the lease back.
-pub(super) struct HeldLease {
+/// What a guest wants to lease.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wish {
+    /// Of what.
+    pub(crate) asset_type: AssetType,
+    /// How much, in the unit of the type.
+    pub(crate) amount: Amount,
+    /// For how long.
+    pub(crate) term_ms: u64,
+}
+
+/// A lease that a guest has. Dropping it ends what it is for, if that is here, and gives the lease back.
+pub(crate) struct HeldLease {
     shared: Arc<Shared>,
     /// Guests end on threads that are none of its own.
     runtime: Handle,
-    pub(super) lease: LeaseId,
-    pub(super) record: LeaseRecord,
-    pub(super) host: NodeId,
+    pub(crate) lease: LeaseId,
+    pub(crate) record: LeaseRecord,
+    pub(crate) host: NodeId,
+}
+
+impl HeldLease {
+    /// The capability for all of it. Of any member, and without an end of its own: whoever narrows it
+    /// says for whom and until when, a lease that is renewed goes on, and the text of this one is
+    /// never shown.
+    pub(crate) fn capability(&self) -> Result<LeaseCapability, AssetError> {
+        let subject = CapabilitySubject {
+            fabric: self.shared.fabric,
+            asset: self.record.asset,
+            lease: self.lease,
+            host: self.host,
+            nonce: [0; 16],
+        };
+        let scope = RegionScope {
+            rights: RegionRights::ALL,
+            from: 0,
+            until: self.record.amount.0,
+            expires_ms: u64::MAX,
+            audience: Audience::Member,
+        };
+        let issued = LeaseCapability::issue(self.shared.signer.key(), subject, scope);
+        issued.map_err(unavailable)
+    }
+
+    /// Monotonic milliseconds of its node.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.shared.now_ms()
+    }
+
+    /// Has the lease last so long from now on; waits until that is final.
+    ///
+    /// # Errors
+    /// [`AssetError::Ended`], [`AssetError::Invalid`] for a term that it cannot have, and what stands in
+    /// the way of a transaction.
+    pub(crate) async fn renew(&self, term_ms: u64) -> Result<(), AssetError> {
+        let shared = &self.shared;
+        let _turn = shared.signer.record_turn.lock().await;
+        let subject = subject_of(shared, &self.lease).map_err(unavailable)?;
+        let subject = subject.ok_or(AssetError::Ended)?;
+        let renew = LeaseOperation::Renew {
+            lease: self.lease,
+            term_ms,
+        };
+        let signed = proving::sign(shared, &renew, |_| subject).await;
+        let signed = signed.map_err(not_renewed)?;
+        followed_to(shared, signed.height).await;
+        // The follower may be about to: what is asked next is answered by the new term.
+        shared.memory.followed(shared);
+        Ok(())
+    }
 }
 
 impl Drop for HeldLease {
@@ -61,12 +126,11 @@ impl Drop for HeldLease {
     }
 }
 
-/// Assets of memory that this node may lease from, those of its own first.
+/// Assets that this node may lease so much of, those of its own first.
 fn candidates(
     view: &View,
     node: &NodeId,
-    bytes: u64,
-    term_ms: u64,
+    wish: Wish,
 ) -> Result<Vec<(AssetId, AssetRecord)>, DecodeRecordError> {
     let mut found = Vec::new();
     for (id, asset) in view.assets()? {
@@ -77,12 +141,12 @@ fn candidates(
             Privacy::PrivateNetwork => policy.peers.contains(node),
             Privacy::PublicNetwork | Privacy::FullPublic => true,
         };
-        let fits = term_ms <= policy.term_ms_max && !asset.drained;
-        if id.asset_type() != AssetType::Memory || !admitted || !fits {
+        let fits = wish.term_ms <= policy.term_ms_max && !asset.drained;
+        if id.asset_type() != wish.asset_type || !admitted || !fits {
             continue;
         }
         let leased = view.leases_of(&id)?.leased(view.time_ms());
-        if asset.shared().0.saturating_sub(leased.0) >= bytes {
+        if asset.shared().0.saturating_sub(leased.0) >= wish.amount.0 {
             found.push((id, asset));
         }
     }
@@ -90,18 +154,23 @@ fn candidates(
     Ok(found)
 }
 
-/// Leases memory for a guest. Those of other nodes only where `reaches` says that they are reached.
-pub(super) async fn lease(
+/// Leases something for a guest. What other nodes have only where `reaches` says that they are reached.
+pub(crate) async fn lease(
     shared: &Arc<Shared>,
-    bytes: u64,
-    term_ms: u64,
+    wish: Wish,
     reaches: impl Fn(&NodeId) -> bool,
-) -> Result<HeldLease, MemoryError> {
-    let candidates = candidates(&shared.state().view, &shared.node, bytes, term_ms);
+) -> Result<HeldLease, AssetError> {
+    let candidates = candidates(&shared.state().view, &shared.node, wish);
     let mut candidates = candidates.map_err(unavailable)?;
     candidates.retain(|(_, asset)| asset.host == shared.node || reaches(&asset.host));
+    let Wish {
+        asset_type,
+        amount,
+        term_ms,
+    } = wish;
     let mut reason = format!(
-        "no memory that this node may lease has {bytes} bytes free for {term_ms} ms: see `nexus asset list`"
+        "no {asset_type} that this node may lease has {} free for {term_ms} ms: see `nexus asset list`",
+        amount.of(asset_type)
     );
     for (asset, record) in candidates.into_iter().take(ASSETS_ASKED_MAX) {
         let subject = Subject {
@@ -109,7 +178,7 @@ pub(super) async fn lease(
             bond: record.policy.bond,
             ..Subject::own(shared, asset)
         };
-        match grant(shared, subject, bytes, term_ms).await {
+        match grant(shared, subject, wish).await {
             // Somebody was faster, or its owner changed the terms.
             Err(ProveError::Sign(SignError::Refused(refusal @ Refusal::Asset(_)))) => {
                 reason = refusal.to_string();
@@ -122,33 +191,28 @@ pub(super) async fn lease(
             Ok(held) => return held,
         }
     }
-    Err(MemoryError::Exhausted(reason))
+    Err(AssetError::Exhausted(reason))
 }
 
 async fn grant(
     shared: &Arc<Shared>,
     subject: Subject,
-    bytes: u64,
-    term_ms: u64,
-) -> Result<Result<HeldLease, MemoryError>, ProveError> {
+    wish: Wish,
+) -> Result<Result<HeldLease, AssetError>, ProveError> {
     let Subject { asset, host, .. } = subject;
     // One after the other: two at once would race for one nonce, and the sweep must not come between.
     let _turn = shared.signer.record_turn.lock().await;
     let grant = LeaseOperation::Grant {
         asset,
         holder: shared.node,
-        amount: Amount(bytes),
-        term_ms,
+        amount: wish.amount,
+        term_ms: wish.term_ms,
     };
     let subject = |_| subject;
     let signed = proving::sign(shared, &grant, subject).await?;
     let lease = LeaseId::new(&shared.node, signed.nonce, &asset);
     shared.memory.holdings.held().insert(lease);
-    let mut revision = shared.revision.subscribe();
-    // It ends only with the node.
-    let _ = revision
-        .wait_for(|_| shared.state().view.height() >= signed.height)
-        .await;
+    followed_to(shared, signed.height).await;
     let record = shared.state().view.lease(&lease);
     let shared = Arc::clone(shared);
     let held = |record| HeldLease {
@@ -160,16 +224,25 @@ async fn grant(
     };
     Ok(match record {
         Ok(Some(record)) => Ok(held(record)),
-        Ok(None) => Err(MemoryError::Ended),
+        Ok(None) => Err(AssetError::Ended),
         Err(error) => Err(unavailable(error)),
     })
 }
 
-fn unavailable(error: impl std::fmt::Display) -> MemoryError {
-    MemoryError::Unavailable(error.to_string())
+/// Waits until this node's view has the block at `height`.
+async fn followed_to(shared: &Shared, height: u64) {
+    let mut revision = shared.revision.subscribe();
+    // It ends only with the node.
+    let _ = revision
+        .wait_for(|_| shared.state().view.height() >= height)
+        .await;
 }
 
-fn refused(error: ProveError) -> MemoryError {
+fn unavailable(error: impl std::fmt::Display) -> AssetError {
+    AssetError::Unavailable(error.to_string())
+}
+
+fn refused(error: ProveError) -> AssetError {
     let error = match error {
         ProveError::Sign(error) => error,
         other => return unavailable(other),
@@ -177,12 +250,25 @@ fn refused(error: ProveError) -> MemoryError {
     match error {
         SignError::Submit(
             error @ (SubmitError::Full { .. } | SubmitError::PrincipalFull { .. }),
-        ) => MemoryError::Busy(error.to_string()),
+        ) => AssetError::Busy(error.to_string()),
         SignError::Submit(error) => unavailable(error),
         SignError::Refused(refusal @ (Refusal::Rate { .. } | Refusal::Nonce { .. })) => {
-            MemoryError::Busy(refusal.to_string())
+            AssetError::Busy(refusal.to_string())
         }
-        SignError::Refused(refusal) => MemoryError::Exhausted(refusal.to_string()),
+        SignError::Refused(refusal) => AssetError::Exhausted(refusal.to_string()),
+    }
+}
+
+fn not_renewed(error: ProveError) -> AssetError {
+    match error {
+        ProveError::Sign(SignError::Refused(Refusal::Asset(refusal))) => match refusal {
+            AssetRefusal::UnknownLease(_) | AssetRefusal::Over { .. } => AssetError::Ended,
+            AssetRefusal::Term { .. } | AssetRefusal::NotLonger { .. } => {
+                AssetError::Invalid(refusal.to_string())
+            }
+            refusal => AssetError::Exhausted(refusal.to_string()),
+        },
+        error => refused(error),
     }
 }
 
@@ -220,7 +306,12 @@ fn subject_of(shared: &Shared, lease: &LeaseId) -> Result<Option<Subject>, Decod
     }))
 }
 
-/// Gives back leases of memory that this node asked for and no guest has: those of a process that was
+/// Whether guests lease assets of this type: what else this node holds, somebody wanted it to hold.
+const fn is_for_guests(asset_type: AssetType) -> bool {
+    matches!(asset_type, AssetType::Memory)
+}
+
+/// Gives back leases that this node asked for and no guest has: those of a process that was
 /// killed, and those whose grant became final after nobody waited for it any more.
 pub(crate) async fn sweep(shared: Arc<Shared>, stop: CancellationToken) {
     // Asked for by others, for reasons of their own.
@@ -265,7 +356,7 @@ fn strays(
     let searched = nonce.saturating_sub(NONCES_SEARCHED_MAX)..nonce;
     let unknown: Vec<_> = leases
         .into_iter()
-        .filter(|(_, record)| record.asset.asset_type() == AssetType::Memory)
+        .filter(|(_, record)| is_for_guests(record.asset.asset_type()))
         .filter(|(lease, _)| !held.contains(lease) && !foreign.contains(lease))
         .take(LEASES_LOOKED_AT_MAX)
         .collect();

@@ -3,7 +3,10 @@
 
 use std::sync::Arc;
 
-use assets::{CAPABILITY_BYTES_MAX, OpenRemoteError, Refusal, RemoteRegion, serve_region};
+use assets::{
+    CAPABILITY_BYTES_MAX, OpenRemoteError, Refusal, RemoteRegion, ServeRegionError, read_hello,
+    refuse_stream, serve_access,
+};
 use stoq::{InboundStream, OpenError, OpenOptions, SendStream, Service};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -11,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use trust::LeaseCapability;
 use types::NodeId;
 
-use crate::memory::admitted;
+use crate::memory::{Opened, admitted};
 use crate::peers::Peers;
 use crate::shared::Shared;
 
@@ -100,23 +103,31 @@ pub(super) async fn serve(
 }
 
 async fn serve_one(shared: &Shared, stream: InboundStream) {
-    let InboundStream {
-        session,
-        send,
-        recv,
-        ..
-    } = stream;
-    let peer = session.peer_id();
-    let admit = |bytes: Vec<u8>| async move {
-        let capability = LeaseCapability::decode(&bytes);
+    let peer = stream.session.peer_id();
+    match serve_opened(shared, peer, stream).await {
+        Ok(operations) => {
+            tracing::debug!(peer = %peer.short(), operations, "a stream of an asset ended");
+        }
+        Err(error) => tracing::debug!(peer = %peer.short(), "a stream of an asset broke: {error}"),
+    }
+}
+
+/// Serves what the capability opens that the stream begins with; how many operations.
+async fn serve_opened(
+    shared: &Shared,
+    peer: NodeId,
+    stream: InboundStream,
+) -> Result<u64, ServeRegionError> {
+    let InboundStream { send, mut recv, .. } = stream;
+    let hello = read_hello(&mut recv).await?;
+    let opened = async {
+        let capability = LeaseCapability::decode(&hello.capability);
         let capability = capability.map_err(|error| Refusal::Denied(error.to_string()))?;
         let admitted = admitted(shared, &capability, peer).await;
         admitted.map_err(|error| error.refusal())
     };
-    match serve_region(recv, send, admit, || shared.now_ms()).await {
-        Ok(operations) => {
-            tracing::debug!(peer = %peer.short(), operations, "a region's stream ended");
-        }
-        Err(error) => tracing::debug!(peer = %peer.short(), "a region's stream broke: {error}"),
+    match opened.await {
+        Ok(Opened::Region(access)) => serve_access(recv, send, &access, || shared.now_ms()).await,
+        Err(refusal) => refuse_stream(send, refusal).await.map(|()| 0),
     }
 }

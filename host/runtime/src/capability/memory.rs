@@ -21,7 +21,7 @@ use super::{Grant, Package};
 use crate::bounds::{CAPABILITY_TEXT_BYTES_MAX, REGIONS_OPEN_MAX};
 use crate::errors::clipped;
 use crate::host::Host;
-use crate::memory::{MemoryError, MemoryRegion, MemoryShare};
+use crate::memory::{AssetError, MemoryRegion, MemoryShare};
 
 pub(super) const PACKAGE: Package = Package {
     name: "hypermesh:assets",
@@ -57,27 +57,27 @@ pub struct OpenRegion {
 
 type Answer<T> = wasmtime::Result<Result<T, wit::Error>>;
 
-fn answer<T>(result: Result<T, MemoryError>) -> Answer<T> {
+fn answer<T>(result: Result<T, AssetError>) -> Answer<T> {
     Ok(result.map_err(|error| match error {
-        MemoryError::Invalid(text) => wit::Error::Invalid(clipped(&text)),
-        MemoryError::Denied(text) => wit::Error::Denied(clipped(&text)),
-        MemoryError::Ended => wit::Error::Ended,
-        MemoryError::Quota(text) => wit::Error::Quota(clipped(&text)),
-        MemoryError::Exhausted(text) => wit::Error::Exhausted(clipped(&text)),
-        MemoryError::Busy(text) => wit::Error::Busy(clipped(&text)),
-        MemoryError::Lost(text) => wit::Error::Lost(clipped(&text)),
-        MemoryError::Unavailable(text) => wit::Error::Unavailable(clipped(&text)),
+        AssetError::Invalid(text) => wit::Error::Invalid(clipped(&text)),
+        AssetError::Denied(text) => wit::Error::Denied(clipped(&text)),
+        AssetError::Ended => wit::Error::Ended,
+        AssetError::Quota(text) => wit::Error::Quota(clipped(&text)),
+        AssetError::Exhausted(text) => wit::Error::Exhausted(clipped(&text)),
+        AssetError::Busy(text) => wit::Error::Busy(clipped(&text)),
+        AssetError::Lost(text) => wit::Error::Lost(clipped(&text)),
+        AssetError::Unavailable(text) => wit::Error::Unavailable(clipped(&text)),
     }))
 }
 
 /// A text that can be a capability by its length.
-fn capability(text: String) -> Result<String, MemoryError> {
+fn capability(text: String) -> Result<String, AssetError> {
     let bytes = text.len();
     if bytes <= CAPABILITY_TEXT_BYTES_MAX {
         return Ok(text);
     }
     let text = format!("{bytes} bytes are no capability: one has {CAPABILITY_TEXT_BYTES_MAX}");
-    Err(MemoryError::Invalid(text))
+    Err(AssetError::Invalid(text))
 }
 
 impl Host {
@@ -86,10 +86,10 @@ impl Host {
     }
 
     /// A place among the regions that the replica's instances have open.
-    fn region_place(&self) -> Result<OwnedSemaphorePermit, MemoryError> {
+    fn region_place(&self) -> Result<OwnedSemaphorePermit, AssetError> {
         let place = Arc::clone(&self.guest().leased.places).try_acquire_owned();
         place.map_err(|_| {
-            MemoryError::Quota(format!(
+            AssetError::Quota(format!(
                 "the replica has {REGIONS_OPEN_MAX} regions open, the most at once"
             ))
         })
@@ -97,7 +97,7 @@ impl Host {
 
     fn opened(
         &mut self,
-        opened: Result<(Arc<dyn MemoryRegion>, OwnedSemaphorePermit), MemoryError>,
+        opened: Result<(Arc<dyn MemoryRegion>, OwnedSemaphorePermit), AssetError>,
     ) -> Answer<Resource<OpenRegion>> {
         match opened {
             Ok((region, place)) => {
@@ -164,6 +164,11 @@ impl wit::HostRegion for Host {
             operations: usage.operations,
             left_ms: usage.left_ms,
         }))
+    }
+
+    async fn renew(&mut self, region: Resource<OpenRegion>, term_ms: u64) -> Answer<()> {
+        let renewed = self.region(&region)?.renew(term_ms);
+        answer(renewed.await)
     }
 
     async fn share(

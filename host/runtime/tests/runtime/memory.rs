@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use futures::FutureExt as _;
 use hypermesh_runtime::{
-    Awaited, Checkpoint, CheckpointError, Checkpoints, ImportRefusal, Memory, MemoryError,
+    AssetError, Awaited, Checkpoint, CheckpointError, Checkpoints, ImportRefusal, Memory,
     MemoryRegion, MemoryShare, MemoryUsage, REGIONS_OPEN_MAX, ReplicaState, Services,
     StartReplicaError,
 };
@@ -61,7 +61,7 @@ impl Drop for Bytes {
     }
 }
 
-fn now<T: Send + 'static>(result: Result<T, MemoryError>) -> Awaited<T> {
+fn now<T: Send + 'static>(result: Result<T, AssetError>) -> Awaited<T> {
     std::future::ready(result).boxed()
 }
 
@@ -81,8 +81,8 @@ impl Memory for Bank {
     fn open(&self, capability: String) -> Awaited<Arc<dyn MemoryRegion>> {
         now(match capability.as_str() {
             "good" => Ok(self.region(16)),
-            "ended" => Err(MemoryError::Ended),
-            other => Err(MemoryError::Denied(other.to_owned())),
+            "ended" => Err(AssetError::Ended),
+            other => Err(AssetError::Denied(other.to_owned())),
         })
     }
 }
@@ -93,12 +93,12 @@ impl Bytes {
         offset: u64,
         bytes: usize,
         act: impl FnOnce(&mut [u8]) -> T,
-    ) -> Result<T, MemoryError> {
+    ) -> Result<T, AssetError> {
         let mut content = self.content.lock().unwrap();
         let from = usize::try_from(offset).unwrap();
         let part = content.get_mut(from..from + bytes);
         part.map(act)
-            .ok_or_else(|| MemoryError::Invalid("outside".to_owned()))
+            .ok_or_else(|| AssetError::Invalid("outside".to_owned()))
     }
 }
 
@@ -136,13 +136,20 @@ impl MemoryRegion for Bytes {
         }))
     }
 
-    fn share(&self, share: MemoryShare) -> Result<String, MemoryError> {
+    fn renew(&self, term_ms: u64) -> Awaited<()> {
+        now(match term_ms {
+            0 => Err(AssetError::Invalid("no time".to_owned())),
+            _ => Ok(()),
+        })
+    }
+
+    fn share(&self, share: MemoryShare) -> Result<String, AssetError> {
         *self.shared.lock().unwrap() = Some(share);
         Ok("a capability".to_owned())
     }
 
     fn revoke(&self, capability: String) -> Awaited<()> {
-        now(Err(MemoryError::Lost(capability)))
+        now(Err(AssetError::Lost(capability)))
     }
 }
 
@@ -216,6 +223,9 @@ async fn a_guest_allocates_reads_writes_swaps_and_shares() {
     let usage = "ok({bytes: 64, resident-bytes: 2, operations: 3, left-ms: 4})";
     assert_eq!(call(&guest, "usage", &[]).await, usage);
     assert_eq!(call(&guest, "remaining", &[]).await, "ok(4)");
+    assert_eq!(call(&guest, "renew", &["20000"]).await, "ok");
+    let refused = call(&guest, "renew", &["0"]).await;
+    assert_eq!(refused, "err(invalid(\"no time\"))");
     let args = ["{read, swap}", "8", "16", "1000", "some(\"n\")"];
     assert_eq!(call(&guest, "share", &args).await, "ok(\"a capability\")");
     let shared = bank.shared.lock().unwrap().take();
