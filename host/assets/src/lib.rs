@@ -17,6 +17,8 @@ mod region_op;
 mod remote;
 mod storage;
 mod system;
+mod tenants;
+mod tenure;
 mod term;
 pub mod volume;
 
@@ -32,16 +34,20 @@ pub use health::{Health, Tolerances};
 pub use memory::{MemoryReading, measure_memory, memory_reading};
 pub use network::{SessionReading, measure_network};
 pub use quota_directory::{OpenQuotaError, QuotaDirectory, WriteQuotaError};
-pub use region::{OpenRegionError, REGIONS_MAX, REVOKED_MAX, Region, RegionAccess, Regions};
+pub use region::{Region, RegionAccess, Regions};
 pub use region_op::{
     OPERATION_BYTES_MAX, RegionDone, RegionError, RegionOp, RegionUsage, SWAP_BYTES_MAX,
 };
 pub use remote::{
-    Answer, AskRegionError, CAPABILITY_BYTES_MAX, DecodeRegionFrameError, FRAME_BYTES_MAX, Hello,
-    IN_FLIGHT_MAX, OpenRemoteError, Opened, Refusal, RemoteRegion, ServeRegionError, Welcome,
-    decode_answer, decode_hello, decode_request, decode_welcome, encode_region_frame, read_hello,
-    refuse_stream, serve_access, serve_operations, serve_region,
+    Answer, AnswerOf, AskError, AskRegionError, CAPABILITY_BYTES_MAX, DecodeRegionFrameError,
+    FRAME_BYTES_MAX, Hello, IN_FLIGHT_MAX, MemberAnswer, MemberProtocol, MemberRequest,
+    OpenRemoteError, Opened, Protocol, Refusal, RegionProtocol, Remote, RemoteMember, RemoteRegion,
+    ServeRegionError, Welcome, decode_answer, decode_hello, decode_member_answer,
+    decode_member_request, decode_request, decode_welcome, encode_region_frame, read_hello,
+    refuse_stream, serve_access, serve_member, serve_operations, serve_region,
 };
 pub use storage::{MeasureStorageError, Room, TEST_BYTES_MAX, measure_storage, room};
 pub use system::{System, SystemFileError};
+pub use tenants::{OpenTenantError, TENANTS_MAX, Tenant, Tenants};
+pub use tenure::{REVOKED_MAX, Tenure};
 pub use term::{CLOCK_DRIFT_PPM_MAX, CLOCK_SKEW_MS_MAX, LeaseTerm, LedgerClock, RenewTermError};

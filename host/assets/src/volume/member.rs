@@ -15,6 +15,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use serde::{Deserialize, Serialize};
+use types::RegionRight;
 
 /// Longest piece: a block of 64 KiB, sealed.
 pub const PIECE_BYTES_MAX: usize = (64 << 10) + 64;
@@ -101,6 +102,24 @@ pub enum MemberOp {
     },
     /// Asks what is taken and how long it lasts.
     Usage,
+}
+
+impl MemberOp {
+    /// The right that it needs, if any.
+    #[must_use]
+    pub const fn right(&self) -> Option<RegionRight> {
+        match self {
+            Self::Usage => None,
+            Self::Epoch | Self::Versions { .. } | Self::Read { .. } | Self::List { .. } => {
+                Some(RegionRight::Read)
+            }
+            Self::Fence { .. }
+            | Self::Write { .. }
+            | Self::Remove { .. }
+            | Self::Flush
+            | Self::Settle { .. } => Some(RegionRight::Write),
+        }
+    }
 }
 
 /// What a member did.

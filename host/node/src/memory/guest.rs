@@ -141,7 +141,7 @@ impl Place {
                 async move {
                     let asked = region.ask(&operation).await;
                     asked.map_err(|error| match error {
-                        AskRegionError::Region(error) => not_done(error),
+                        AskRegionError::NotDone(error) => not_done(error),
                         AskRegionError::Frame(error) => AssetError::Invalid(error.to_string()),
                         AskRegionError::Lost(_) => AssetError::Lost(error.to_string()),
                     })

@@ -36,7 +36,7 @@ pub(crate) struct Head {
     pub(crate) fenced: u64,
     /// The last record that is durable.
     pub(crate) flushed: u64,
-    /// Of the records that were live by then: the tags of all, added bit by bit.
+    /// Of the last pieces of all blocks by then: their tags, added bit by bit.
     pub(crate) live: [u8; 16],
 }
 

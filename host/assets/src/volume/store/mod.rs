@@ -6,8 +6,8 @@
 //! ```
 //!
 //! *Durable.* A record is written content first. A flush makes all records durable, then a head that
-//! says up to which one they are. Opening takes all records up to there, whose tags must add up to
-//! what the head says: or the store is damaged, and not served. Those after it were not flushed; they
+//! says up to which one they are. Opening takes all records up to there; the tags of the last of each
+//! block must add up to what the head says, or the store is damaged, and not served. Those after it were not flushed; they
 //! count up to the first that is missing or torn. So what is left is always what was asked up to some
 //! moment, not before the last flush.
 //!
@@ -274,11 +274,7 @@ impl Store {
             MemberOp::Epoch => Ok(MemberDone::Epoch(self.head.fenced)),
             MemberOp::Fence { epoch } => self.fence(epoch),
             MemberOp::Versions { keys } => {
-                let count = keys.len();
-                if count > KEYS_MAX {
-                    let text = format!("{count} blocks at once are more than {KEYS_MAX}");
-                    return Err(MemberError::Invalid(text));
-                }
+                check_count(keys.len())?;
                 let versions = keys.iter().map(|key| self.pieces.versions(key));
                 Ok(MemberDone::Versions(versions.collect()))
             }
@@ -304,6 +300,14 @@ impl Store {
                 self.check_whole()?;
                 if self.last > self.head.flushed {
                     self.settle().map_err(disk_failed)?;
+                }
+                Ok(MemberDone::Done)
+            }
+            MemberOp::Settle { epoch, pieces } => {
+                self.check_writer(epoch)?;
+                check_count(pieces.len())?;
+                for (key, version) in &pieces {
+                    self.pieces.settle(key, *version);
                 }
                 Ok(MemberDone::Done)
             }
@@ -375,7 +379,9 @@ impl Store {
             let text = format!("a piece of {count} bytes is longer than {PIECE_BYTES_MAX}");
             return Err(MemberError::Invalid(text));
         }
-        if self.pieces.find(&key, Some(version)).is_some() {
+        // Again, or late.
+        let greatest = self.pieces.find(&key, None);
+        if greatest.is_some_and(|greatest| version <= greatest.version) {
             return Ok(MemberDone::Done);
         }
         if self.pieces.count() >= PIECES_MAX {
@@ -460,6 +466,14 @@ impl Store {
         }
         acted
     }
+}
+
+fn check_count(count: usize) -> Result<(), MemberError> {
+    if count <= KEYS_MAX {
+        return Ok(());
+    }
+    let text = format!("{count} blocks at once are more than {KEYS_MAX}");
+    Err(MemberError::Invalid(text))
 }
 
 /// Where a unit is in the file.

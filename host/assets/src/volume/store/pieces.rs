@@ -40,7 +40,7 @@ pub(super) struct Pieces {
     room: Room,
     kept: BTreeMap<BlockKey, Kept>,
     count: usize,
-    /// Tags of all that are live, added bit by bit: two sets of records differ in it.
+    /// Tags of the last pieces of all blocks, added bit by bit: two sets of records differ in it.
     tags: [u8; 16],
     /// Records whose end is not durable yet.
     dropped: Vec<Extent>,
@@ -151,6 +151,7 @@ impl Pieces {
     pub(super) fn install(&mut self, key: BlockKey, place: Place, keep: Option<u64>) {
         let mut beside = None;
         if let Some(before) = self.kept.remove(&key) {
+            self.tag(&before.last);
             for old in before.places() {
                 if Some(old.sequence) == keep && old.version != place.version {
                     beside = Some(old);
@@ -174,10 +175,24 @@ impl Pieces {
         let gone: Vec<_> = self.kept.range(all).map(|(key, _)| *key).collect();
         for key in gone {
             if let Some(kept) = self.kept.remove(&key) {
+                self.tag(&kept.last);
                 kept.places().for_each(|place| self.drop_place(&place));
             }
         }
         self.removals.push(extent);
+    }
+
+    /// Forgets what is kept beside this version of a block, if that is there. What is lost with the power
+    /// may come back, below a version that is durable.
+    pub(super) fn settle(&mut self, key: &BlockKey, version: Version) {
+        let Some(kept) = self.kept.get_mut(key) else {
+            return;
+        };
+        let settled = kept.beside.filter(|_| kept.last.version == version);
+        if let Some(old) = settled.filter(|old| old.version < version) {
+            kept.beside = None;
+            self.drop_place(&old);
+        }
     }
 
     /// Takes a record that does not count.
@@ -186,11 +201,11 @@ impl Pieces {
     }
 
     fn drop_place(&mut self, place: &Place) {
-        self.tag(place);
         self.count -= 1;
         self.dropped.push(place.extent());
     }
 
+    /// Adds the tag of a piece, or takes it away.
     fn tag(&mut self, place: &Place) {
         let mut hasher = blake3::Hasher::new_keyed(&self.secret);
         hasher.update(&place.sequence.to_le_bytes());
