@@ -28,6 +28,7 @@ use crate::gate::Gate;
 use crate::limiter::InstanceLimiter;
 use crate::log::Log;
 use crate::memory::Leased;
+use crate::volume::Stored;
 use crate::meter::Meter;
 use crate::observer::Observer;
 use crate::services::Publisher;
@@ -66,6 +67,7 @@ pub(crate) struct Guest {
     pub(crate) publisher: Option<Arc<dyn Publisher>>,
     pub(crate) agreement: Agreement,
     pub(crate) leased: Leased,
+    pub(crate) stored: Stored,
     pub(crate) log: Arc<Log>,
     pub(crate) observer: Arc<dyn Observer>,
     /// Held: as long as a guest can compute, its time slices must end.

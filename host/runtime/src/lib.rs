@@ -45,6 +45,7 @@ mod services;
 mod shown;
 mod start_error;
 mod ticker;
+mod volume;
 mod wit_text;
 mod worker;
 
@@ -79,3 +80,6 @@ pub use services::{
 };
 pub use shown::{ProvenExecution, RequestSpaceError, ShownContent, ShownSpace};
 pub use start_error::StartReplicaError;
+pub use volume::{
+    Volume, VolumeAwaited, VolumeError, VolumeLayout, VolumeRepaired, VolumeShare, VolumeUsage, Volumes,
+};

@@ -37,6 +37,7 @@ use crate::kept::Kept;
 use crate::lifecycle::{Functions, Lifecycle, StateError, millis};
 use crate::log::Log;
 use crate::memory::Leased;
+use crate::volume::Stored;
 use crate::observer::{CallKind, CallOutcome, Observer};
 use crate::pool::Pool;
 use crate::services::Services;
@@ -413,6 +414,7 @@ fn guest(
         publisher: services.publisher.clone(),
         agreement: Agreement::new(services.consensus.clone()),
         leased: Leased::new(services.memory.clone()),
+        stored: Stored::new(services.volumes.clone()),
         log: Arc::clone(log),
         observer,
         ticker: Arc::clone(&around.ticker),

@@ -14,6 +14,7 @@ use types::ByteSize;
 use crate::checkpoint::ReplicaState;
 use crate::consensus::Consensus;
 use crate::memory::Memory;
+use crate::volume::Volumes;
 use crate::message::{Message, MessageTooLarge};
 
 /// The services of one replica; what is not there answers guests with an error of its interface.
@@ -31,6 +32,8 @@ pub struct Services {
     pub consensus: Option<Arc<dyn Consensus>>,
     /// Memory that it may lease and open.
     pub memory: Option<Arc<dyn Memory>>,
+    /// Storage that it may lease and open.
+    pub volumes: Option<Arc<dyn Volumes>>,
     /// Where a stateful library's checkpoints are kept; the same for every generation of a replica.
     pub state: Option<Arc<ReplicaState>>,
 }

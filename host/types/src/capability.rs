@@ -53,12 +53,17 @@ pub enum Capability {
         /// What one replica may have allocated at once; other regions are opened on top of it.
         quota: ByteSize,
     },
+    /// `hypermesh:assets/volumes`: volumes on leased storage, here and on other nodes.
+    Storage {
+        /// What one replica may have leased at once, what it keeps beyond its end included.
+        quota: ByteSize,
+    },
 }
 
 impl Capability {
     /// Most host patterns or topics in one grant.
     pub const ENTRIES_MAX: usize = 64;
-    /// Largest quota of a store, or of leased memory.
+    /// Largest quota of a store, or of leased memory or storage.
     pub const QUOTA_MAX: ByteSize = ByteSize::mib(1 << 20);
     /// Most records of one workload on the ledger: every node keeps them, and their index is one
     /// entry of at most 128 KiB.
@@ -76,6 +81,7 @@ impl Capability {
             Self::Publish { .. } => "publish",
             Self::Consensus { .. } => "consensus",
             Self::Memory { .. } => "memory",
+            Self::Storage { .. } => "storage",
         }
     }
 
@@ -87,7 +93,10 @@ impl Capability {
                 (allow.len(), "hosts")
             }
             Self::Publish { topics } => (topics.len(), "topics"),
-            Self::Keyvalue { quota } | Self::Blobstore { quota } | Self::Memory { quota } => {
+            Self::Keyvalue { quota }
+            | Self::Blobstore { quota }
+            | Self::Memory { quota }
+            | Self::Storage { quota } => {
                 let fits = (1..=Self::QUOTA_MAX.as_u64()).contains(&quota.as_u64());
                 let problem = format!("is {quota}: allowed is 1B to {}", Self::QUOTA_MAX);
                 return (!fits).then_some(problem);
@@ -114,9 +123,10 @@ impl Capability {
                 joined(allow)
             }
             Self::Publish { topics } => joined(topics),
-            Self::Keyvalue { quota } | Self::Blobstore { quota } | Self::Memory { quota } => {
-                quota.to_string()
-            }
+            Self::Keyvalue { quota }
+            | Self::Blobstore { quota }
+            | Self::Memory { quota }
+            | Self::Storage { quota } => quota.to_string(),
             Self::Consensus { records } => format!("{records} records"),
         }
     }

@@ -120,6 +120,9 @@ pub struct ManifestCapabilities {
     /// What each replica may lease of memory at once.
     #[serde(default)]
     pub memory: Option<ByteSize>,
+    /// What each replica may lease of storage at once.
+    #[serde(default)]
+    pub storage: Option<ByteSize>,
 }
 
 /// `consensus = { records = N }`.
@@ -146,6 +149,7 @@ impl ManifestCapabilities {
             self.consensus
                 .map(|ManifestConsensus { records }| Capability::Consensus { records }),
             self.memory.map(|quota| Capability::Memory { quota }),
+            self.storage.map(|quota| Capability::Storage { quota }),
         ]
         .into_iter()
         .flatten()
