@@ -13,6 +13,7 @@ use types::{ComponentKind, ComponentSpec};
 use crate::artifact::{compiled, files_folder, preopens};
 use crate::guest_ledger;
 use crate::memory;
+use crate::volumes;
 use crate::observer::ReplicaObserver;
 use crate::replicas::LiveReplica;
 use crate::shared::Shared;
@@ -111,6 +112,7 @@ impl Instance {
         services.publisher = Some(Arc::clone(&shared.bus) as Arc<dyn runtime::Publisher>);
         services.consensus = guest_ledger::of(shared, key, spec);
         services.memory = memory::of(shared, key, spec);
+        services.volumes = volumes::of(shared, key, spec);
         services.state = Some(shared.states.of(&self.key));
         let config = ReplicaConfig {
             id: ReplicaId {

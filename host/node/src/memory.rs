@@ -1,5 +1,6 @@
-//! Leased memory of this node: its regions, and the clock by which they end. Who may use one is said by
-//! the ledger and by capabilities; what a guest does with one is `guest`'s business.
+//! Leased memory and storage of this node: its regions, its members of volumes, and the clock by which
+//! they end. Who may use one is said by the ledger and by capabilities; what a guest does with a region is
+//! `guest`'s business.
 
 pub(crate) mod asking;
 mod guest;
@@ -8,8 +9,10 @@ pub(crate) mod leasing;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use assets::{LeaseTerm, LedgerClock, OpenRegionError, Refusal, RegionAccess, Regions};
+use assets::volume::{MemberAccess, Now, Volumes};
+use assets::{LeaseTerm, LedgerClock, OpenTenantError, Refusal, RegionAccess, Regions};
 use ledger::{DecodeRecordError, View};
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -17,7 +20,10 @@ use trust::{CapabilityFacts, CapabilityRefusal, LeaseCapability, LeaseFact};
 use types::{Amount, AssetType, LeaseId, NodeId};
 
 use crate::clock::unix_ms;
-use crate::shared::Shared;
+use crate::data_dir::DataDir;
+use crate::error::StartNodeError;
+use crate::shared::{Shared, elapsed_ms};
+use crate::volumes::kept::KeptLeases;
 
 pub(crate) use guest::of;
 pub(crate) use leasing::{Holdings, sweep};
@@ -26,15 +32,18 @@ pub(crate) use leasing::{Holdings, sweep};
 /// followed the ledger further.
 const LEASE_PATIENCE: Duration = Duration::from_secs(5);
 
-/// The regions of this node, and what it knows of ledger time.
+/// What this node keeps for leases, and what it knows of ledger time.
 #[derive(Debug)]
 pub(crate) struct NodeMemory {
     regions: Regions,
+    volumes: Volumes,
     clock: Mutex<LedgerClock>,
-    /// Told when there is a region more.
+    /// Told when there is a region or a member more.
     opened: Notify,
     /// The leases of guests of this node.
     pub(crate) holdings: Holdings,
+    /// Those of them that outlive their guests.
+    pub(crate) kept: KeptLeases,
 }
 
 /// What a capability opens.
@@ -42,6 +51,8 @@ pub(crate) struct NodeMemory {
 pub(crate) enum Opened {
     /// Memory.
     Region(RegionAccess),
+    /// Storage: a member of a volume.
+    Member(MemberAccess),
 }
 
 /// A capability that opens nothing.
@@ -50,9 +61,9 @@ pub(crate) enum AdmitError {
     /// It gives nothing here.
     #[error(transparent)]
     Capability(#[from] CapabilityRefusal),
-    /// There is no region for it.
+    /// Nothing is kept for it.
     #[error(transparent)]
-    Region(#[from] OpenRegionError),
+    Tenant(#[from] OpenTenantError),
     /// Its lease is of something that cannot be opened.
     #[error("{} is a lease of {asset_type}, which is not opened", .lease.short())]
     Type {
@@ -76,24 +87,40 @@ impl AdmitError {
     pub(crate) fn refusal(&self) -> Refusal {
         match self {
             Self::Capability(CapabilityRefusal::NoLease(_))
-            | Self::Region(OpenRegionError::Over(_)) => Refusal::NoLease,
+            | Self::Tenant(OpenTenantError::Over(_)) => Refusal::NoLease,
             Self::Capability(_) | Self::Type { .. } => Refusal::Denied(self.to_string()),
-            Self::Region(_) | Self::State(_) => Refusal::Unable(self.to_string()),
+            Self::Tenant(_) | Self::State(_) => Refusal::Unable(self.to_string()),
         }
     }
 }
 
 impl NodeMemory {
-    /// None, of a node that begins with this state. That may be old, so the wall clock counts as a
-    /// block; later blocks are as good as their way here.
-    pub(crate) fn new(view: &View, now_ms: u64) -> Self {
+    /// What a process before this one left, of a node that begins with this state. That may be old, so
+    /// the wall clock counts as a block; later blocks are as good as their way here.
+    ///
+    /// # Errors
+    /// [`StartNodeError`] if what was left cannot be read.
+    pub(crate) fn open(
+        data_dir: &DataDir,
+        view: &View,
+        now_ms: u64,
+    ) -> Result<Self, StartNodeError> {
         let ledger_ms = view.time_ms().max(unix_ms());
-        Self {
+        let path = data_dir.volumes();
+        let volumes = Volumes::open(&path, Handle::current());
+        let volumes = volumes.map_err(|source| StartNodeError::Io {
+            action: "open",
+            path,
+            source,
+        })?;
+        Ok(Self {
             regions: Regions::default(),
+            volumes,
             clock: Mutex::new(LedgerClock::new(ledger_ms, now_ms)),
             opened: Notify::new(),
             holdings: Holdings::default(),
-        }
+            kept: KeptLeases::open(data_dir.kept())?,
+        })
     }
 
     /// What is known of ledger time.
@@ -116,11 +143,12 @@ impl NodeMemory {
             record.map(|record| record.expires_ms)
         };
         report(&self.regions.follow(time_ms, now_ms, expires));
+        report(&self.volumes.follow(time_ms, now_ms, expires));
     }
 
-    /// Ends the region of a lease that is being given back.
+    /// Ends what is kept for a lease that is being given back.
     pub(crate) fn end(&self, lease: &LeaseId) {
-        if self.regions.end(lease) {
+        if self.regions.end(lease) || self.volumes.tenants().end(lease) {
             report(&[*lease]);
         }
     }
@@ -151,7 +179,10 @@ impl NodeMemory {
                 asset: record.asset,
                 holder: record.holder,
             }),
-            revoked: &|id| self.regions.is_revoked(&lease, id),
+            revoked: &|id| {
+                self.regions.is_revoked(&lease, id)
+                    || self.volumes.tenants().is_revoked(&lease, id)
+            },
         };
         capability.verify(&facts)?;
         let no_lease = CapabilityRefusal::NoLease(lease);
@@ -165,14 +196,24 @@ impl NodeMemory {
         let leased = state.view.leases_of(&record.asset)?;
         let leased = leased.leased(state.view.time_ms());
         let limit = Amount(leased.0.max(asset.shared().0));
-        let ids = capability.ids().into();
+        let (ids, is_root) = (capability.ids().into(), capability.is_root());
         match record.asset.asset_type() {
             AssetType::Memory => {
                 let opened = self.regions.open(lease, record.amount, limit, term, now_ms);
                 let region = opened?;
                 self.opened.notify_one();
-                let access = RegionAccess::new(region, scope, ids, capability.is_root());
+                let access = RegionAccess::new(region, scope, ids, is_root);
                 Ok(Opened::Region(access))
+            }
+            AssetType::Storage => {
+                let (bytes, block_ms) = ((record.amount, limit), state.view.time_ms());
+                let kept = self.volumes.member(lease, bytes, term, now_ms, block_ms);
+                let member = kept?;
+                self.opened.notify_one();
+                let started = shared.started;
+                let now: Now = Arc::new(move || elapsed_ms(started));
+                let access = MemberAccess::new(member, scope, ids, is_root, now);
+                Ok(Opened::Member(access))
             }
             asset_type => Err(AdmitError::Type { lease, asset_type }),
         }
@@ -206,11 +247,15 @@ pub(crate) async fn admitted(
     }
 }
 
-/// Ends regions by this node's own clock, until `stop`.
+/// Ends what is kept for leases by this node's own clock, until `stop`.
 pub(crate) async fn end_in_time(shared: Arc<Shared>, stop: CancellationToken) {
     let memory = &shared.memory;
     loop {
-        let due = memory.regions.next_timeout_ms();
+        let due = [
+            memory.regions.next_timeout_ms(),
+            memory.volumes.tenants().next_timeout_ms(),
+        ];
+        let due = due.into_iter().flatten().min();
         let due = due.map(|at| Instant::from_std(shared.started + Duration::from_millis(at)));
         let rings = async {
             match due {
@@ -221,13 +266,16 @@ pub(crate) async fn end_in_time(shared: Arc<Shared>, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => return,
             () = memory.opened.notified() => {}
-            () = rings => report(&memory.regions.end_over(shared.now_ms())),
+            () = rings => {
+                report(&memory.regions.end_over(shared.now_ms()));
+                report(&memory.volumes.tenants().end_over(shared.now_ms()));
+            }
         }
     }
 }
 
 fn report(ended: &[LeaseId]) {
     for lease in ended {
-        tracing::info!(lease = %lease.short(), "the region of this lease ended and was wiped");
+        tracing::info!(lease = %lease.short(), "what was kept for this lease ended and was wiped");
     }
 }

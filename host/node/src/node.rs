@@ -137,7 +137,7 @@ impl Node {
         let (ledger, snapshot, blocks) = consensus::start(consensus).await?;
         let id = identity.node.public();
         let state = followed(snapshot);
-        let memory = NodeMemory::new(&state.view, elapsed_ms(started));
+        let memory = NodeMemory::open(&data_dir, &state.view, elapsed_ms(started))?;
         let shared = Arc::new(Shared {
             node: id,
             signer: Signer::new(identity.node),

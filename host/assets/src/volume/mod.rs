@@ -6,7 +6,7 @@ mod revoked;
 mod store;
 
 pub use kept::{KeptMember, MemberAccess, Now, Volumes};
-pub use store::{OVERHEAD_BYTES, PIECES_MAX};
+pub use store::{OVERHEAD_BYTES, PIECES_MAX, stored_bytes};
 pub use member::{
     BlockKey, KEYS_MAX, LISTED_MAX, Listed, Member, MemberAsked, MemberDone, MemberError, MemberOp,
     MemberUsage, PIECE_BYTES_MAX, Version,

@@ -107,8 +107,10 @@ async fn open(
     let host = capability.subject().host;
     let place = if host == shared.node {
         let opened = admitted(&shared, &capability, shared.node).await;
-        let Opened::Region(access) = opened.map_err(not_admitted)?;
-        Place::Here(access)
+        match opened.map_err(not_admitted)? {
+            Opened::Region(access) => Place::Here(access),
+            Opened::Member(_) => return Err(denied("the capability is for storage, not for memory")),
+        }
     } else {
         let peers = shared.peers.get();
         let peers = peers.ok_or_else(|| unavailable(OpenRegionError::NoSession(host)))?;

@@ -1,11 +1,11 @@
-//! Regions over sessions: those of this node served to members, those of others opened. Never knows
-//! what a region is for.
+//! Leased memory and storage over sessions: what this node keeps served to members, what others keep
+//! opened. Never knows what it is for.
 
 use std::sync::Arc;
 
 use assets::{
-    CAPABILITY_BYTES_MAX, OpenRemoteError, Refusal, RemoteRegion, ServeRegionError, read_hello,
-    refuse_stream, serve_access,
+    CAPABILITY_BYTES_MAX, OpenRemoteError, Protocol, Refusal, Remote, RemoteMember, RemoteRegion,
+    ServeRegionError, read_hello, refuse_stream, serve_access, serve_member,
 };
 use stoq::{InboundStream, OpenError, OpenOptions, SendStream, Service};
 use tokio::sync::{Semaphore, mpsc};
@@ -28,11 +28,11 @@ const STREAMS_MAX: usize = 512;
 // Whatever `trust` encodes can be shown.
 const _: () = assert!(LeaseCapability::BYTES_MAX <= CAPABILITY_BYTES_MAX);
 
-/// A region of another node that was not opened.
+/// What another node has and was not opened.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OpenRegionError {
     /// There is no session with it.
-    #[error("this node has no session with node {}, which has the region", .0.short())]
+    #[error("this node has no session with node {}, which has what was leased", .0.short())]
     NoSession(NodeId),
     /// No stream.
     #[error("node {} was not asked: {error}", .host.short())]
@@ -62,6 +62,26 @@ impl Peers {
         host: NodeId,
         capability: &LeaseCapability,
     ) -> Result<RemoteRegion, OpenRegionError> {
+        self.open_asset(host, capability).await
+    }
+
+    /// Opens a member that another node keeps. The secret of the capability stays here.
+    ///
+    /// # Errors
+    /// [`OpenRegionError`].
+    pub(crate) async fn open_member(
+        &self,
+        host: NodeId,
+        capability: &LeaseCapability,
+    ) -> Result<RemoteMember, OpenRegionError> {
+        self.open_asset(host, capability).await
+    }
+
+    async fn open_asset<P: Protocol>(
+        &self,
+        host: NodeId,
+        capability: &LeaseCapability,
+    ) -> Result<Remote<P>, OpenRegionError> {
         let session = self.endpoint.session(&host);
         let session = session.ok_or(OpenRegionError::NoSession(host))?;
         let options = OpenOptions {
@@ -71,11 +91,11 @@ impl Peers {
         let opened = session.open(Service::Asset, options).await;
         let (writer, reader) = opened.map_err(|error| OpenRegionError::Stream { host, error })?;
         let shown = capability.sealed().encode().to_vec();
-        Ok(RemoteRegion::open(reader, writer, shown).await?)
+        Ok(Remote::open(reader, writer, shown).await?)
     }
 }
 
-/// Serves regions to members until `stop`.
+/// Serves what is leased to members until `stop`.
 pub(super) async fn serve(
     shared: Arc<Shared>,
     mut inbound: mpsc::Receiver<InboundStream>,
@@ -128,6 +148,7 @@ async fn serve_opened(
     };
     match opened.await {
         Ok(Opened::Region(access)) => serve_access(recv, send, &access, || shared.now_ms()).await,
+        Ok(Opened::Member(access)) => serve_member(recv, send, &access).await,
         Err(refusal) => refuse_stream(send, refusal).await.map(|()| 0),
     }
 }

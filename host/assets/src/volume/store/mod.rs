@@ -28,6 +28,8 @@ use std::path::Path;
 
 use types::LeaseId;
 
+pub use self::pieces::stored_bytes;
+
 use self::disk::{Disk, open_file};
 use self::head::{Head, PAGE_BYTES, decode_head, encode_head};
 use self::pieces::{Pieces, Place, RECORD_UNITS_MIN, UNIT_BYTES, units_of};

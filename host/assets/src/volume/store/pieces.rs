@@ -57,6 +57,12 @@ pub(super) fn units_of(content_bytes: usize) -> u32 {
     u32::try_from(units).unwrap_or(u32::MAX)
 }
 
+/// What a piece of so many bytes takes of a member's lease.
+#[must_use]
+pub fn stored_bytes(piece_bytes: usize) -> u64 {
+    u64::from(units_of(piece_bytes)) * UNIT_BYTES
+}
+
 impl Place {
     fn extent(&self) -> Extent {
         let bytes = usize::try_from(self.bytes).unwrap_or(usize::MAX);
