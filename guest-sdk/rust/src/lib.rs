@@ -45,6 +45,7 @@ pub mod log;
 pub mod memory;
 pub mod messaging;
 pub mod proofs;
+pub mod volume;
 
 #[cfg(not(target_os = "wasi"))]
 pub mod mock;

@@ -55,6 +55,17 @@ impl VolumeCapability {
     /// Longest text.
     pub const TEXT_BYTES_MAX: usize = text_bytes_max(PREFIX, Self::BYTES_MAX);
 
+    /// The capability for a volume of which `data` pieces make a block.
+    #[must_use]
+    pub const fn new(
+        data: u8,
+        key: [u8; KEY_BYTES],
+        members: Vec<Option<LeaseCapability>>,
+    ) -> Self {
+        let key = Zeroizing::new(key);
+        Self { data, key, members }
+    }
+
     /// The same, narrowed at each member.
     ///
     /// # Errors

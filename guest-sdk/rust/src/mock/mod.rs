@@ -13,6 +13,7 @@ pub(crate) mod log;
 pub(crate) mod memory;
 pub(crate) mod messaging;
 pub(crate) mod proofs;
+pub(crate) mod volume;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -44,6 +45,7 @@ struct State {
     ledger: ledger::Ledger,
     memory: memory::Memory,
     proofs: proofs::Proofs,
+    volumes: volume::Volumes,
 }
 
 thread_local! {

@@ -10,6 +10,7 @@ pub(crate) mod log;
 pub(crate) mod memory;
 pub(crate) mod messaging;
 pub(crate) mod proofs;
+pub(crate) mod volume;
 pub mod worker;
 
 /// Imports. A component imports those that it calls, and no other.
@@ -36,6 +37,7 @@ mod imports {
                 import hypermesh:consensus/ledger@0.1.0;
                 import hypermesh:consensus/proofs@0.1.0;
                 import hypermesh:assets/memory@0.1.0;
+                import hypermesh:assets/volumes@0.1.0;
             }
         ",
         path: [

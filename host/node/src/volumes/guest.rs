@@ -10,7 +10,6 @@ use orchestrator::ReplicaKey;
 use runtime::{AssetError, Volume, VolumeAwaited, VolumeError, VolumeLayout, Volumes};
 use trust::{CapabilityRefusal, VolumeCapability};
 use types::{Amount, AssetType, Capability, ComponentSpec, LeaseId, NodeId};
-use zeroize::Zeroizing;
 
 use super::handle::Handle;
 use super::errors::{denied, invalid, unavailable};
@@ -140,11 +139,9 @@ impl GuestVolumes {
         let key = VolumeKey::generate().map_err(unavailable)?;
         let capabilities = held.iter().flatten();
         let capabilities = capabilities.map(|held| held.lease.capability().map(Some));
-        let capability = VolumeCapability {
-            data: u8::try_from(layout.data()).unwrap_or(u8::MAX),
-            key: Zeroizing::new(*key.as_bytes()),
-            members: capabilities.collect::<Result<_, AssetError>>()?,
-        };
+        let data = u8::try_from(layout.data()).unwrap_or(u8::MAX);
+        let members = capabilities.collect::<Result<_, AssetError>>()?;
+        let capability = VolumeCapability::new(data, *key.as_bytes(), members);
         let volume = Arc::new(GuestVolume::opened(self, layout, capability, held));
         volume.check().await?;
         volume.mend_by_itself();
