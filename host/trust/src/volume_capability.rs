@@ -57,7 +57,7 @@ impl VolumeCapability {
 
     /// The capability for a volume of which `data` pieces make a block.
     #[must_use]
-    pub const fn new(
+    pub fn new(
         data: u8,
         key: [u8; KEY_BYTES],
         members: Vec<Option<LeaseCapability>>,

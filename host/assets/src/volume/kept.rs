@@ -112,7 +112,7 @@ impl Volumes {
         for entry in std::fs::read_dir(folder)? {
             let name = entry?.file_name();
             // What somebody else put there stays.
-            found.extend(name.to_str().and_then(|name| name.parse().ok()));
+            found.extend(name.to_str().and_then(|name| name.parse::<LeaseId>().ok()));
         }
         Ok(Self {
             folder: folder.to_owned(),

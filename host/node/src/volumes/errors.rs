@@ -63,7 +63,7 @@ pub(super) fn not_written(error: &WriteVolumeError) -> VolumeError {
     }
 }
 
-pub(super) fn not_repaired(error: &RepairError) -> VolumeError {
+fn not_repaired(error: &RepairError) -> VolumeError {
     let RepairError::Write { error: reason, .. } = error;
     match not_written(reason) {
         VolumeError::Asset(AssetError::Lost(_)) => lost(error),
@@ -74,10 +74,14 @@ pub(super) fn not_repaired(error: &RepairError) -> VolumeError {
 pub(super) fn not_filed(error: &FileError) -> VolumeError {
     let text = error.to_string();
     match error {
-        FileError::NotFound { .. } => VolumeError::NotFound(text),
-        FileError::Exists { .. } => VolumeError::Exists(text),
+        FileError::NotFound(_) => VolumeError::NotFound(text),
+        FileError::Exists(_) | FileError::Folder(_) => VolumeError::Exists(text),
+        FileError::Full => VolumeError::Full(text),
+        FileError::TooLong { .. } => invalid(text),
+        FileError::Damaged { .. } => unavailable(text),
+        FileError::Unread | FileError::Restless(_) => AssetError::Busy(text).into(),
         FileError::Read(error) => not_read(error),
         FileError::Write(error) => not_written(error),
-        _ => invalid(text),
+        FileError::Repair(error) => not_repaired(error),
     }
 }

@@ -3,15 +3,15 @@
 
 use std::sync::Arc;
 
-use assets::volume::{BLOCKS_FILE, FileError, Files};
+use assets::volume::{BLOCKS_FILE, FileError, FilePath, Files, PAGE_MAX};
 use futures::FutureExt as _;
 use runtime::{
-    AssetError, Volume, VolumeAwaited, VolumeError, VolumeRepaired, VolumeShare, VolumeUsage,
+    Volume, VolumeAwaited, VolumeError, VolumeRepaired, VolumeShare, VolumeUsage,
 };
 use trust::NarrowError;
 use types::{Audience, RegionScope};
 
-use super::errors::{denied, invalid, not_filed, not_read, not_written, unavailable};
+use super::errors::{denied, invalid, not_filed, not_read, unavailable};
 use super::volume::GuestVolume;
 
 /// A volume that a guest has. Dropping it gives back what it leased, unless that is kept.
@@ -40,31 +40,40 @@ impl Handle {
         .boxed()
     }
 
-    /// Looks at files.
-    fn look<T, Doing>(&self, act: impl FnOnce(Files) -> Doing + Send + 'static) -> VolumeAwaited<T>
+    /// Looks at a file.
+    fn look<T, Doing>(
+        &self,
+        name: String,
+        act: impl FnOnce(Arc<Files>, FilePath) -> Doing + Send + 'static,
+    ) -> VolumeAwaited<T>
     where
         Doing: Future<Output = Result<T, FileError>> + Send + 'static,
         T: Send + 'static,
     {
         self.with(|volume| async move {
-            let files = Files::new(volume.reads().await);
-            act(files).await.map_err(|error| not_filed(&error))
+            let path = name.parse().map_err(invalid)?;
+            let files = volume.reads().await;
+            act(files, path).await.map_err(|error| not_filed(&error))
         })
     }
 
     /// Changes files. Where there is no room, what was replaced before is made durable, which frees it.
-    fn change<Doing>(&self, act: impl Fn(Files) -> Doing + Send + Sync + 'static) -> VolumeAwaited<()>
+    fn change<Doing>(
+        &self,
+        name: String,
+        act: impl Fn(Arc<Files>, FilePath) -> Doing + Send + Sync + 'static,
+    ) -> VolumeAwaited<()>
     where
         Doing: Future<Output = Result<(), FileError>> + Send + 'static,
     {
         self.with(|volume| async move {
-            let spread = volume.writes().await?;
-            let done = act(Files::new(Arc::clone(&spread))).await;
+            let path: FilePath = name.parse().map_err(invalid)?;
+            let files = volume.writes().await?;
+            let done = act(Arc::clone(&files), path.clone()).await;
             match done.map_err(|error| not_filed(&error)) {
                 Err(VolumeError::Full(_)) => {
-                    spread.flush().await.map_err(|error| not_written(&error))?;
-                    let again = act(Files::new(spread)).await;
-                    again.map_err(|error| not_filed(&error))
+                    files.sync().await.map_err(|error| not_filed(&error))?;
+                    act(files, path).await.map_err(|error| not_filed(&error))
                 }
                 done => done,
             }
@@ -75,8 +84,8 @@ impl Handle {
 impl Volume for Handle {
     fn read(&self, offset: u64, bytes: u32) -> VolumeAwaited<Vec<u8>> {
         self.with(|volume| async move {
-            let spread = volume.reads().await;
-            let read = spread.read(BLOCKS_FILE, offset, wide(bytes)).await;
+            let files = volume.reads().await;
+            let read = files.volume().read(BLOCKS_FILE, offset, wide(bytes)).await;
             read.map_err(|error| not_read(&error))
         })
     }
@@ -87,61 +96,65 @@ impl Volume for Handle {
 
     fn sync(&self) -> VolumeAwaited<()> {
         self.with(|volume| async move {
-            let spread = volume.syncs().await?;
-            spread.flush().await.map_err(|error| not_written(&error))
+            let files = volume.syncs().await?;
+            files.sync().await.map_err(|error| not_filed(&error))
         })
     }
 
     fn create_file(&self, name: String) -> VolumeAwaited<()> {
-        let name: Arc<str> = name.into();
-        self.change(move |files| {
-            let name = Arc::clone(&name);
-            async move { files.create(&name).await }
-        })
+        self.change(name, |files, path| async move { files.create(&path).await })
     }
 
     fn read_file(&self, name: String, offset: u64, bytes: u32) -> VolumeAwaited<Vec<u8>> {
-        self.look(move |files| async move { files.read(&name, offset, wide(bytes)).await })
+        self.look(name, move |files, path| async move {
+            files.read(&path, offset, wide(bytes)).await
+        })
     }
 
     fn write_file(&self, name: String, offset: u64, bytes: Vec<u8>) -> VolumeAwaited<()> {
-        let (name, bytes): (Arc<str>, Arc<[u8]>) = (name.into(), bytes.into());
-        self.change(move |files| {
-            let (name, bytes) = (Arc::clone(&name), Arc::clone(&bytes));
-            async move { files.write(&name, offset, &bytes).await }
+        let bytes: Arc<[u8]> = bytes.into();
+        self.change(name, move |files, path| {
+            let bytes = Arc::clone(&bytes);
+            async move { files.write(&path, offset, &bytes).await }
         })
     }
 
     fn file_size(&self, name: String) -> VolumeAwaited<u64> {
-        self.look(move |files| async move { files.size(&name).await })
+        self.look(name, |files, path| async move {
+            Ok(files.stat(&path).await?.bytes)
+        })
     }
 
     fn set_file_size(&self, name: String, bytes: u64) -> VolumeAwaited<()> {
-        let name: Arc<str> = name.into();
-        self.change(move |files| {
-            let name = Arc::clone(&name);
-            async move { files.set_size(&name, bytes).await }
+        self.change(name, move |files, path| async move {
+            files.set_length(&path, bytes).await
         })
     }
 
     fn list_files(&self, after: Option<String>) -> VolumeAwaited<(Vec<String>, bool)> {
-        self.look(move |files| async move { files.list(after.as_deref()).await })
+        self.with(|volume| async move {
+            let after = after.map(|after| after.parse().map_err(invalid));
+            let files = volume.reads().await;
+            let listed = files.list(None, after.transpose()?.as_ref()).await;
+            let listed = listed.map_err(|error| not_filed(&error))?;
+            let names = listed.iter().map(|file| file.path.as_str().to_owned());
+            Ok((names.collect(), listed.len() == PAGE_MAX))
+        })
     }
 
     fn rename_file(&self, name: String, to: String) -> VolumeAwaited<()> {
-        let (name, to): (Arc<str>, Arc<str>) = (name.into(), to.into());
-        self.change(move |files| {
-            let (name, to) = (Arc::clone(&name), Arc::clone(&to));
-            async move { files.rename(&name, &to).await }
+        let to: FilePath = match to.parse() {
+            Ok(to) => to,
+            Err(error) => return std::future::ready(Err(invalid(error))).boxed(),
+        };
+        self.change(name, move |files, path| {
+            let to = to.clone();
+            async move { files.rename(&path, &to, false).await }
         })
     }
 
     fn remove_file(&self, name: String) -> VolumeAwaited<()> {
-        let name: Arc<str> = name.into();
-        self.change(move |files| {
-            let name = Arc::clone(&name);
-            async move { files.remove(&name).await }
-        })
+        self.change(name, |files, path| async move { files.remove(&path).await })
     }
 
     fn usage(&self) -> VolumeAwaited<VolumeUsage> {

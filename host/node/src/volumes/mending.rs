@@ -4,11 +4,11 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use assets::MemberRequest;
-use assets::volume::{MemberError, MemberOp};
+use assets::volume::{MemberError, MemberOp, Repair};
 use runtime::{VolumeError, VolumeRepaired};
 use tokio::time::Instant;
 
-use super::errors::not_repaired;
+use super::errors::not_filed;
 use super::volume::GuestVolume;
 
 /// Pause between two looks at the members of a volume.
@@ -39,14 +39,19 @@ impl GuestVolume {
 
     async fn mended(&self, gone: &[usize]) -> Result<VolumeRepaired, VolumeError> {
         let _mending = self.mending.lock().await;
-        let volume = self.writes().await?;
+        let files = self.writes().await?;
         let mut replaced = 0;
         if self.layout.total() > 1 {
             for index in gone {
                 replaced += u32::from(self.replaced(*index).await?);
             }
         }
-        let done = volume.repair().await.map_err(|error| not_repaired(&error))?;
+        let mut repair = Repair::new();
+        while !repair.is_over() {
+            let stepped = files.repair_step(&mut repair).await;
+            stepped.map_err(|error| not_filed(&error))?;
+        }
+        let done = repair.repaired();
         if done.missed.is_empty() {
             self.all_whole();
         }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use assets::MemberRequest;
 use assets::volume::{
-    BLOCKS_FILE, Layout, Member, MemberDone, MemberError, MemberOp, Seat, Volume as Spread, VolumeKey,
+    BLOCKS_FILE, Files, Layout, Member, MemberDone, MemberError, MemberOp, Seat, Volume as Spread, VolumeKey,
 };
 use futures::future::join_all;
 use runtime::{AssetError, VolumeError, VolumeUsage};
@@ -41,10 +41,10 @@ pub(super) struct Members {
 }
 
 enum Open {
-    Reads(Arc<Spread>),
-    Writes(Arc<Spread>),
+    Reads(Arc<Files>),
+    Writes(Arc<Files>),
     /// Another one writes.
-    Fenced(Arc<Spread>, String),
+    Fenced(Arc<Files>, String),
 }
 
 impl std::fmt::Debug for GuestVolume {
@@ -137,19 +137,17 @@ impl GuestVolume {
         }
     }
 
-    pub(super) async fn reads(&self) -> Arc<Spread> {
+    pub(super) async fn reads(&self) -> Arc<Files> {
         match &*self.open.lock().await {
-            Open::Reads(volume) | Open::Writes(volume) | Open::Fenced(volume, _) => {
-                Arc::clone(volume)
-            }
+            Open::Reads(files) | Open::Writes(files) | Open::Fenced(files, _) => Arc::clone(files),
         }
     }
 
     /// The volume to write; from the first time on nobody else writes it.
-    pub(super) async fn writes(&self) -> Result<Arc<Spread>, VolumeError> {
+    pub(super) async fn writes(&self) -> Result<Arc<Files>, VolumeError> {
         let mut open = self.open.lock().await;
         match &*open {
-            Open::Writes(volume) => return Ok(Arc::clone(volume)),
+            Open::Writes(files) => return Ok(Arc::clone(files)),
             Open::Fenced(_, text) => return Err(VolumeError::Fenced(text.clone())),
             Open::Reads(_) => {}
         }
@@ -161,14 +159,15 @@ impl GuestVolume {
         let seats = seats(&members);
         let opened = Spread::open_writer(self.layout, &self.key, seats).await;
         let volume = Arc::new(opened.map_err(|error| not_opened(&error))?);
-        *open = Open::Writes(Arc::clone(&volume));
-        Ok(volume)
+        let files = Arc::new(Files::new(volume));
+        *open = Open::Writes(Arc::clone(&files));
+        Ok(files)
     }
 
     /// The volume to flush: of one that wrote nothing there is nothing to flush.
-    pub(super) async fn syncs(&self) -> Result<Arc<Spread>, VolumeError> {
+    pub(super) async fn syncs(&self) -> Result<Arc<Files>, VolumeError> {
         match &*self.open.lock().await {
-            Open::Reads(volume) | Open::Writes(volume) => Ok(Arc::clone(volume)),
+            Open::Reads(files) | Open::Writes(files) => Ok(Arc::clone(files)),
             Open::Fenced(_, text) => Err(VolumeError::Fenced(text.clone())),
         }
     }
@@ -218,9 +217,8 @@ impl GuestVolume {
             // The lease before is given back, if there is still one.
             *lease = Some(held);
         }
-        if let Open::Reads(volume) | Open::Writes(volume) = &*open {
-            volume.replace(index, Seat::fresh(reach));
-        }
+        let (Open::Reads(files) | Open::Writes(files) | Open::Fenced(files, _)) = &*open;
+        files.volume().replace(index, Seat::fresh(reach));
         Ok(())
     }
 
@@ -230,7 +228,8 @@ impl GuestVolume {
     }
 
     pub(super) async fn write_blocks(&self, offset: u64, bytes: &[u8]) -> Result<(), VolumeError> {
-        let volume = self.writes().await?;
+        let files = self.writes().await?;
+        let volume = files.volume();
         let written = volume.write(BLOCKS_FILE, offset, bytes).await;
         match written.map_err(|error| not_written(&error)) {
             // What was flushed frees what it replaced.
@@ -244,8 +243,8 @@ impl GuestVolume {
     }
 
     pub(super) async fn usage_now(&self) -> Result<VolumeUsage, VolumeError> {
-        let volume = self.reads().await;
-        let usage = volume.usage().await;
+        let files = self.reads().await;
+        let usage = files.volume().usage().await;
         let Some(usage) = usage else {
             return Err(self.why(lost("no member answers")).await);
         };
@@ -339,8 +338,9 @@ fn seats(members: &Members) -> Vec<Seat> {
     seats.collect()
 }
 
-fn reader(layout: Layout, key: &VolumeKey, members: &Members) -> Arc<Spread> {
+fn reader(layout: Layout, key: &VolumeKey, members: &Members) -> Arc<Files> {
     let reader = Spread::open_reader(layout, key, seats(members));
     // A layout has as many members as its capability: that was checked when it was made of it.
-    Arc::new(reader.unwrap_or_else(|error| unreachable!("{error}")))
+    let reader = reader.unwrap_or_else(|error| unreachable!("{error}"));
+    Arc::new(Files::new(Arc::new(reader)))
 }

@@ -81,15 +81,18 @@ pub(crate) struct Store {
 /// Ledger time of the block after which the store in `folder` was made; none if there is no whole one.
 pub(crate) fn made_ms(folder: &Path) -> Option<u64> {
     let file = open_file(folder, None).ok()?;
-    Some(newest_head(&file).ok()??.made_ms)
+    Some(newest_head(&file).ok()?.0?.made_ms)
 }
 
-fn newest_head(disk: &dyn Disk) -> io::Result<Option<Head>> {
+/// The head that counts, and whether there is something else where one should be.
+fn newest_head(disk: &dyn Disk) -> io::Result<(Option<Head>, bool)> {
     let mut newest: Option<Head> = None;
+    let mut spoilt = false;
     for at in [0, PAGE_BYTES as u64] {
         let mut page = vec![0; PAGE_BYTES];
         disk.read(at, &mut page)?;
         let head = decode_head(&page);
+        spoilt |= head.is_none() && page.iter().any(|byte| *byte != 0);
         let newer = head.filter(|head| {
             newest
                 .as_ref()
@@ -97,7 +100,7 @@ fn newest_head(disk: &dyn Disk) -> io::Result<Option<Head>> {
         });
         newest = newer.or(newest);
     }
-    Ok(newest)
+    Ok((newest, spoilt))
 }
 
 /// What a new store begins with.
@@ -136,7 +139,7 @@ impl Store {
         lease: LeaseId,
         bytes: u64,
     ) -> Result<Self, OpenStoreError> {
-        let head = newest_head(disk.as_ref())?;
+        let (head, spoilt) = newest_head(disk.as_ref())?;
         let head = head.ok_or(OpenStoreError::Damaged("it has no whole head"))?;
         if head.lease != lease {
             return Err(OpenStoreError::Damaged("it is of another lease"));
@@ -152,7 +155,7 @@ impl Store {
         };
         let mut found = store.scan()?;
         found.sort_by_key(|(record, _)| record.sequence);
-        store.take_found(found)?;
+        store.take_found(found, spoilt)?;
         // Sequences of records that do not count are given again: nothing may be left of them.
         while !store.pieces.is_settled() {
             store.settle()?;
@@ -195,8 +198,13 @@ impl Store {
     }
 
     /// Takes records in the order of their sequence: all that are durable, and those after them as
-    /// far as none is missing.
-    fn take_found(&mut self, found: Vec<(Record, Extent)>) -> Result<(), OpenStoreError> {
+    /// far as none is missing. While a head is written all are durable: beside one that is `spoilt` none
+    /// is missing, or more is damaged than that.
+    fn take_found(
+        &mut self,
+        found: Vec<(Record, Extent)>,
+        spoilt: bool,
+    ) -> Result<(), OpenStoreError> {
         let mut ended = false;
         let mut checked = false;
         let mut before = 0;
@@ -211,6 +219,9 @@ impl Store {
             }
             if sequence > flushed {
                 ended |= sequence != self.last + 1 || !self.is_whole(&record, extent)?;
+                if ended && spoilt {
+                    return Err(OpenStoreError::Damaged("a head is spoilt"));
+                }
                 if ended {
                     self.pieces.discard(extent);
                     continue;

@@ -131,7 +131,7 @@ mod tests {
         let check = blake3::Hash::from_slice(&[header[BODY_BYTES..].to_vec(), vec![0; 16]].concat());
         assert_eq!(
             check.unwrap().to_hex()[..32],
-            *"CHECK_OF_PIECE"
+            *"63510b091309b1b35dcfe68191c6f842"
         );
         let removed = Record {
             sequence: 1,
