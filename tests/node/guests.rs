@@ -92,6 +92,14 @@ pub(crate) fn memory_user() -> String {
     })
 }
 
+/// A stateful library that hands the functions of volumes through.
+pub(crate) fn volume_user() -> String {
+    let text = include_str!("../../host/runtime/tests/guests/volumes.wat");
+    PARTS.iter().fold(text.to_owned(), |text, (mark, part)| {
+        text.replace(mark, part)
+    })
+}
+
 /// Answers with how many requests its instance has had.
 pub(crate) fn count() -> String {
     with(include_str!(

@@ -66,3 +66,4 @@ mod sync;
 mod twins;
 mod upgrades;
 mod validators;
+mod volumes;

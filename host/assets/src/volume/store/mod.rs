@@ -16,6 +16,8 @@
 //! to the next power of two, and grow by their own rules.
 
 mod disk;
+#[doc(hidden)]
+pub mod fuzz;
 mod head;
 mod pieces;
 mod record;
