@@ -57,7 +57,7 @@ pub(super) fn not_written(error: &WriteVolumeError) -> VolumeError {
         WriteVolumeError::NotWriter => denied(text),
         WriteVolumeError::Fenced { .. } => VolumeError::Fenced(text),
         WriteVolumeError::TooFew { last, .. } => of_member(last, text),
-        WriteVolumeError::Undone { .. } => lost(text),
+        WriteVolumeError::Undone { .. } | WriteVolumeError::Unsteady { .. } => lost(text),
         WriteVolumeError::Read(error) => not_read(error),
         WriteVolumeError::Entropy => unavailable(text),
     }

@@ -46,13 +46,17 @@ pub(crate) fn of(
             kept.insert(lease, reserved);
         }
     }
-    Some(Arc::new(Arc::new(GuestVolumes {
+    Some(Arc::new(Grantee(Arc::new(GuestVolumes {
         shared: Arc::clone(shared),
         replica: replica.clone(),
         asking: Arc::new(asking),
         kept: Mutex::new(kept),
-    })))
+    }))))
 }
+
+/// Leased storage as the runtime hands it to a guest.
+#[derive(Debug)]
+struct Grantee(Arc<GuestVolumes>);
 
 impl std::fmt::Debug for GuestVolumes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -60,14 +64,14 @@ impl std::fmt::Debug for GuestVolumes {
     }
 }
 
-impl Volumes for Arc<GuestVolumes> {
+impl Volumes for Grantee {
     fn allocate(
         &self,
         bytes: u64,
         term_ms: u64,
         layout: VolumeLayout,
     ) -> VolumeAwaited<Arc<dyn Volume>> {
-        let volumes = Arc::clone(self);
+        let volumes = Arc::clone(&self.0);
         async move {
             // Goes on if the guest ends meanwhile: leases that come then are dropped, and so given back.
             let allocated = tokio::spawn(async move {
@@ -81,7 +85,7 @@ impl Volumes for Arc<GuestVolumes> {
     }
 
     fn open(&self, capability: String) -> VolumeAwaited<Arc<dyn Volume>> {
-        let volumes = Arc::clone(self);
+        let volumes = Arc::clone(&self.0);
         async move {
             let capability: VolumeCapability = capability.parse().map_err(invalid)?;
             let here = volumes.shared.fabric;
