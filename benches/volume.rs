@@ -133,10 +133,14 @@ async fn used(folder: &Path, content: &[u8], number: u8) -> (Duration, Duration)
     let session = user.dial(Target { node, addresses }).await.unwrap();
     let opened = session.open(Service::Asset, OpenOptions::default()).await;
     let (writer, reader) = opened.unwrap();
-    let remote = RemoteMember::open(reader, writer, Vec::new()).await.unwrap();
+    let remote = RemoteMember::open(reader, writer, Vec::new())
+        .await
+        .unwrap();
     let seats = vec![Seat::whole(Arc::new(remote))];
     let key = VolumeKey::generate().unwrap();
-    let volume = Volume::open_writer(Layout::SINGLE, &key, seats).await.unwrap();
+    let volume = Volume::open_writer(Layout::SINGLE, &key, seats)
+        .await
+        .unwrap();
     let begun = Instant::now();
     let mut offset = 0;
     for span in content.chunks(SPAN_BYTES_MAX) {
@@ -206,7 +210,11 @@ async fn main() {
         took[1].push(wrote);
         took[2].push(read);
     }
-    let names = ["artifact, one peer", "volume, write and flush", "volume, read"];
+    let names = [
+        "artifact, one peer",
+        "volume, write and flush",
+        "volume, read",
+    ];
     for (name, mut took) in names.into_iter().zip(took) {
         took.sort_unstable();
         let rate = |took: &Duration| format!("{:.0}", bytes as f64 / 1e6 / took.as_secs_f64());

@@ -44,7 +44,13 @@ fn shelves(places: &[usize]) -> (Four, Vec<String>) {
 /// What a node registers of its disk for everybody.
 #[track_caller]
 fn disk(node: &Fabric) -> String {
-    let register = ["asset", "register", "storage", "--privacy", "public-network"];
+    let register = [
+        "asset",
+        "register",
+        "storage",
+        "--privacy",
+        "public-network",
+    ];
     let report = node.nexus(&[&register[..], &["-o", "json"]].concat());
     report.json()["asset"].as_str().unwrap().to_owned()
 }
@@ -74,7 +80,9 @@ fn said(node: &Fabric, export: &str, args: &[&str], start: &str) -> String {
 /// The text in `ok("…")`, quoted.
 #[track_caller]
 fn text(said: &str) -> String {
-    let quoted = said.strip_prefix("ok(").and_then(|rest| rest.strip_suffix(')'));
+    let quoted = said
+        .strip_prefix("ok(")
+        .and_then(|rest| rest.strip_suffix(')'));
     quoted.unwrap_or_else(|| panic!("{said}")).to_owned()
 }
 
@@ -92,7 +100,9 @@ fn leased(node: &Fabric, asset: &str) -> u64 {
 
 #[track_caller]
 fn nothing_leased(node: &Fabric, asset: &str) {
-    eventually("all is given back", || (leased(node, asset) == 0).then_some(()));
+    eventually("all is given back", || {
+        (leased(node, asset) == 0).then_some(())
+    });
 }
 
 fn id(node: &Fabric) -> String {
@@ -102,7 +112,9 @@ fn id(node: &Fabric) -> String {
 
 /// Folders of members at a node.
 fn folders(node: &Fabric) -> usize {
-    std::fs::read_dir(node.data().join("volumes")).unwrap().count()
+    std::fs::read_dir(node.data().join("volumes"))
+        .unwrap()
+        .count()
 }
 
 #[test]
@@ -117,7 +129,10 @@ fn a_guest_uses_a_volume_of_another_node_within_what_was_leased_and_finds_it_aft
     let expected = format!("leased-bytes: {bytes}, members: 1, reached: 1");
     assert!(usage.contains(&expected), "{usage}");
     assert_eq!(call(first, "write", &["65534", "[1, 2, 3, 4]"]), "ok");
-    assert_eq!(call(first, "read", &["65533", "6"]), "ok([0, 1, 2, 3, 4, 0])");
+    assert_eq!(
+        call(first, "read", &["65533", "6"]),
+        "ok([0, 1, 2, 3, 4, 0])"
+    );
     for (name, content) in [("\"a/b\"", "[5, 6, 7]"), ("\"c\"", "[8]")] {
         assert_eq!(call(first, "create-file", &[name]), "ok");
         assert_eq!(call(first, "write-file", &[name, "0", content]), "ok");
@@ -137,9 +152,19 @@ fn a_guest_uses_a_volume_of_another_node_within_what_was_leased_and_finds_it_aft
     assert!(on_disk <= bytes + (12 << 10), "{on_disk} of {bytes}");
     assert_eq!(call(first, "sync", &[]), "ok");
     // More than the manifest grants.
-    said(first, "allocate", &["67108864", TERM_MS, "single"], "err(quota(");
+    said(
+        first,
+        "allocate",
+        &["67108864", TERM_MS, "single"],
+        "err(quota(",
+    );
     // On more nodes than have storage.
-    said(first, "allocate", &[MIB, TERM_MS, "replicated(3)"], "err(exhausted(");
+    said(
+        first,
+        "allocate",
+        &[MIB, TERM_MS, "replicated(3)"],
+        "err(exhausted(",
+    );
 
     four.kill(1);
     said(&four.nodes[0], "read", &["0", "1"], "err(lost(");
@@ -148,7 +173,10 @@ fn a_guest_uses_a_volume_of_another_node_within_what_was_leased_and_finds_it_aft
     eventually("the member is found again", || {
         (call(first, "count", &["0", "16", "9"]) == "ok(16)").then_some(())
     });
-    assert_eq!(call(first, "read-file", &["\"a/b\"", "0", "9"]), "ok([5, 6, 7])");
+    assert_eq!(
+        call(first, "read-file", &["\"a/b\"", "0", "9"]),
+        "ok([5, 6, 7])"
+    );
     assert_eq!(call(first, "write", &["0", "[1]"]), "ok");
     assert_eq!(call(first, "sync", &[]), "ok");
     call(first, "close", &[]);
@@ -182,7 +210,11 @@ fn a_host_that_is_killed_in_mid_write_is_a_typed_error_and_leaves_no_half_block(
     };
     let new = eventually("it is read again", || count("4"));
     let (old, empty) = (count("3").unwrap(), count("0").unwrap());
-    assert_eq!(new + old + empty, 500, "{new} new, {old} old, {empty} empty");
+    assert_eq!(
+        new + old + empty,
+        500,
+        "{new} new, {old} old, {empty} empty"
+    );
     assert!(new > 0 && old <= 8, "{new} new, {old} old");
 }
 
@@ -204,7 +236,12 @@ fn capabilities_are_refused_each_for_its_reason() {
     let write = said(second, "write", &["0", "[1]"], "err(denied(");
     assert!(write.contains("no right to write"), "{write}");
     // More than it gives is not handed on.
-    said(second, "share", &["{read, write}", TERM_MS, "none"], "err(denied(");
+    said(
+        second,
+        "share",
+        &["{read, write}", TERM_MS, "none"],
+        "err(denied(",
+    );
     for owners in ["keep", "repair"] {
         said(second, owners, &[], "err(denied(");
     }
@@ -253,7 +290,10 @@ fn what_is_kept_outlives_guest_and_node_and_counts_until_its_term_is_over() {
     let asset = &assets[0];
     // Two of them are more than the manifest grants.
     let bytes = "41943040";
-    assert_eq!(call(&four.nodes[0], "allocate", &[bytes, "40000", "single"]), "ok");
+    assert_eq!(
+        call(&four.nodes[0], "allocate", &[bytes, "40000", "single"]),
+        "ok"
+    );
     assert_eq!(call(&four.nodes[0], "fill", &["0", "2", "5"]), "ok");
     assert_eq!(call(&four.nodes[0], "sync", &[]), "ok");
     let later = text(&call(&four.nodes[0], "keep", &[]));
@@ -267,11 +307,18 @@ fn what_is_kept_outlives_guest_and_node_and_counts_until_its_term_is_over() {
     assert!(kept > 40 << 20, "{kept}");
     assert_eq!(call(&four.nodes[2], "open", &[&later]), "ok");
     assert_eq!(call(&four.nodes[2], "count", &["0", "2", "5"]), "ok(2)");
-    said(&four.nodes[0], "allocate", &[bytes, "40000", "single"], "err(quota(");
+    said(
+        &four.nodes[0],
+        "allocate",
+        &[bytes, "40000", "single"],
+        "err(quota(",
+    );
     eventually("the term is over", || {
         (call(&four.nodes[2], "read", &["0", "1"]) == "err(ended)").then_some(())
     });
-    eventually("it is wiped", || (folders(&four.nodes[1]) == 0).then_some(()));
+    eventually("it is wiped", || {
+        (folders(&four.nodes[1]) == 0).then_some(())
+    });
     eventually("the grant is free again", || {
         let again = call(&four.nodes[0], "allocate", &[bytes, TERM_MS, "single"]);
         (again == "ok").then_some(())
@@ -282,7 +329,10 @@ fn what_is_kept_outlives_guest_and_node_and_counts_until_its_term_is_over() {
 fn a_volume_over_several_nodes_is_used_without_one_of_them_and_repaired() {
     let (mut four, assets) = shelves(&[0, 1, 2, 3]);
     let first = &four.nodes[0];
-    assert_eq!(call(first, "allocate", &[MIB, TERM_MS, "replicated(3)"]), "ok");
+    assert_eq!(
+        call(first, "allocate", &[MIB, TERM_MS, "replicated(3)"]),
+        "ok"
+    );
     let usage = call(first, "usage", &[]);
     assert!(usage.contains("members: 3, reached: 3"), "{usage}");
     let members: Vec<usize> = (0..4).filter(|at| folders(&four.nodes[*at]) == 1).collect();
@@ -336,7 +386,10 @@ fn a_volume_of_fourteen_members_is_used_while_four_are_away() {
         usage.contains("members: 14, reached: 14").then_some(())
     });
     let repaired = said(first, "repair", &[], "ok({members: 0, ");
-    assert!(!repaired.contains("pieces: 0,") && repaired.ends_with("lost: 0})"), "{repaired}");
+    assert!(
+        !repaired.contains("pieces: 0,") && repaired.ends_with("lost: 0})"),
+        "{repaired}"
+    );
     // Without another four all is there.
     let other = (1..4).find(|at| *at != gone).unwrap();
     four.kill(other);

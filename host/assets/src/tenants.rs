@@ -167,9 +167,8 @@ impl<T: Tenant> Tenants<T> {
     #[must_use]
     pub fn is_revoked(&self, lease: &LeaseId, capability: &Digest) -> bool {
         let tenant = self.held().live.get(lease).cloned();
-        tenant.is_some_and(|tenant| {
-            tenant.with_tenure(|tenure| tenure.revoked.contains(capability))
-        })
+        tenant
+            .is_some_and(|tenant| tenant.with_tenure(|tenure| tenure.revoked.contains(capability)))
     }
 
     /// When the next one is over, if no block comes.

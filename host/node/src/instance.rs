@@ -13,10 +13,10 @@ use types::{ComponentKind, ComponentSpec};
 use crate::artifact::{compiled, files_folder, preopens};
 use crate::guest_ledger;
 use crate::memory;
-use crate::volumes;
 use crate::observer::ReplicaObserver;
 use crate::replicas::LiveReplica;
 use crate::shared::Shared;
+use crate::volumes;
 
 /// A command counts as running once it has lived this long: one that fails at once is never
 /// reported as deployed.

@@ -180,8 +180,7 @@ impl NodeMemory {
                 holder: record.holder,
             }),
             revoked: &|id| {
-                self.regions.is_revoked(&lease, id)
-                    || self.volumes.tenants().is_revoked(&lease, id)
+                self.regions.is_revoked(&lease, id) || self.volumes.tenants().is_revoked(&lease, id)
             },
         };
         capability.verify(&facts)?;

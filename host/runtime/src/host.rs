@@ -28,11 +28,11 @@ use crate::gate::Gate;
 use crate::limiter::InstanceLimiter;
 use crate::log::Log;
 use crate::memory::Leased;
-use crate::volume::Stored;
 use crate::meter::Meter;
 use crate::observer::Observer;
 use crate::services::Publisher;
 use crate::ticker::Ticker;
+use crate::volume::Stored;
 
 /// A host directory that a guest sees.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -81,5 +81,6 @@ pub use services::{
 pub use shown::{ProvenExecution, RequestSpaceError, ShownContent, ShownSpace};
 pub use start_error::StartReplicaError;
 pub use volume::{
-    Volume, VolumeAwaited, VolumeError, VolumeLayout, VolumeRepaired, VolumeShare, VolumeUsage, Volumes,
+    Volume, VolumeAwaited, VolumeError, VolumeLayout, VolumeRepaired, VolumeShare, VolumeUsage,
+    Volumes,
 };

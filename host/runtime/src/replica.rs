@@ -37,12 +37,12 @@ use crate::kept::Kept;
 use crate::lifecycle::{Functions, Lifecycle, StateError, millis};
 use crate::log::Log;
 use crate::memory::Leased;
-use crate::volume::Stored;
 use crate::observer::{CallKind, CallOutcome, Observer};
 use crate::pool::Pool;
 use crate::services::Services;
 use crate::start_error::StartReplicaError;
 use crate::ticker::Ticker;
+use crate::volume::Stored;
 
 pub use crate::host::Preopen;
 

@@ -14,8 +14,8 @@ use types::ByteSize;
 use crate::checkpoint::ReplicaState;
 use crate::consensus::Consensus;
 use crate::memory::Memory;
-use crate::volume::Volumes;
 use crate::message::{Message, MessageTooLarge};
+use crate::volume::Volumes;
 
 /// The services of one replica; what is not there answers guests with an error of its interface.
 #[derive(Debug, Clone, Default)]

@@ -39,7 +39,9 @@ pub(crate) const BYTES_MAX: usize =
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeCapabilityError {
     /// Something else altogether.
-    #[error("this is not a capability: one begins with `hmc1` or, for a volume, `hmv1`, and comes from whoever shares")]
+    #[error(
+        "this is not a capability: one begins with `hmc1` or, for a volume, `hmv1`, and comes from whoever shares"
+    )]
     NotACapability,
     /// Mistyped or cut off.
     #[error("the capability is mistyped or incomplete: copy it again, whole")]

@@ -57,11 +57,7 @@ impl VolumeCapability {
 
     /// The capability for a volume of which `data` pieces make a block.
     #[must_use]
-    pub fn new(
-        data: u8,
-        key: [u8; KEY_BYTES],
-        members: Vec<Option<LeaseCapability>>,
-    ) -> Self {
+    pub fn new(data: u8, key: [u8; KEY_BYTES], members: Vec<Option<LeaseCapability>>) -> Self {
         let key = Zeroizing::new(key);
         Self { data, key, members }
     }
@@ -221,7 +217,10 @@ mod tests {
     fn what_is_cut_changed_or_longer_is_none() {
         let bytes = volume().encode();
         for length in 0..bytes.len() {
-            assert!(VolumeCapability::decode(&bytes[..length]).is_err(), "{length}");
+            assert!(
+                VolumeCapability::decode(&bytes[..length]).is_err(),
+                "{length}"
+            );
         }
         let longer = [&bytes[..], &[0]].concat();
         assert!(VolumeCapability::decode(&longer).is_err());
@@ -253,7 +252,11 @@ mod tests {
             shared = shared.narrowed(only(at)).unwrap();
         }
         let text = shared.to_string();
-        assert!(text.len() <= VolumeCapability::TEXT_BYTES_MAX, "{}", text.len());
+        assert!(
+            text.len() <= VolumeCapability::TEXT_BYTES_MAX,
+            "{}",
+            text.len()
+        );
         assert!(text.parse::<VolumeCapability>().is_ok());
         let sealed = shared.narrowed(only(9));
         assert!(matches!(sealed, Err(ShareVolumeError { member: 0, .. })));

@@ -96,7 +96,9 @@ fn check_term(term: Duration) -> Result<(), Error> {
     if term >= Duration::from_secs(10) {
         return Ok(());
     }
-    Err(Error::Invalid(format!("a lease lasts 10 s or more, not {term:?}")))
+    Err(Error::Invalid(format!(
+        "a lease lasts 10 s or more, not {term:?}"
+    )))
 }
 
 /// The number of a capability.

@@ -150,7 +150,9 @@ fn check_name(name: &str) -> Result<(), Error> {
     if name.len() <= 1_024 && name.split('/').all(fits) {
         return Ok(());
     }
-    Err(Error::Invalid(format!("`{name}` is not the name of a file")))
+    Err(Error::Invalid(format!(
+        "`{name}` is not the name of a file"
+    )))
 }
 
 fn check_span(bytes: usize) -> Result<(), Error> {
@@ -167,7 +169,9 @@ fn missing(name: &str) -> Error {
 
 /// Bytes from an offset on, as far as there are.
 fn part(content: &[u8], offset: u64, bytes: u32) -> Vec<u8> {
-    let from = usize::try_from(offset).unwrap_or(usize::MAX).min(content.len());
+    let from = usize::try_from(offset)
+        .unwrap_or(usize::MAX)
+        .min(content.len());
     let rest = content.get(from..).unwrap_or_default();
     let count = usize::try_from(bytes).unwrap_or(usize::MAX).min(rest.len());
     rest.iter().take(count).copied().collect()
@@ -197,7 +201,10 @@ impl Content {
         if self.used_bytes().saturating_add(more) <= self.bytes {
             return Ok(());
         }
-        let text = format!("{more} bytes more would exceed the {} of the volume", self.bytes);
+        let text = format!(
+            "{more} bytes more would exceed the {} of the volume",
+            self.bytes
+        );
         Err(Error::Full(text))
     }
 }
@@ -425,6 +432,8 @@ impl Volume {
         if self.owns {
             return Ok(());
         }
-        Err(Error::Denied(format!("only the holder of the leases {what}")))
+        Err(Error::Denied(format!(
+            "only the holder of the leases {what}"
+        )))
     }
 }

@@ -279,10 +279,7 @@ mod tests {
         };
         let short = body(write(Some(version), vec![9]));
         assert_eq!(short, [0, 0, 4, 3, 1, 2, 3, 4, 1, 3, 4, 1, 9]);
-        let read = MemberRequest::Ask(MemberOp::Read {
-            key,
-            version: None,
-        });
+        let read = MemberRequest::Ask(MemberOp::Read { key, version: None });
         assert_eq!(body(read), [0, 0, 3, 1, 2, 0]);
         let settle = MemberRequest::Ask(MemberOp::Settle {
             epoch: 5,

@@ -287,11 +287,14 @@ impl KeptMember {
             } => {
                 let done = match kept.get_or_insert_with(|| self.kept()) {
                     Kept::Open(store) if operation == MemberOp::Usage => {
-                        Ok(MemberDone::Usage(MemberUsage {
-                            bytes: self.bytes,
-                            used_bytes: store.used_bytes(),
-                            left_ms,
-                        }))
+                        // One that writes no more is to be replaced.
+                        store.check_whole().map(|()| {
+                            MemberDone::Usage(MemberUsage {
+                                bytes: self.bytes,
+                                used_bytes: store.used_bytes(),
+                                left_ms,
+                            })
+                        })
                     }
                     Kept::Open(store) => store.apply(operation),
                     Kept::Refused(text) => Err(MemberError::Disk(text.clone())),
@@ -412,7 +415,10 @@ impl MemberAccess {
 
     fn answered(
         &self,
-        job: Result<Box<dyn FnOnce(oneshot::Sender<Result<MemberDone, MemberError>>) -> Job>, MemberError>,
+        job: Result<
+            Box<dyn FnOnce(oneshot::Sender<Result<MemberDone, MemberError>>) -> Job>,
+            MemberError,
+        >,
     ) -> MemberAsked<'static> {
         let (answer, answered) = oneshot::channel();
         let begun = job.map(|job| self.member.begin(job(answer)));

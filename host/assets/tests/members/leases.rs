@@ -108,7 +108,10 @@ async fn each_access_is_refused_what_its_capability_does_not_give() {
         write(2, 8),
         MemberOp::Remove { epoch: 1, file: 1 },
         MemberOp::Flush,
-        MemberOp::Settle { epoch: 1, pieces: Vec::new() },
+        MemberOp::Settle {
+            epoch: 1,
+            pieces: Vec::new(),
+        },
     ] {
         let no_write = denied("the capability gives no right to write");
         assert_eq!(reads.ask(operation).await, no_write);
@@ -116,10 +119,16 @@ async fn each_access_is_refused_what_its_capability_does_not_give() {
     let writes = node.access(1, whole(false, true), &[1, 6]);
     let no_read = MemberError::Denied("the capability gives no right to read".to_owned());
     assert_eq!(byte(&writes).await, Err(no_read));
-    let part = RegionScope { until: 4_096, ..whole(true, true) };
+    let part = RegionScope {
+        until: 4_096,
+        ..whole(true, true)
+    };
     let part = node.access(1, part, &[1, 7]);
     assert!(matches!(byte(&part).await, Err(MemberError::Denied(_))));
-    let short = RegionScope { expires_ms: T, ..whole(true, true) };
+    let short = RegionScope {
+        expires_ms: T,
+        ..whole(true, true)
+    };
     let short = node.access(1, short, &[1, 8]);
     let expired = "the capability has expired: ask for a new one";
     assert_eq!(short.ask(MemberOp::Usage).await, denied(expired));
@@ -139,7 +148,10 @@ async fn a_capability_that_was_revoked_stays_so_when_the_node_starts_again() {
         let root = node.root(1);
         let narrowed = node.access(1, whole(true, false), &[1, 5, 6]);
         assert_eq!(byte(&narrowed).await, Ok(None));
-        assert!(matches!(narrowed.revoke(id).await, Err(MemberError::Denied(_))));
+        assert!(matches!(
+            narrowed.revoke(id).await,
+            Err(MemberError::Denied(_))
+        ));
         let own = root.revoke(Digest::from_bytes([1; 32])).await;
         assert!(matches!(own, Err(MemberError::Invalid(_))), "{own:?}");
         assert_eq!(root.revoke(id).await, Ok(MemberDone::Done));

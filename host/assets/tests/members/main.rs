@@ -52,8 +52,13 @@ impl Node {
     /// Access to the member of a lease of an hour, by one capability; the root's is its number.
     fn access(&self, number: u8, scope: RegionScope, made_of: &[u8]) -> MemberAccess {
         let bytes = (Amount(BYTES), Amount(1 << 40));
-        let member = self.volumes.member(lease(number), bytes, seconds(3_600), 0, T);
-        let ids: Vec<_> = made_of.iter().map(|id| Digest::from_bytes([*id; 32])).collect();
+        let member = self
+            .volumes
+            .member(lease(number), bytes, seconds(3_600), 0, T);
+        let ids: Vec<_> = made_of
+            .iter()
+            .map(|id| Digest::from_bytes([*id; 32]))
+            .collect();
         let now_ms = Arc::clone(&self.now_ms);
         let now = Arc::new(move || now_ms.load(Ordering::Relaxed));
         MemberAccess::new(member.unwrap(), scope, ids.into(), made_of.len() == 1, now)

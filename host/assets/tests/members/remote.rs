@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use futures::future::join_all;
-use hypermesh_assets::volume::{
-    Member, MemberAccess, MemberDone, MemberError, MemberOp, Version,
-};
+use hypermesh_assets::volume::{Member, MemberAccess, MemberDone, MemberError, MemberOp, Version};
 use hypermesh_assets::{
     Hello, MemberRequest, RemoteMember, ServeRegionError, encode_region_frame, read_hello,
     serve_member,

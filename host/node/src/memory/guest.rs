@@ -109,7 +109,9 @@ async fn open(
         let opened = admitted(&shared, &capability, shared.node).await;
         match opened.map_err(not_admitted)? {
             Opened::Region(access) => Place::Here(access),
-            Opened::Member(_) => return Err(denied("the capability is for storage, not for memory")),
+            Opened::Member(_) => {
+                return Err(denied("the capability is for storage, not for memory"));
+            }
         }
     } else {
         let peers = shared.peers.get();

@@ -11,8 +11,8 @@ use runtime::{AssetError, Volume, VolumeAwaited, VolumeError, VolumeLayout, Volu
 use trust::{CapabilityRefusal, VolumeCapability};
 use types::{Amount, AssetType, Capability, ComponentSpec, LeaseId, NodeId};
 
-use super::handle::Handle;
 use super::errors::{denied, invalid, unavailable};
+use super::handle::Handle;
 use super::kept::KeptLease;
 use super::size::{member_bytes, members_per_node};
 use super::volume::GuestVolume;

@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use assets::volume::{BLOCKS_FILE, FileError, FilePath, Files, PAGE_MAX};
 use futures::FutureExt as _;
-use runtime::{
-    Volume, VolumeAwaited, VolumeError, VolumeRepaired, VolumeShare, VolumeUsage,
-};
+use runtime::{Volume, VolumeAwaited, VolumeError, VolumeRepaired, VolumeShare, VolumeUsage};
 use trust::NarrowError;
 use types::{Audience, RegionScope};
 

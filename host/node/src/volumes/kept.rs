@@ -72,10 +72,12 @@ impl KeptLeases {
             Ok(text) => Some(text),
         };
         let content = text.map(|text| serde_json::from_slice::<Content>(&text));
-        let content = content.transpose().map_err(|error| StartNodeError::Damaged {
-            path: path.clone(),
-            reason: error.to_string(),
-        })?;
+        let content = content
+            .transpose()
+            .map_err(|error| StartNodeError::Damaged {
+                path: path.clone(),
+                reason: error.to_string(),
+            })?;
         Ok(Self {
             path,
             kept: Mutex::new(content.unwrap_or_default().leases),
@@ -188,6 +190,9 @@ mod tests {
         assert_eq!(third.of(&replica), [(lease(2), 20)].into());
         fs::write(&path, "{").unwrap();
         let damaged = KeptLeases::open(path).map(|_| ());
-        assert!(matches!(damaged, Err(StartNodeError::Damaged { .. })), "{damaged:?}");
+        assert!(
+            matches!(damaged, Err(StartNodeError::Damaged { .. })),
+            "{damaged:?}"
+        );
     }
 }

@@ -72,7 +72,9 @@ impl GuestVolume {
         let amount = before.lease.record.amount;
         let term_ms = self.term_left_ms();
         let without = [before.lease.host];
-        let lease = self.volumes.lease(self.layout, amount, term_ms, &held, &without);
+        let lease = self
+            .volumes
+            .lease(self.layout, amount, term_ms, &held, &without);
         self.replace(index, lease.await?).await?;
         Ok(true)
     }
@@ -116,14 +118,18 @@ async fn mend(volume: Weak<GuestVolume>) {
                 late.push(index);
             }
         }
-        // Another one that writes looks after it itself.
-        if late.is_empty() || volume.is_fenced().await {
+        // Who writes is not to be interrupted by who does not.
+        if late.is_empty() || !volume.is_writer().await {
             continue;
         }
         match volume.mended(&late).await {
             Ok(done) => {
                 let (members, pieces) = (done.members, done.pieces);
-                tracing::info!(members, pieces, "gave a volume other members for those that are gone");
+                tracing::info!(
+                    members,
+                    pieces,
+                    "gave a volume other members for those that are gone"
+                );
             }
             Err(error) => tracing::debug!("a volume is not repaired yet: {error}"),
         }

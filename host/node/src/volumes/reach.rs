@@ -64,11 +64,12 @@ impl Reach {
         let member = match &*way {
             Way::Here(access) => {
                 let access = access.clone();
-                drop(way);
-                return match request {
-                    MemberRequest::Ask(operation) => access.ask(operation).await,
-                    MemberRequest::Revoke { capability } => access.revoke(capability).await,
+                let asked = match request {
+                    MemberRequest::Ask(operation) => access.ask(operation),
+                    MemberRequest::Revoke { capability } => access.revoke(capability),
                 };
+                drop(way);
+                return asked.await;
             }
             Way::There(member) => Arc::clone(member),
             Way::Failed(error, _) => return Err(error.clone()),

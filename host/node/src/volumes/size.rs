@@ -19,7 +19,9 @@ fn piece_bytes(layout: Layout) -> u64 {
 pub(super) fn member_bytes(layout: Layout, bytes: u64) -> u64 {
     let blocks = bytes.div_ceil(BLOCK_BYTES as u64);
     let tables = blocks.div_ceil(BLOCKS_PER_TABLE).max(TABLE_BLOCKS_MIN);
-    let blocks = blocks.saturating_add(tables).saturating_add(REWRITTEN_BLOCKS);
+    let blocks = blocks
+        .saturating_add(tables)
+        .saturating_add(REWRITTEN_BLOCKS);
     blocks.saturating_mul(piece_bytes(layout))
 }
 
@@ -28,7 +30,8 @@ pub(super) fn volume_bytes(layout: Layout, member_bytes: u64) -> u64 {
     let blocks = member_bytes / piece_bytes(layout);
     let rest = blocks.saturating_sub(REWRITTEN_BLOCKS);
     let tables = rest.div_ceil(BLOCKS_PER_TABLE + 1).max(TABLE_BLOCKS_MIN);
-    rest.saturating_sub(tables).saturating_mul(BLOCK_BYTES as u64)
+    rest.saturating_sub(tables)
+        .saturating_mul(BLOCK_BYTES as u64)
 }
 
 /// The most members that one node may have: without it a volume is still read and written.
@@ -48,7 +51,10 @@ mod tests {
                 let member = member_bytes(layout, bytes);
                 let holds = volume_bytes(layout, member);
                 assert!(holds >= bytes, "{layout:?} {bytes}: {holds}");
-                assert!(holds <= bytes + (bytes >> 5) + (1 << 17), "{layout:?} {bytes}: {holds}");
+                assert!(
+                    holds <= bytes + (bytes >> 5) + (1 << 17),
+                    "{layout:?} {bytes}: {holds}"
+                );
             }
         }
         // A gigabyte, with 3 % for tables, headers and rewriting.

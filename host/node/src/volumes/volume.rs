@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use assets::MemberRequest;
 use assets::volume::{
-    BLOCKS_FILE, Files, Layout, Member, MemberDone, MemberError, MemberOp, Seat, Volume as Spread, VolumeKey,
+    BLOCKS_FILE, Files, Layout, Member, MemberDone, MemberError, MemberOp, Seat, Volume as Spread,
+    VolumeKey,
 };
 use futures::future::join_all;
 use runtime::{AssetError, VolumeError, VolumeUsage};
@@ -50,7 +51,9 @@ enum Open {
 impl std::fmt::Debug for GuestVolume {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let members = self.members();
-        f.debug_tuple("GuestVolume").field(&members.capability).finish()
+        f.debug_tuple("GuestVolume")
+            .field(&members.capability)
+            .finish()
     }
 }
 
@@ -64,7 +67,9 @@ impl GuestVolume {
         let key = VolumeKey::from_bytes(*capability.key);
         let reach = capability.members.iter().map(|member| {
             let shared = Arc::clone(&volumes.shared);
-            member.clone().map(|member| Arc::new(Reach::new(shared, member)))
+            member
+                .clone()
+                .map(|member| Arc::new(Reach::new(shared, member)))
         });
         let reach: Vec<_> = reach.collect();
         let members = Members {
@@ -172,9 +177,9 @@ impl GuestVolume {
         }
     }
 
-    /// Whether another one writes by now, as far as is known.
-    pub(super) async fn is_fenced(&self) -> bool {
-        matches!(&*self.open.lock().await, Open::Fenced(..))
+    /// Whether this handle is the one that writes, as far as is known.
+    pub(super) async fn is_writer(&self) -> bool {
+        matches!(&*self.open.lock().await, Open::Writes(_))
     }
 
     /// The better reason for a failure; takes note of one that is for good.
@@ -261,7 +266,10 @@ impl GuestVolume {
         })
     }
 
-    pub(super) async fn revoke_at_all(&self, capability: VolumeCapability) -> Result<(), VolumeError> {
+    pub(super) async fn revoke_at_all(
+        &self,
+        capability: VolumeCapability,
+    ) -> Result<(), VolumeError> {
         let own = self.members().capability.clone();
         let pairs = own.members.iter().zip(&capability.members);
         let is_same = pairs.clone().all(|(own, other)| match (own, other) {
@@ -294,7 +302,9 @@ impl GuestVolume {
     pub(super) async fn renew_all(&self, term_ms: u64) -> Result<(), VolumeError> {
         let held = self.members().held.clone();
         if held.is_empty() {
-            return Err(denied("only the holder of the leases renews them: this volume was opened"));
+            return Err(denied(
+                "only the holder of the leases renews them: this volume was opened",
+            ));
         }
         for held in held.into_iter().flatten() {
             held.renew(term_ms).await?;
@@ -306,7 +316,9 @@ impl GuestVolume {
         let _mending = self.mending.lock().await;
         let members = self.members().clone();
         if members.held.is_empty() {
-            return Err(denied("only the holder of the leases keeps them: this volume was opened"));
+            return Err(denied(
+                "only the holder of the leases keeps them: this volume was opened",
+            ));
         }
         let held: Vec<_> = members.held.iter().flatten().collect();
         let volumes = Arc::clone(&self.volumes);

@@ -124,8 +124,7 @@ impl Host {
     fn volume_place(&self) -> Result<OwnedSemaphorePermit, VolumeError> {
         let place = Arc::clone(&self.guest().stored.places).try_acquire_owned();
         place.map_err(|_| {
-            let text =
-                format!("the replica has {VOLUMES_OPEN_MAX} volumes open, the most at once");
+            let text = format!("the replica has {VOLUMES_OPEN_MAX} volumes open, the most at once");
             AssetError::Quota(text).into()
         })
     }

@@ -71,12 +71,7 @@ fn now<T: Send + 'static>(result: Result<T, VolumeError>) -> VolumeAwaited<T> {
 }
 
 impl Volumes for Depot {
-    fn allocate(
-        &self,
-        bytes: u64,
-        _: u64,
-        layout: VolumeLayout,
-    ) -> VolumeAwaited<Arc<dyn Volume>> {
+    fn allocate(&self, bytes: u64, _: u64, layout: VolumeLayout) -> VolumeAwaited<Arc<dyn Volume>> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         self.layouts.lock().unwrap().push(layout);
         let leases = Arc::clone(&self.leases);
@@ -112,11 +107,7 @@ impl Shelf {
             .ok_or_else(|| VolumeError::Full("no room".to_owned()))
     }
 
-    fn file<T>(
-        &self,
-        name: &str,
-        act: impl FnOnce(&mut Vec<u8>) -> T,
-    ) -> VolumeAwaited<T>
+    fn file<T>(&self, name: &str, act: impl FnOnce(&mut Vec<u8>) -> T) -> VolumeAwaited<T>
     where
         T: Send + 'static,
     {
@@ -307,11 +298,15 @@ async fn a_guest_allocates_blocks_and_shares_them() {
     assert_eq!(call(&guest, "count", &["0", "2", "8"]).await, "ok(0)");
     let fenced = call(&guest, "sync", &[]).await;
     assert_eq!(fenced, "err(fenced(\"another one writes\"))");
-    let usage = "ok({bytes: 1, used-bytes: 2, leased-bytes: 3, members: 4, reached: 5, left-ms: 6})";
+    let usage =
+        "ok({bytes: 1, used-bytes: 2, leased-bytes: 3, members: 4, reached: 5, left-ms: 6})";
     assert_eq!(call(&guest, "usage", &[]).await, usage);
     assert_eq!(call(&guest, "remaining", &[]).await, "ok(6)");
     assert_eq!(call(&guest, "renew", &["20000"]).await, "ok");
-    assert_eq!(call(&guest, "renew", &["0"]).await, "err(invalid(\"no time\"))");
+    assert_eq!(
+        call(&guest, "renew", &["0"]).await,
+        "err(invalid(\"no time\"))"
+    );
     let shared = call(&guest, "share", &["{read}", "1000", "some(\"n\")"]).await;
     assert_eq!(shared, "ok(\"a capability\")");
     let expected = VolumeShare {
@@ -349,7 +344,10 @@ async fn a_guest_has_files() {
     assert_eq!(call(&guest, "set-file-size", &["\"a/b\"", "3"]).await, "ok");
     let read = call(&guest, "read-file", &["\"a/b\"", "0", "9"]).await;
     assert_eq!(read, "ok([0, 0, 5])");
-    assert_eq!(call(&guest, "rename-file", &["\"a/b\"", "\"c\""]).await, "ok");
+    assert_eq!(
+        call(&guest, "rename-file", &["\"a/b\"", "\"c\""]).await,
+        "ok"
+    );
     let listed = call(&guest, "list-files", &["none"]).await;
     assert_eq!(listed, "ok({names: [\"c\"], more: false})");
     let listed = call(&guest, "list-files", &["some(\"c\")"]).await;

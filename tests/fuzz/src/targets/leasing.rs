@@ -1,14 +1,11 @@
 //! Leased memory and storage: capabilities, the frames of regions and members on other nodes, and what
 //! members find on their disks.
 
-use assets::volume::{
-    BlockKey, MemberDone, MemberError, MemberOp, Version, fuzz as members,
-};
+use assets::volume::{BlockKey, MemberDone, MemberError, MemberOp, Version, fuzz as members};
 use assets::{
     Answer, FRAME_BYTES_MAX, Hello, MemberAnswer, MemberRequest, Opened, Refusal, RegionDone,
-    RegionError, RegionOp, RegionUsage, Welcome, decode_answer, decode_hello,
-    decode_member_answer, decode_member_request, decode_request, decode_welcome,
-    encode_region_frame,
+    RegionError, RegionOp, RegionUsage, Welcome, decode_answer, decode_hello, decode_member_answer,
+    decode_member_request, decode_request, decode_welcome, encode_region_frame,
 };
 use serde::Serialize;
 use trust::{CapabilitySubject, LeaseCapability, SecretKey, VolumeCapability};
@@ -199,7 +196,10 @@ fn member_frames() -> Vec<Vec<u8>> {
         let frame = encode_region_frame(message).expect("seeds are short");
         [&[choice], frame.get(4..).unwrap_or_default()].concat()
     }
-    let key = BlockKey { file: 1, block: 300 };
+    let key = BlockKey {
+        file: 1,
+        block: 300,
+    };
     let version = Version { epoch: 2, count: 3 };
     let write = MemberOp::Write {
         epoch: 2,
@@ -215,7 +215,10 @@ fn member_frames() -> Vec<Vec<u8>> {
     let denied: MemberAnswer = Err(MemberError::Denied("no".to_owned()));
     vec![
         seed(0, MemberRequest::Ask(write)),
-        seed(0, MemberRequest::Ask(MemberOp::Versions { keys: vec![key; 3] })),
+        seed(
+            0,
+            MemberRequest::Ask(MemberOp::Versions { keys: vec![key; 3] }),
+        ),
         seed(0, MemberRequest::Ask(MemberOp::Settle { epoch: 2, pieces })),
         seed(0, MemberRequest::Revoke { capability }),
         seed(1, read),

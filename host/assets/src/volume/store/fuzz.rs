@@ -19,7 +19,10 @@ struct Bytes(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
 
 impl Bytes {
     fn with<T>(&self, act: impl FnOnce(&mut Vec<u8>) -> T) -> T {
-        act(&mut self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+        act(&mut self
+            .0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 }
 
@@ -32,7 +35,10 @@ impl Disk for Bytes {
         self.with(|bytes| {
             let at = usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
             let there = bytes.get(at..).unwrap_or_default();
-            for (place, byte) in into.iter_mut().zip(there.iter().chain(std::iter::repeat(&0))) {
+            for (place, byte) in into
+                .iter_mut()
+                .zip(there.iter().chain(std::iter::repeat(&0)))
+            {
                 *place = *byte;
             }
         });
@@ -74,7 +80,10 @@ pub fn record_again(body: &[u8]) -> ([u8; HEADER_BYTES], Option<[u8; HEADER_BYTE
     let secret = [7; 32];
     let header = checked(body, 3, &secret);
     let record = decode_record(&header, 3, &secret);
-    (header, record.map(|record| encode_record(&record, 3, &secret)))
+    (
+        header,
+        record.map(|record| encode_record(&record, 3, &secret)),
+    )
 }
 
 /// Opens a store on these bytes, reads all that it lists, removes, and opens it again; whether it is one.

@@ -43,7 +43,10 @@ pub(crate) struct Head {
 /// The page of a head.
 pub(crate) fn encode_head(head: &Head) -> Vec<u8> {
     let body = postcard::to_allocvec(&Versioned::V1(head.clone())).unwrap_or_default();
-    debug_assert!(LENGTH_BYTES + body.len() + HASH_BYTES <= PAGE_BYTES, "it fits");
+    debug_assert!(
+        LENGTH_BYTES + body.len() + HASH_BYTES <= PAGE_BYTES,
+        "it fits"
+    );
     let length = u16::try_from(body.len()).unwrap_or(u16::MAX).to_le_bytes();
     let mut page = [&length[..], &body].concat();
     page.extend(blake3::derive_key(DOMAIN, &page));

@@ -308,9 +308,7 @@ impl Store {
                 self.check_writer(epoch)?;
                 self.record(What::Removed { file }, &[])
             }
-            MemberOp::List { after } => {
-                Ok(MemberDone::Listed(self.pieces.list(after, LISTED_MAX)))
-            }
+            MemberOp::List { after } => Ok(MemberDone::Listed(self.pieces.list(after, LISTED_MAX))),
             MemberOp::Flush => {
                 self.check_whole()?;
                 if self.last > self.head.flushed {
@@ -330,7 +328,8 @@ impl Store {
         }
     }
 
-    fn check_whole(&self) -> Result<(), MemberError> {
+    /// Refuses once something was not written.
+    pub(crate) fn check_whole(&self) -> Result<(), MemberError> {
         let broken = self.broken.clone();
         broken.map_or(Ok(()), |why| Err(MemberError::Disk(why)))
     }

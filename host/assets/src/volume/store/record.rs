@@ -76,7 +76,10 @@ fn check_of(body: &[u8], place: u64, secret: &Secret) -> [u8; CHECK_BYTES] {
 /// The header of a record at `place`.
 pub(crate) fn encode_record(record: &Record, place: u64, secret: &Secret) -> [u8; HEADER_BYTES] {
     let body = postcard::to_allocvec(&Versioned::V1(record.clone())).unwrap_or_default();
-    debug_assert!((1..=BODY_BYTES).contains(&body.len()), "the longest record fits");
+    debug_assert!(
+        (1..=BODY_BYTES).contains(&body.len()),
+        "the longest record fits"
+    );
     checked(&body, place, secret)
 }
 
@@ -114,7 +117,10 @@ mod tests {
     const SECRET: Secret = [7; 32];
 
     fn piece() -> Record {
-        let key = BlockKey { file: 1, block: 300 };
+        let key = BlockKey {
+            file: 1,
+            block: 300,
+        };
         let version = Version { epoch: 2, count: 3 };
         Record {
             sequence: 9,
@@ -134,8 +140,13 @@ mod tests {
         let content = [0xab; 32];
         let start = [&[0, 9, 0, 1, 0xac, 2, 2, 3, 1, 8, 5][..], &content].concat();
         assert_eq!(header[..start.len()], start);
-        assert!(header[start.len()..BODY_BYTES].iter().all(|byte| *byte == 0));
-        let check = blake3::Hash::from_slice(&[header[BODY_BYTES..].to_vec(), vec![0; 16]].concat());
+        assert!(
+            header[start.len()..BODY_BYTES]
+                .iter()
+                .all(|byte| *byte == 0)
+        );
+        let check =
+            blake3::Hash::from_slice(&[header[BODY_BYTES..].to_vec(), vec![0; 16]].concat());
         assert_eq!(
             check.unwrap().to_hex()[..32],
             *"63510b091309b1b35dcfe68191c6f842"

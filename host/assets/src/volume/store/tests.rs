@@ -125,7 +125,10 @@ fn lease() -> LeaseId {
 }
 
 fn key(block: u64) -> BlockKey {
-    BlockKey { file: block / 4, block: block % 4 }
+    BlockKey {
+        file: block / 4,
+        block: block % 4,
+    }
 }
 
 fn version(count: u64) -> Version {
@@ -165,7 +168,13 @@ fn held(store: &mut Store) -> Model {
 
 fn change(model: &mut Model, operation: &MemberOp) {
     match operation {
-        MemberOp::Write { key, version, keep, bytes, .. } => {
+        MemberOp::Write {
+            key,
+            version,
+            keep,
+            bytes,
+            ..
+        } => {
             let kept = model.entry(*key).or_default();
             if kept.iter().all(|(found, _)| found < version) {
                 kept.retain(|(found, _)| Some(*found) == *keep);
@@ -310,14 +319,22 @@ fn what_was_leased_is_a_bound_and_what_is_superseded_comes_back() {
     // Of one a second version, as a writer has it, and a third until the first is dropped.
     for count in 1..200 {
         let keep = (count > 2 && count % 2 == 0).then(|| count - 2);
-        store.apply(write(count % 2, count, keep, piece.clone())).unwrap();
+        store
+            .apply(write(count % 2, count, keep, piece.clone()))
+            .unwrap();
     }
     assert!(store.used_bytes() <= BYTES);
     let before = held(&mut store);
     let full = store.apply(write(2, 200, None, vec![1; 45_000]));
     let wanted_bytes = 45_568;
     let bytes = BYTES;
-    assert_eq!(full, Err(MemberError::Full { wanted_bytes, bytes }));
+    assert_eq!(
+        full,
+        Err(MemberError::Full {
+            wanted_bytes,
+            bytes
+        })
+    );
     assert_eq!(held(&mut store), before, "what was there is there");
     // There is always room to remove.
     let remove = MemberOp::Remove { epoch: 1, file: 0 };
@@ -326,7 +343,9 @@ fn what_was_leased_is_a_bound_and_what_is_superseded_comes_back() {
     }
     assert_eq!(held(&mut store), Model::new());
     for count in 201..205 {
-        store.apply(write(count % 4, count, None, piece.clone())).unwrap();
+        store
+            .apply(write(count % 4, count, None, piece.clone()))
+            .unwrap();
     }
     assert!(sim.bytes().unwrap() <= BYTES + OVERHEAD_BYTES);
 }
@@ -343,18 +362,26 @@ fn what_is_settled_gives_its_room_back_and_nothing_else() {
             let count = round * 4 + block + 1;
             let keep = (round > 0).then(|| count - 4);
             // One is written at a time, so one is twice there.
-            store.apply(write(block, count, keep, piece[round as usize..].to_vec())).map_or_else(
-                |error| assert!(round > 0 && matches!(error, MemberError::Full { .. })),
-                |_| (),
-            );
+            store
+                .apply(write(block, count, keep, piece[round as usize..].to_vec()))
+                .map_or_else(
+                    |error| assert!(round > 0 && matches!(error, MemberError::Full { .. })),
+                    |_| (),
+                );
             store.apply(MemberOp::Flush).unwrap();
-            let settle = |version| MemberOp::Settle { epoch: 1, pieces: vec![(key(block), version)] };
+            let settle = |version| MemberOp::Settle {
+                epoch: 1,
+                pieces: vec![(key(block), version)],
+            };
             store.apply(settle(version(1_000))).unwrap();
             store.apply(settle(version(count))).unwrap();
             assert_eq!(held(&mut store)[&key(block)].len(), 1);
         }
     }
-    let other = MemberOp::Settle { epoch: 2, pieces: Vec::new() };
+    let other = MemberOp::Settle {
+        epoch: 2,
+        pieces: Vec::new(),
+    };
     assert_eq!(store.apply(other), Err(MemberError::Fenced { fenced: 1 }));
 }
 
@@ -394,12 +421,23 @@ fn questions_are_bounded_and_listed_page_by_page() {
     let keys = vec![key(1), key(0)];
     let versions = MemberDone::Versions(vec![vec![], vec![version(1), version(2)]]);
     assert_eq!(store.apply(MemberOp::Versions { keys }), Ok(versions));
-    let read = |store: &mut Store, version| store.apply(MemberOp::Read { key: key(0), version });
+    let read = |store: &mut Store, version| {
+        store.apply(MemberOp::Read {
+            key: key(0),
+            version,
+        })
+    };
     let greatest = MemberDone::Read(Some((version(2), vec![2])));
     assert_eq!(read(&mut store, None), Ok(greatest));
-    assert_eq!(read(&mut store, Some(version(3))), Ok(MemberDone::Read(None)));
+    assert_eq!(
+        read(&mut store, Some(version(3))),
+        Ok(MemberDone::Read(None))
+    );
     store.apply(write(7, 3, None, vec![3])).unwrap();
-    let listed = MemberDone::Listed(vec![Listed { key: key(7), versions: vec![version(3)] }]);
+    let listed = MemberDone::Listed(vec![Listed {
+        key: key(7),
+        versions: vec![version(3)],
+    }]);
     let after = Some(key(0));
     assert_eq!(store.apply(MemberOp::List { after }), Ok(listed));
 }
@@ -418,6 +456,9 @@ fn a_store_is_found_again_in_its_folder_and_is_of_one_lease() {
     assert_eq!(held(&mut again).len(), 1);
     let other = LeaseId::from_digest(Digest::from_bytes([2; 32]));
     let refused = Store::at(&folder, other, BYTES, 8);
-    assert!(matches!(refused, Err(OpenStoreError::Damaged(_))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(OpenStoreError::Damaged(_))),
+        "{refused:?}"
+    );
     assert_eq!(made_ms(&folder), Some(7), "it stays what it is");
 }
