@@ -100,6 +100,14 @@ pub(crate) fn cpu_user() -> String {
     })
 }
 
+/// A stateful library that hands the functions of volumes through.
+pub(crate) fn volume_user() -> String {
+    let text = include_str!("../../host/runtime/tests/guests/volumes.wat");
+    PARTS.iter().fold(text.to_owned(), |text, (mark, part)| {
+        text.replace(mark, part)
+    })
+}
+
 /// A stateful library that hands the functions of leased transport through.
 pub(crate) fn network_user() -> String {
     let text = include_str!("../../host/runtime/tests/guests/network.wat");

@@ -69,3 +69,4 @@ mod sync;
 mod twins;
 mod upgrades;
 mod validators;
+mod volumes;

@@ -47,6 +47,7 @@ pub mod memory;
 pub mod messaging;
 pub mod network;
 pub mod proofs;
+pub mod volume;
 
 #[cfg(not(target_os = "wasi"))]
 pub mod mock;

@@ -20,6 +20,8 @@ mod remote;
 mod storage;
 mod system;
 mod tenancy;
+mod tenants;
+mod tenure;
 mod term;
 pub mod volume;
 
@@ -37,18 +39,22 @@ pub use link_op::{HOST_BYTES_MAX, LinkAnswer, LinkDone, LinkError, LinkOp};
 pub use memory::{MemoryReading, measure_memory, memory_reading};
 pub use network::{SessionReading, measure_network};
 pub use quota_directory::{OpenQuotaError, QuotaDirectory, WriteQuotaError};
-pub use region::{OpenRegionError, REGIONS_MAX, REVOKED_MAX, Region, RegionAccess, Regions};
+pub use region::{Region, RegionAccess, Regions};
 pub use region_op::{
     OPERATION_BYTES_MAX, RegionDone, RegionError, RegionOp, RegionUsage, SWAP_BYTES_MAX,
 };
 pub use remote::{
-    Answer, AskRegionError, CAPABILITY_BYTES_MAX, DecodeRegionFrameError, FRAME_BYTES_MAX, Hello,
-    IN_FLIGHT_MAX, OpenRemoteError, Opened, Refusal, RemoteRegion, ServeRegionError, Welcome,
-    answer_link, ask_link, decode_answer, decode_hello, decode_link_answer, decode_link_request,
+    Answer, AnswerOf, AskError, AskRegionError, CAPABILITY_BYTES_MAX, DecodeRegionFrameError,
+    FRAME_BYTES_MAX, Hello, IN_FLIGHT_MAX, MemberAnswer, MemberProtocol, MemberRequest,
+    OpenRemoteError, Opened, Protocol, Refusal, RegionProtocol, Remote, RemoteMember, RemoteRegion,
+    ServeRegionError, Welcome, answer_link, ask_link, decode_answer, decode_hello,
+    decode_link_answer, decode_link_request, decode_member_answer, decode_member_request,
     decode_request, decode_welcome, encode_region_frame, read_hello, read_link_request,
-    refuse_stream, serve_access, serve_operations, serve_region,
+    refuse_stream, serve_access, serve_member, serve_operations, serve_region,
 };
 pub use storage::{MeasureStorageError, Room, TEST_BYTES_MAX, measure_storage, room};
 pub use system::{System, SystemFileError};
 pub use tenancy::{BeginTenancyError, TENANCIES_MAX, Tenancies, Tenancy};
+pub use tenants::{OpenTenantError, TENANTS_MAX, Tenant, Tenants};
+pub use tenure::{REVOKED_MAX, Tenure};
 pub use term::{CLOCK_DRIFT_PPM_MAX, CLOCK_SKEW_MS_MAX, LeaseTerm, LedgerClock, RenewTermError};

@@ -9,7 +9,7 @@
 //! or when it is given back. Its bytes are wiped then, and whatever is asked of it is answered with
 //! [`RegionError::Ended`]. As long as the ledger names the lease it does not come again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use types::{Amount, Digest, LeaseId, RegionRight, RegionScope};
@@ -18,27 +18,15 @@ use zeroize::Zeroizing;
 use crate::region_op::{
     OPERATION_BYTES_MAX, RegionDone, RegionError, RegionOp, RegionUsage, SWAP_BYTES_MAX,
 };
+use crate::tenants::{OpenTenantError, Tenant, Tenants};
+use crate::tenure::{Grant, NotRevoked, Tenure, Unusable};
 use crate::term::LeaseTerm;
 
-/// Most regions of one node: as many as leases that its assets may have (`ledger`'s bound).
-pub const REGIONS_MAX: usize = 4_096;
-/// Most capabilities of one region that are revoked one by one. Who gave out more ends the lease.
-pub const REVOKED_MAX: usize = 1_024;
 /// Bytes that come into memory together: few are wasted, and large regions have short lists.
 const PAGE_BYTES: u64 = 64 << 10;
 
 /// The regions of this node.
-#[derive(Debug, Default)]
-pub struct Regions {
-    held: Mutex<Held>,
-}
-
-#[derive(Debug, Default)]
-struct Held {
-    live: BTreeMap<LeaseId, Arc<Region>>,
-    /// Those that ended while the ledger names their leases.
-    ended: BTreeSet<LeaseId>,
-}
+pub type Regions = Tenants<Region>;
 
 /// Memory of one lease.
 #[derive(Debug)]
@@ -50,49 +38,24 @@ pub struct Region {
 
 #[derive(Debug)]
 struct Content {
-    term: LeaseTerm,
+    tenure: Tenure,
     pages: BTreeMap<u64, Zeroizing<Vec<u8>>>,
-    revoked: BTreeSet<Digest>,
     operations: u64,
-    ended: bool,
 }
 
 /// A region as one capability lets it be used. Clones are the same.
 #[derive(Debug, Clone)]
 pub struct RegionAccess {
     region: Arc<Region>,
-    scope: RegionScope,
-    /// The capability, and those that it was made of.
-    ids: Arc<[Digest]>,
-    /// Whether it may revoke what was made of it.
-    is_root: bool,
+    grant: Grant,
 }
 
-/// A region that was not made.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum OpenRegionError {
-    /// The lease is over, or its region ended before.
-    #[error("{} is over", .0.short())]
-    Over(LeaseId),
-    /// More than the asset has left here.
-    #[error("{bytes} bytes were leased and {free} of the asset are free on this node")]
-    Exhausted {
-        /// What the lease is for.
-        bytes: u64,
-        /// What no region has.
-        free: u64,
-    },
-    /// As many as there may be.
-    #[error("this node has {REGIONS_MAX} regions, the most at once")]
-    TooMany,
-}
-
-impl Regions {
+impl Tenants<Region> {
     /// The region of `lease`, made if it is asked for the first time. All of this node's regions
     /// together stay within `limit`, which is what the ledger lets be leased of its memory.
     ///
     /// # Errors
-    /// [`OpenRegionError`].
+    /// [`OpenTenantError`].
     pub fn open(
         &self,
         lease: LeaseId,
@@ -100,141 +63,33 @@ impl Regions {
         limit: Amount,
         term: LeaseTerm,
         now_ms: u64,
-    ) -> Result<Arc<Region>, OpenRegionError> {
-        let mut held = self.held();
-        if held.ended.contains(&lease) || term.is_over(now_ms) {
-            return Err(OpenRegionError::Over(lease));
-        }
-        if let Some(region) = held.live.get(&lease) {
-            return Ok(Arc::clone(region));
-        }
-        if held.live.len() >= REGIONS_MAX {
-            return Err(OpenRegionError::TooMany);
-        }
-        let free = limit.0.saturating_sub(held.bytes());
-        if bytes.0 > free {
-            let bytes = bytes.0;
-            return Err(OpenRegionError::Exhausted { bytes, free });
-        }
-        let region = Arc::new(Region {
+    ) -> Result<Arc<Region>, OpenTenantError> {
+        self.open_with(lease, (bytes, limit), term, now_ms, || Region {
             lease,
             bytes: bytes.0,
             content: Mutex::new(Content {
-                term,
+                tenure: Tenure::new(term),
                 pages: BTreeMap::new(),
-                revoked: BTreeSet::new(),
                 operations: 0,
-                ended: false,
             }),
-        });
-        held.live.insert(lease, Arc::clone(&region));
-        Ok(region)
-    }
-
-    /// Bytes that the regions of this node have together.
-    #[must_use]
-    pub fn bytes(&self) -> Amount {
-        Amount(self.held().bytes())
-    }
-
-    /// How many there are.
-    #[must_use]
-    pub fn count(&self) -> usize {
-        self.held().live.len()
-    }
-
-    /// Ends the region of a lease that was given back; whether there was one.
-    pub fn end(&self, lease: &LeaseId) -> bool {
-        let mut held = self.held();
-        held.ended.insert(*lease);
-        let ended = held.live.remove(lease);
-        drop(held);
-        ended.is_some_and(|region| region.end())
-    }
-
-    /// Takes a block that was applied at `now_ms`. `expires` is when a lease ends by the ledger,
-    /// none if it has no such lease. Returns the leases whose regions ended.
-    pub fn follow(
-        &self,
-        block_time_ms: u64,
-        now_ms: u64,
-        expires: impl Fn(&LeaseId) -> Option<u64>,
-    ) -> Vec<LeaseId> {
-        let mut held = self.held();
-        held.ended.retain(|lease| expires(lease).is_some());
-        let mut over = BTreeSet::new();
-        for (lease, region) in &held.live {
-            let mut content = region.content();
-            // Before the block: what it renews may have been over when it came.
-            let lives = expires(lease)
-                .is_some_and(|expires_ms| content.term.renew(expires_ms, now_ms).is_ok());
-            content.term.note_block(block_time_ms, now_ms);
-            if !lives || content.term.is_over(now_ms) {
-                over.insert(*lease);
-            }
-        }
-        let ended = held.take(over);
-        for lease in ended.keys().filter(|lease| expires(lease).is_some()) {
-            held.ended.insert(*lease);
-        }
-        drop(held);
-        wiped(ended)
-    }
-
-    /// Ends the regions whose leases are over by this node's clock; returns which.
-    pub fn end_over(&self, now_ms: u64) -> Vec<LeaseId> {
-        let mut held = self.held();
-        let over = held
-            .live
-            .iter()
-            .filter(|(_, region)| region.is_over(now_ms));
-        let over: BTreeSet<LeaseId> = over.map(|(lease, _)| *lease).collect();
-        let ended = held.take(over);
-        held.ended.extend(ended.keys());
-        drop(held);
-        wiped(ended)
-    }
-
-    /// Whether a capability for the region of `lease` was revoked.
-    #[must_use]
-    pub fn is_revoked(&self, lease: &LeaseId, capability: &Digest) -> bool {
-        let region = self.held().live.get(lease).cloned();
-        region.is_some_and(|region| region.content().revoked.contains(capability))
-    }
-
-    /// When the next region is over, if no block comes.
-    #[must_use]
-    pub fn next_timeout_ms(&self) -> Option<u64> {
-        let held = self.held();
-        let timeouts = held
-            .live
-            .values()
-            .map(|region| region.content().term.next_timeout_ms());
-        timeouts.min()
-    }
-
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        })
     }
 }
 
-impl Held {
+impl Tenant for Region {
     fn bytes(&self) -> u64 {
-        let bytes = self.live.values().map(|region| region.bytes);
-        bytes.fold(0, u64::saturating_add)
+        self.bytes
     }
 
-    fn take(&mut self, leases: BTreeSet<LeaseId>) -> BTreeMap<LeaseId, Arc<Region>> {
-        let taken = leases
-            .into_iter()
-            .filter_map(|lease| self.live.remove_entry(&lease));
-        taken.collect()
+    fn with_tenure<T>(&self, act: impl FnOnce(&mut Tenure) -> T) -> T {
+        act(&mut self.content().tenure)
     }
-}
 
-fn wiped(ended: BTreeMap<LeaseId, Arc<Region>>) -> Vec<LeaseId> {
-    let wiped = ended.into_iter().filter(|(_, region)| region.end());
-    wiped.map(|(lease, _)| lease).collect()
+    fn end(&self) -> bool {
+        let mut content = self.content();
+        content.pages.clear();
+        content.tenure.end()
+    }
 }
 
 impl Region {
@@ -248,17 +103,6 @@ impl Region {
     #[must_use]
     pub const fn bytes(&self) -> u64 {
         self.bytes
-    }
-
-    fn is_over(&self, now_ms: u64) -> bool {
-        self.content().term.is_over(now_ms)
-    }
-
-    /// Wipes it; whether it had not ended before.
-    fn end(&self) -> bool {
-        let mut content = self.content();
-        content.pages.clear();
-        !std::mem::replace(&mut content.ended, true)
     }
 
     fn content(&self) -> MutexGuard<'_, Content> {
@@ -277,12 +121,12 @@ impl RegionAccess {
         ids: Arc<[Digest]>,
         is_root: bool,
     ) -> Self {
-        Self {
-            region,
+        let grant = Grant {
             scope,
             ids,
             is_root,
-        }
+        };
+        Self { region, grant }
     }
 
     /// The region.
@@ -294,7 +138,7 @@ impl RegionAccess {
     /// What is allowed.
     #[must_use]
     pub const fn scope(&self) -> &RegionScope {
-        &self.scope
+        &self.grant.scope
     }
 
     /// Does one operation at `now_ms` of the monotonic clock.
@@ -303,7 +147,12 @@ impl RegionAccess {
     /// [`RegionError`]; then nothing was done.
     pub fn apply(&self, operation: RegionOp, now_ms: u64) -> Result<RegionDone, RegionError> {
         let mut content = self.region.content();
-        self.check(&content, now_ms)?;
+        let usable = self.grant.check(&content.tenure, now_ms);
+        usable.map_err(|unusable| match unusable {
+            Unusable::Ended => RegionError::Ended,
+            Unusable::Expired => RegionError::Expired,
+            Unusable::Revoked => RegionError::Revoked,
+        })?;
         content.operations = content.operations.saturating_add(1);
         match operation {
             RegionOp::Read { offset, bytes } => {
@@ -338,23 +187,10 @@ impl RegionAccess {
                 bytes: self.region.bytes,
                 resident_bytes: content.pages.len() as u64 * PAGE_BYTES,
                 operations: content.operations,
-                left_ms: content.term.left_ms(now_ms),
+                left_ms: content.tenure.term.left_ms(now_ms),
             })),
             RegionOp::Revoke { capability } => self.revoke(&mut content, capability),
         }
-    }
-
-    fn check(&self, content: &Content, now_ms: u64) -> Result<(), RegionError> {
-        if content.ended || content.term.is_over(now_ms) {
-            return Err(RegionError::Ended);
-        }
-        if self.ids.iter().any(|id| content.revoked.contains(id)) {
-            return Err(RegionError::Revoked);
-        }
-        if content.term.may_be_at(self.scope.expires_ms, now_ms) {
-            return Err(RegionError::Expired);
-        }
-        Ok(())
     }
 
     fn check_bytes(
@@ -364,18 +200,18 @@ impl RegionAccess {
         bytes: u64,
         bytes_max: u64,
     ) -> Result<(), RegionError> {
-        if !self.scope.rights.has(right) {
+        if !self.grant.scope.rights.has(right) {
             return Err(RegionError::NotAllowed { right });
         }
         if bytes > bytes_max {
             return Err(RegionError::TooLong { bytes, bytes_max });
         }
-        let until = self.scope.until.min(self.region.bytes);
+        let until = self.grant.scope.until.min(self.region.bytes);
         let inside = offset.checked_add(bytes).is_some_and(|end| end <= until);
-        if self.scope.covers(offset, bytes) && inside {
+        if self.grant.scope.covers(offset, bytes) && inside {
             return Ok(());
         }
-        let from = self.scope.from;
+        let from = self.grant.scope.from;
         Err(RegionError::OutOfRange {
             offset,
             bytes,
@@ -385,16 +221,12 @@ impl RegionAccess {
     }
 
     fn revoke(&self, content: &mut Content, id: Digest) -> Result<RegionDone, RegionError> {
-        if !self.is_root {
-            return Err(RegionError::NotOwner);
-        }
-        if self.ids.contains(&id) {
-            return Err(RegionError::RevokesItself);
-        }
-        if content.revoked.len() >= REVOKED_MAX && !content.revoked.contains(&id) {
-            return Err(RegionError::TooManyRevoked);
-        }
-        content.revoked.insert(id);
+        let revoked = self.grant.revoke(&mut content.tenure, id);
+        revoked.map_err(|error| match error {
+            NotRevoked::NotOwner => RegionError::NotOwner,
+            NotRevoked::RevokesItself => RegionError::RevokesItself,
+            NotRevoked::TooMany => RegionError::TooManyRevoked,
+        })?;
         Ok(RegionDone::Revoked)
     }
 }

@@ -4,7 +4,8 @@
 //! `genesis` (canonical bytes), `artifacts/`, `consensus/`, `guests/` (files of replicas, made anew
 //! at each start), `compiled/` (machine code of components, which can be made again; mode 0700) and
 //! `compiled.key` (what seals it, mode 0600), `checkpoints/` (states of stateful libraries), `stores/`
-//! (buckets and containers of guests), `secrets` (mode 0600), `certificate` (with its key, mode 0600),
+//! (buckets and containers of guests), `volumes/` (members of volumes, one folder for each lease; a file
+//! never takes more than was leased and 12 KiB), `kept.json` (leases that outlive their guests), `secrets` (mode 0600), `certificate` (with its key, mode 0600),
 //! `peers.json` (where members were reached), `acme/` (mode 0700: `account.json`, `certificate.json`
 //! with its key and `attempts.json`, mode 0600 each; there once HTTPS has its certificate by ACME),
 //! `admin.sock`. A directory is complete once `genesis` is in it: until then a killed first start is
@@ -129,6 +130,16 @@ impl DataDir {
 
     pub(crate) fn secrets(&self) -> PathBuf {
         self.folder.join("secrets")
+    }
+
+    /// Members of volumes, a folder for each lease.
+    pub(crate) fn volumes(&self) -> PathBuf {
+        self.folder.join("volumes")
+    }
+
+    /// Leases that outlive the guests that asked for them.
+    pub(crate) fn kept(&self) -> PathBuf {
+        self.folder.join("kept.json")
     }
 
     pub(crate) fn stores(&self) -> PathBuf {

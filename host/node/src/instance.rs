@@ -18,6 +18,7 @@ use crate::network;
 use crate::observer::ReplicaObserver;
 use crate::replicas::LiveReplica;
 use crate::shared::Shared;
+use crate::volumes;
 
 /// A command counts as running once it has lived this long: one that fails at once is never
 /// reported as deployed.
@@ -115,6 +116,7 @@ impl Instance {
         services.memory = memory::of(shared, key, spec);
         services.cpu = cpu::of(shared, key, spec);
         services.network = network::of(shared, key, spec);
+        services.volumes = volumes::of(shared, key, spec);
         services.state = Some(shared.states.of(&self.key));
         let config = ReplicaConfig {
             id: ReplicaId {

@@ -53,6 +53,7 @@ mod space;
 mod speech;
 mod status;
 mod stores;
+mod volumes;
 mod witness;
 
 pub use acme::{

@@ -1,6 +1,7 @@
-//! What is leased of this node: its regions of memory, what leases of processors and
-//! transport are used through, and the clock by which they end. Who may use one is said by the ledger and by capabilities; what a guest
-//! does with one is the business of `guest`, of `crate::cpu` and `crate::network`.
+//! What is leased of this node: its regions of memory, its members of volumes, what leases of processors
+//! and transport are used through, and the clock by which they end. Who may use one is said by the ledger
+//! and by capabilities; what a guest does with one is the business of `guest`, of `crate::volumes`,
+//! `crate::cpu` and `crate::network`.
 
 pub(crate) mod asking;
 mod guest;
@@ -9,12 +10,14 @@ pub(crate) mod leasing;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use assets::volume::{MemberAccess, Now, Volumes};
 use assets::{
-    BeginTenancyError, LeaseTerm, LedgerClock, Link, OpenRegionError, Refusal, RegionAccess,
+    BeginTenancyError, LeaseTerm, LedgerClock, Link, OpenTenantError, Refusal, RegionAccess,
     Regions, Tenancies, Tenancy,
 };
 use ledger::{DecodeRecordError, View};
 use runtime::CpuShare;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -22,7 +25,10 @@ use trust::{CapabilityFacts, CapabilityRefusal, LeaseCapability, LeaseFact};
 use types::{Amount, AssetType, LeaseId, NodeId};
 
 use crate::clock::unix_ms;
-use crate::shared::Shared;
+use crate::data_dir::DataDir;
+use crate::error::StartNodeError;
+use crate::shared::{Shared, elapsed_ms};
+use crate::volumes::kept::KeptLeases;
 
 pub(crate) use guest::of;
 pub(crate) use leasing::{Holdings, sweep};
@@ -41,6 +47,7 @@ pub(crate) type LinkTenancy = Tenancy<Link>;
 #[derive(Debug)]
 pub(crate) struct NodeMemory {
     regions: Regions,
+    volumes: Volumes,
     cpus: Tenancies<Arc<CpuShare>>,
     links: Tenancies<Link>,
     clock: Mutex<LedgerClock>,
@@ -48,6 +55,8 @@ pub(crate) struct NodeMemory {
     opened: Notify,
     /// The leases of guests of this node.
     pub(crate) holdings: Holdings,
+    /// Those of them that outlive their guests.
+    pub(crate) kept: KeptLeases,
 }
 
 /// What a capability opens.
@@ -59,6 +68,8 @@ pub(crate) enum Opened {
     Cpu(Arc<CpuTenancy>),
     /// Transport.
     Link(Arc<LinkTenancy>),
+    /// Storage: a member of a volume.
+    Member(MemberAccess),
 }
 
 /// A capability that opens nothing.
@@ -67,9 +78,9 @@ pub(crate) enum AdmitError {
     /// It gives nothing here.
     #[error(transparent)]
     Capability(#[from] CapabilityRefusal),
-    /// There is no region for it.
+    /// Nothing is kept for it.
     #[error(transparent)]
-    Region(#[from] OpenRegionError),
+    Tenant(#[from] OpenTenantError),
     /// What the lease is for cannot be used.
     #[error(transparent)]
     Tenancy(#[from] BeginTenancyError),
@@ -96,10 +107,10 @@ impl AdmitError {
     pub(crate) fn refusal(&self) -> Refusal {
         match self {
             Self::Capability(CapabilityRefusal::NoLease(_))
-            | Self::Region(OpenRegionError::Over(_))
+            | Self::Tenant(OpenTenantError::Over(_))
             | Self::Tenancy(BeginTenancyError::Over(_)) => Refusal::NoLease,
             Self::Capability(_) | Self::Type { .. } => Refusal::Denied(self.to_string()),
-            Self::Region(_) | Self::Tenancy(_) | Self::State(_) => {
+            Self::Tenant(_) | Self::Tenancy(_) | Self::State(_) => {
                 Refusal::Unable(self.to_string())
             }
         }
@@ -107,18 +118,34 @@ impl AdmitError {
 }
 
 impl NodeMemory {
-    /// None, of a node that begins with this state. That may be old, so the wall clock counts as a
-    /// block; later blocks are as good as their way here.
-    pub(crate) fn new(view: &View, now_ms: u64) -> Self {
+    /// What a process before this one left, of a node that begins with this state. That may be old, so
+    /// the wall clock counts as a block; later blocks are as good as their way here.
+    ///
+    /// # Errors
+    /// [`StartNodeError`] if what was left cannot be read.
+    pub(crate) fn open(
+        data_dir: &DataDir,
+        view: &View,
+        now_ms: u64,
+    ) -> Result<Self, StartNodeError> {
         let ledger_ms = view.time_ms().max(unix_ms());
-        Self {
+        let path = data_dir.volumes();
+        let volumes = Volumes::open(&path, Handle::current());
+        let volumes = volumes.map_err(|source| StartNodeError::Io {
+            action: "open",
+            path,
+            source,
+        })?;
+        Ok(Self {
             regions: Regions::default(),
+            volumes,
             cpus: Tenancies::default(),
             links: Tenancies::default(),
             clock: Mutex::new(LedgerClock::new(ledger_ms, now_ms)),
             opened: Notify::new(),
             holdings: Holdings::default(),
-        }
+            kept: KeptLeases::open(data_dir.kept())?,
+        })
     }
 
     /// What is known of ledger time.
@@ -141,13 +168,14 @@ impl NodeMemory {
             record.map(|record| record.expires_ms)
         };
         wiped(&self.regions.follow(time_ms, now_ms, expires));
+        wiped(&self.volumes.follow(time_ms, now_ms, expires));
         ended(&self.cpus.follow(time_ms, now_ms, expires));
         ended(&self.links.follow(time_ms, now_ms, expires));
     }
 
     /// Ends what a lease is for that is being given back.
     pub(crate) fn end(&self, lease: &LeaseId) {
-        if self.regions.end(lease) {
+        if self.regions.end(lease) || self.volumes.tenants().end(lease) {
             wiped(&[*lease]);
         }
         if self.cpus.end(lease) || self.links.end(lease) {
@@ -159,6 +187,7 @@ impl NodeMemory {
     fn next_timeout_ms(&self) -> Option<u64> {
         let timeouts = [
             self.regions.next_timeout_ms(),
+            self.volumes.tenants().next_timeout_ms(),
             self.cpus.next_timeout_ms(),
             self.links.next_timeout_ms(),
         ];
@@ -168,6 +197,7 @@ impl NodeMemory {
     /// Ends what is over by this node's clock.
     fn end_over(&self, now_ms: u64) {
         wiped(&self.regions.end_over(now_ms));
+        wiped(&self.volumes.tenants().end_over(now_ms));
         ended(&self.cpus.end_over(now_ms));
         ended(&self.links.end_over(now_ms));
     }
@@ -198,7 +228,9 @@ impl NodeMemory {
                 asset: record.asset,
                 holder: record.holder,
             }),
-            revoked: &|id| self.regions.is_revoked(&lease, id),
+            revoked: &|id| {
+                self.regions.is_revoked(&lease, id) || self.volumes.tenants().is_revoked(&lease, id)
+            },
         };
         capability.verify(&facts)?;
         let no_lease = CapabilityRefusal::NoLease(lease);
@@ -212,13 +244,13 @@ impl NodeMemory {
         let leased = state.view.leases_of(&record.asset)?;
         let leased = leased.leased(state.view.time_ms());
         let limit = Amount(leased.0.max(asset.shared().0));
-        let ids = capability.ids().into();
+        let (ids, is_root) = (capability.ids().into(), capability.is_root());
         match record.asset.asset_type() {
             AssetType::Memory => {
                 let opened = self.regions.open(lease, record.amount, limit, term, now_ms);
                 let region = opened?;
                 self.opened.notify_one();
-                let access = RegionAccess::new(region, scope, ids, capability.is_root());
+                let access = RegionAccess::new(region, scope, ids, is_root);
                 Ok(Opened::Region(access))
             }
             AssetType::Cpu => {
@@ -237,6 +269,16 @@ impl NodeMemory {
                 let tenancy = opened?;
                 self.opened.notify_one();
                 Ok(Opened::Link(tenancy))
+            }
+            AssetType::Storage => {
+                let (bytes, block_ms) = ((record.amount, limit), state.view.time_ms());
+                let kept = self.volumes.member(lease, bytes, term, now_ms, block_ms);
+                let member = kept?;
+                self.opened.notify_one();
+                let started = shared.started;
+                let now: Now = Arc::new(move || elapsed_ms(started));
+                let access = MemberAccess::new(member, scope, ids, is_root, now);
+                Ok(Opened::Member(access))
             }
             asset_type => Err(AdmitError::Type { lease, asset_type }),
         }
@@ -292,7 +334,7 @@ pub(crate) async fn end_in_time(shared: Arc<Shared>, stop: CancellationToken) {
 
 fn wiped(ended: &[LeaseId]) {
     for lease in ended {
-        tracing::info!(lease = %lease.short(), "the region of this lease ended and was wiped");
+        tracing::info!(lease = %lease.short(), "what was kept for this lease ended and was wiped");
     }
 }
 

@@ -220,7 +220,7 @@ async fn tenancy_here(
     match admitted.map_err(|error: AdmitError| refused(error.refusal()))? {
         Opened::Link(tenancy) if tenancy.is_over(shared.now_ms()) => Err(AssetError::Ended),
         Opened::Link(tenancy) => Ok(Some(tenancy)),
-        Opened::Region(_) | Opened::Cpu(_) => Err(odd()),
+        Opened::Region(_) | Opened::Member(_) | Opened::Cpu(_) => Err(odd()),
     }
 }
 

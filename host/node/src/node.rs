@@ -138,7 +138,7 @@ impl Node {
         let (ledger, snapshot, blocks) = consensus::start(consensus).await?;
         let id = identity.node.public();
         let state = followed(snapshot);
-        let memory = NodeMemory::new(&state.view, elapsed_ms(started));
+        let memory = NodeMemory::open(&data_dir, &state.view, elapsed_ms(started))?;
         let fabric = state.view.fabric().ok().flatten();
         let in_office = fabric.map(|fabric| fabric.validators);
         let alone = in_office.unwrap_or_else(|| identity.genesis.validators().to_vec()) == [id];

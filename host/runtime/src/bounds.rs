@@ -209,3 +209,16 @@ pub const LINK_PIECE_BYTES_MAX: usize = 64 << 10;
 
 /// Longest text that is looked at as a capability.
 pub const CAPABILITY_TEXT_BYTES_MAX: usize = 4 << 10;
+
+/// Volumes that the instances of one replica have open at once: each of fourteen members may be a
+/// stream, and holds at most 16 blocks in memory.
+pub const VOLUMES_OPEN_MAX: usize = 8;
+
+/// Most bytes of one read or write of a volume: 16 of its blocks.
+pub const VOLUME_SPAN_BYTES_MAX: usize = 1 << 20;
+
+/// Longest name of a file of a volume.
+pub const VOLUME_NAME_BYTES_MAX: usize = 1_024;
+
+/// Longest text that is looked at as the capability of a volume: one for each of fourteen members.
+pub const VOLUME_CAPABILITY_TEXT_BYTES_MAX: usize = 48 << 10;

@@ -35,6 +35,7 @@ use crate::network::Network;
 use crate::observer::Observer;
 use crate::services::Publisher;
 use crate::ticker::Ticker;
+use crate::volume::Stored;
 
 /// A host directory that a guest sees.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +74,7 @@ pub(crate) struct Guest {
     pub(crate) transport: Leased<dyn Network>,
     /// Places of calls that run on leased processors.
     pub(crate) leased_calls: Arc<Semaphore>,
+    pub(crate) stored: Stored,
     pub(crate) log: Arc<Log>,
     pub(crate) observer: Arc<dyn Observer>,
     /// Held: as long as a guest can compute, its time slices must end.

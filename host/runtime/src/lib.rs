@@ -48,6 +48,7 @@ mod services;
 mod shown;
 mod start_error;
 mod ticker;
+mod volume;
 mod wit_text;
 mod worker;
 
@@ -87,3 +88,7 @@ pub use services::{
 };
 pub use shown::{ProvenExecution, RequestSpaceError, ShownContent, ShownSpace};
 pub use start_error::StartReplicaError;
+pub use volume::{
+    Volume, VolumeAwaited, VolumeError, VolumeLayout, VolumeRepaired, VolumeShare, VolumeUsage,
+    Volumes,
+};

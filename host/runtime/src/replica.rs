@@ -46,6 +46,7 @@ use crate::pool::Pool;
 use crate::services::Services;
 use crate::start_error::StartReplicaError;
 use crate::ticker::Ticker;
+use crate::volume::Stored;
 
 pub use crate::host::Preopen;
 
@@ -420,6 +421,7 @@ fn guest(
         processors: Leased::new("leased cpu", services.cpu.clone(), BUDGETS_OPEN_MAX),
         transport: Leased::new("leased transport", services.network.clone(), LINKS_OPEN_MAX),
         leased_calls: Arc::new(Semaphore::new(LEASED_CALLS_MAX)),
+        stored: Stored::new(services.volumes.clone()),
         log: Arc::clone(log),
         observer,
         ticker: Arc::clone(&around.ticker),

@@ -17,6 +17,7 @@ use crate::cpu::Cpu;
 use crate::memory::Memory;
 use crate::message::{Message, MessageTooLarge};
 use crate::network::Network;
+use crate::volume::Volumes;
 
 /// The services of one replica; what is not there answers guests with an error of its interface.
 #[derive(Debug, Clone, Default)]
@@ -37,6 +38,8 @@ pub struct Services {
     pub cpu: Option<Arc<dyn Cpu>>,
     /// Transport that it may lease.
     pub network: Option<Arc<dyn Network>>,
+    /// Storage that it may lease and open.
+    pub volumes: Option<Arc<dyn Volumes>>,
     /// Where a stateful library's checkpoints are kept; the same for every generation of a replica.
     pub state: Option<Arc<ReplicaState>>,
 }

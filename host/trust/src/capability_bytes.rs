@@ -34,14 +34,14 @@ const BLOCK_BYTES_MAX: usize = 1 + 3 * 8 + 33 + 32 + 64;
 /// Longest binary form.
 pub(crate) const BYTES_MAX: usize =
     1 + SUBJECT_BYTES + 1 + LeaseCapability::BLOCKS_MAX * BLOCK_BYTES_MAX + 33;
-/// Longest text: eight characters for each five bytes.
-const TEXT_BYTES_MAX: usize = PREFIX.len() + (BYTES_MAX + CHECK_BYTES).div_ceil(5) * 8;
 
 /// Bytes or a text that are no capability.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeCapabilityError {
     /// Something else altogether.
-    #[error("this is not a capability: one begins with `{PREFIX}` and comes from whoever shares")]
+    #[error(
+        "this is not a capability: one begins with `hmc1` or, for a volume, `hmv1`, and comes from whoever shares"
+    )]
     NotACapability,
     /// Mistyped or cut off.
     #[error("the capability is mistyped or incomplete: copy it again, whole")]
@@ -83,6 +83,46 @@ fn number(asset_type: AssetType) -> u8 {
     place
         .and_then(|at| u8::try_from(at).ok())
         .unwrap_or(u8::MAX)
+}
+
+/// The text of bytes that may hold secrets.
+pub(crate) fn armoured(prefix: &str, bytes: &[u8]) -> Zeroizing<String> {
+    let all = Zeroizing::new([bytes, &check(bytes)].concat());
+    let text = Zeroizing::new(BASE32_NOPAD.encode(&all).to_ascii_lowercase());
+    Zeroizing::new(format!("{prefix}{}", *text))
+}
+
+/// The bytes of such a text, which is at most so long.
+pub(crate) fn unarmoured(
+    prefix: &str,
+    text: &str,
+    text_bytes_max: usize,
+) -> Result<Zeroizing<Vec<u8>>, DecodeCapabilityError> {
+    let text = text.trim();
+    let body = text
+        .strip_prefix(prefix)
+        .ok_or(DecodeCapabilityError::NotACapability)?;
+    let lower = !body.bytes().any(|byte| byte.is_ascii_uppercase());
+    if text.len() > text_bytes_max || !lower {
+        return Err(DecodeCapabilityError::Mistyped);
+    }
+    let upper = Zeroizing::new(body.to_ascii_uppercase());
+    let mistyped = |_| DecodeCapabilityError::Mistyped;
+    let length = BASE32_NOPAD.decode_len(upper.len()).map_err(mistyped)?;
+    let mut bytes = Zeroizing::new(vec![0; length]);
+    let decoded = BASE32_NOPAD.decode_mut(upper.as_bytes(), &mut bytes);
+    decoded.map_err(|DecodePartial { .. }| DecodeCapabilityError::Mistyped)?;
+    let split = bytes.len().checked_sub(CHECK_BYTES);
+    let (payload, found) = bytes.split_at(split.ok_or(DecodeCapabilityError::Mistyped)?);
+    if check(payload) != found {
+        return Err(DecodeCapabilityError::Mistyped);
+    }
+    Ok(Zeroizing::new(payload.to_vec()))
+}
+
+/// Longest text of so many bytes: eight characters for each five.
+pub(crate) const fn text_bytes_max(prefix: &str, bytes: usize) -> usize {
+    prefix.len() + (bytes + CHECK_BYTES).div_ceil(5) * 8
 }
 
 fn check(bytes: &[u8]) -> [u8; CHECK_BYTES] {
@@ -162,10 +202,10 @@ impl LeaseCapability {
     }
 }
 
-struct Reader<'a>(&'a [u8]);
+pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
 impl Reader<'_> {
-    fn take<const N: usize>(&mut self) -> Result<[u8; N], DecodeCapabilityError> {
+    pub(crate) fn take<const N: usize>(&mut self) -> Result<[u8; N], DecodeCapabilityError> {
         let short = DecodeCapabilityError::Content("less than a capability holds");
         let (taken, rest) = self.0.split_first_chunk().ok_or(short)?;
         self.0 = rest;
@@ -209,11 +249,7 @@ impl Reader<'_> {
 
 impl fmt::Display for LeaseCapability {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut bytes = self.encode();
-        let check = check(&bytes);
-        bytes.extend_from_slice(&check);
-        let text = Zeroizing::new(BASE32_NOPAD.encode(&bytes).to_ascii_lowercase());
-        write!(f, "{PREFIX}{}", *text)
+        f.write_str(&armoured(PREFIX, &self.encode()))
     }
 }
 
@@ -221,25 +257,7 @@ impl FromStr for LeaseCapability {
     type Err = DecodeCapabilityError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let text = text.trim();
-        let body = text
-            .strip_prefix(PREFIX)
-            .ok_or(DecodeCapabilityError::NotACapability)?;
-        let lower = !body.bytes().any(|byte| byte.is_ascii_uppercase());
-        if text.len() > TEXT_BYTES_MAX || !lower {
-            return Err(DecodeCapabilityError::Mistyped);
-        }
-        let upper = Zeroizing::new(body.to_ascii_uppercase());
-        let mistyped = |_| DecodeCapabilityError::Mistyped;
-        let length = BASE32_NOPAD.decode_len(upper.len()).map_err(mistyped)?;
-        let mut bytes = Zeroizing::new(vec![0; length]);
-        let decoded = BASE32_NOPAD.decode_mut(upper.as_bytes(), &mut bytes);
-        decoded.map_err(|DecodePartial { .. }| DecodeCapabilityError::Mistyped)?;
-        let split = bytes.len().checked_sub(CHECK_BYTES);
-        let (payload, found) = bytes.split_at(split.ok_or(DecodeCapabilityError::Mistyped)?);
-        if check(payload) != found {
-            return Err(DecodeCapabilityError::Mistyped);
-        }
-        Self::decode(payload)
+        let text_bytes_max = text_bytes_max(PREFIX, BYTES_MAX);
+        Self::decode(&unarmoured(PREFIX, text, text_bytes_max)?)
     }
 }

@@ -12,6 +12,7 @@ mod identity;
 mod rotation;
 mod standing;
 mod ticket;
+mod volume_capability;
 
 pub use capability::{
     CapabilityFacts, CapabilityRefusal, CapabilitySubject, LeaseCapability, LeaseFact, NarrowError,
@@ -26,3 +27,4 @@ pub use identity::{IdentityError, SecretKey};
 pub use rotation::Rotation;
 pub use standing::{LoggedCertificate, MemberFact, Refusal, Registry, Standing, judge};
 pub use ticket::{ADDRESSES_MAX, ParseTicketError, Ticket};
+pub use volume_capability::{ShareVolumeError, VolumeCapability};

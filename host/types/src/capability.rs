@@ -54,6 +54,11 @@ pub enum Capability {
         /// What one replica may have allocated at once; other regions are opened on top of it.
         quota: ByteSize,
     },
+    /// `hypermesh:assets/volumes`: volumes on leased storage, here and on other nodes.
+    Storage {
+        /// What one replica may have leased at once, what it keeps beyond its end included.
+        quota: ByteSize,
+    },
     /// `hypermesh:assets/cpu`: time of leased processors, here and on other nodes.
     Cpu {
         /// Thousandths of a core that one replica may have leased at once.
@@ -70,7 +75,7 @@ pub enum Capability {
 impl Capability {
     /// Most host patterns or topics in one grant.
     pub const ENTRIES_MAX: usize = 64;
-    /// Largest quota of a store or of leased memory, and largest leased rate.
+    /// Largest quota of a store, or of leased memory or storage, and largest leased rate.
     pub const QUOTA_MAX: ByteSize = ByteSize::mib(1 << 20);
     /// Most records of one workload on the ledger: every node keeps them, and their index is one
     /// entry of at most 128 KiB.
@@ -90,6 +95,7 @@ impl Capability {
             Self::Publish { .. } => "publish",
             Self::Consensus { .. } => "consensus",
             Self::Memory { .. } => "memory",
+            Self::Storage { .. } => "storage",
             Self::Cpu { .. } => "cpu",
             Self::Network { .. } => "network",
         }
@@ -106,6 +112,7 @@ impl Capability {
             Self::Keyvalue { quota }
             | Self::Blobstore { quota }
             | Self::Memory { quota }
+            | Self::Storage { quota }
             | Self::Network { rate: quota } => {
                 let fits = (1..=Self::QUOTA_MAX.as_u64()).contains(&quota.as_u64());
                 let problem = format!("is {quota}: allowed is 1B to {}", Self::QUOTA_MAX);
@@ -139,9 +146,10 @@ impl Capability {
                 joined(allow)
             }
             Self::Publish { topics } => joined(topics),
-            Self::Keyvalue { quota } | Self::Blobstore { quota } | Self::Memory { quota } => {
-                quota.to_string()
-            }
+            Self::Keyvalue { quota }
+            | Self::Blobstore { quota }
+            | Self::Memory { quota }
+            | Self::Storage { quota } => quota.to_string(),
             Self::Consensus { records } => format!("{records} records"),
             Self::Network { rate } => format!("{rate}/s"),
             Self::Cpu { millicores } => Amount(u64::from(*millicores))

@@ -124,6 +124,9 @@ pub struct ManifestCapabilities {
     /// What each replica may lease of memory at once.
     #[serde(default)]
     pub memory: Option<ByteSize>,
+    /// What each replica may lease of storage at once.
+    #[serde(default)]
+    pub storage: Option<ByteSize>,
     /// Thousandths of a core that each replica may lease at once.
     #[serde(default)]
     pub cpu: Option<u32>,
@@ -156,6 +159,7 @@ impl ManifestCapabilities {
             self.consensus
                 .map(|ManifestConsensus { records }| Capability::Consensus { records }),
             self.memory.map(|quota| Capability::Memory { quota }),
+            self.storage.map(|quota| Capability::Storage { quota }),
             self.cpu.map(|millicores| Capability::Cpu { millicores }),
             self.network.map(|rate| Capability::Network { rate }),
         ]

@@ -1,5 +1,5 @@
-//! What may be done with a region of memory: rights, bytes, time, by whom. Knows no region, no
-//! signature and no clock.
+//! What may be done with a region of memory, or with a volume: rights, bytes, time, by whom. Knows no
+//! region, no signature and no clock.
 
 use std::fmt;
 
@@ -68,6 +68,25 @@ pub enum Widening {
     /// Other nodes.
     #[error("nodes")]
     Audience,
+}
+
+impl RegionScope {
+    /// All of a volume, which has no parts, with these rights until then. Nothing of a volume is compared
+    /// and swapped.
+    #[must_use]
+    pub const fn volume(read: bool, write: bool, expires_ms: u64, audience: Audience) -> Self {
+        Self {
+            rights: RegionRights {
+                read,
+                write,
+                swap: false,
+            },
+            from: 0,
+            until: u64::MAX,
+            expires_ms,
+            audience,
+        }
+    }
 }
 
 impl RegionRights {

@@ -3,6 +3,7 @@
 mod agreement;
 mod executing;
 mod files;
+mod filing;
 mod finding;
 mod leasing;
 mod operators;
@@ -25,6 +26,7 @@ pub const TARGETS: &[&[Target]] = &[
     proving::TARGETS,
     executing::TARGETS,
     leasing::TARGETS,
+    filing::TARGETS,
 ];
 
 /// The first byte, which chooses, and the rest.

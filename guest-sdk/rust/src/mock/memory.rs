@@ -36,7 +36,8 @@ pub fn end_leases() {
             .memory
             .regions
             .iter_mut()
-            .for_each(|region| *region = None)
+            .for_each(|region| *region = None);
+        super::volume::end_leases(&mut state.volumes);
     });
 }
 

@@ -15,6 +15,7 @@ pub(crate) mod memory;
 pub(crate) mod messaging;
 pub(crate) mod network;
 pub(crate) mod proofs;
+pub(crate) mod volume;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -50,6 +51,7 @@ struct State {
     ledger: ledger::Ledger,
     memory: memory::Memory,
     proofs: proofs::Proofs,
+    volumes: volume::Volumes,
 }
 
 thread_local! {

@@ -12,6 +12,7 @@ pub(crate) mod memory;
 pub(crate) mod messaging;
 pub(crate) mod network;
 pub(crate) mod proofs;
+pub(crate) mod volume;
 pub mod worker;
 
 use std::time::Duration;
@@ -47,6 +48,7 @@ mod imports {
                 import hypermesh:assets/memory@0.1.0;
                 import hypermesh:assets/cpu@0.1.0;
                 import hypermesh:assets/network@0.1.0;
+                import hypermesh:assets/volumes@0.1.0;
             }
         ",
         path: [

@@ -1,31 +1,36 @@
-//! The end that asks: one stream per region, several operations under way. Does not reconnect: what is
+//! The end that asks: one stream per lease, several operations under way. Does not reconnect: what is
 //! lost is said to be lost.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::IN_FLIGHT_MAX;
 use super::frames::read_frame;
+use super::protocol::{AnswerOf, Protocol, RegionProtocol};
 use super::wire::{
-    Answer, DecodeRegionFrameError, FRAME_BYTES_MAX, Hello, Opened, Refusal, WELCOME_BYTES_MAX,
-    decode_answer, decode_welcome, encode_region_frame,
+    DecodeRegionFrameError, FRAME_BYTES_MAX, Hello, Opened, Refusal, WELCOME_BYTES_MAX, answer_in,
+    decode_welcome, encode_region_frame,
 };
-use crate::region_op::{RegionDone, RegionError, RegionOp};
+use crate::region_op::RegionError;
 
 /// What is waited for an answer: sessions of peers that are gone end sooner, and a node that takes
 /// longer is as good as gone.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(20);
 
-/// A region of another node. Dropping it ends the stream.
+/// A region of another node.
+pub type RemoteRegion = Remote<RegionProtocol>;
+
+/// What is kept on another node for a lease. Dropping it ends the stream.
 #[derive(Debug)]
-pub struct RemoteRegion {
+pub struct Remote<P: Protocol> {
     opened: Opened,
-    asks: mpsc::Sender<Ask>,
+    /// Locked in turn, so that what is asked first is sent first.
+    asks: Mutex<mpsc::Sender<Ask<P>>>,
     places: Arc<Semaphore>,
     lost: Arc<OnceLock<String>>,
     /// Ended with it.
@@ -33,18 +38,18 @@ pub struct RemoteRegion {
 }
 
 /// One request on its way.
-struct Ask {
+struct Ask<P: Protocol> {
     frame: Vec<u8>,
-    waiting: Waiting,
+    waiting: Waiting<P>,
 }
 
 /// Who waits for an answer; its place is free once the answer came, wanted or not.
-struct Waiting {
-    answer: oneshot::Sender<Answer>,
+struct Waiting<P: Protocol> {
+    answer: oneshot::Sender<AnswerOf<P>>,
     _place: OwnedSemaphorePermit,
 }
 
-/// A region that was not opened.
+/// What was not opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OpenRemoteError {
     /// Its host says no.
@@ -55,22 +60,25 @@ pub enum OpenRemoteError {
     Lost(String),
 }
 
+/// An operation on a region that has no answer, or a refusal for one.
+pub type AskRegionError = AskError<RegionError>;
+
 /// An operation that has no answer, or a refusal for one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AskRegionError {
+pub enum AskError<E> {
     /// It was not done.
     #[error(transparent)]
-    Region(#[from] RegionError),
+    NotDone(E),
     /// More than a frame carries; nothing was sent.
     #[error(transparent)]
-    Frame(#[from] DecodeRegionFrameError),
+    Frame(DecodeRegionFrameError),
     /// The host did not answer: it was done wholly, or not at all.
-    #[error("the host of the region is gone; the operation may have been done: {0}")]
+    #[error("the host is gone; the operation may have been done: {0}")]
     Lost(String),
 }
 
-impl RemoteRegion {
-    /// Opens the region that `capability` is for, over a stream to its host.
+impl<P: Protocol> Remote<P> {
+    /// Opens what `capability` is for, over a stream to its host.
     ///
     /// # Errors
     /// [`OpenRemoteError`].
@@ -88,11 +96,11 @@ impl RemoteRegion {
         let (waiting, answered) = mpsc::unbounded_channel();
         let lost = Arc::<OnceLock<String>>::default();
         let mut tasks = JoinSet::new();
-        tasks.spawn(write(writer, asked, waiting, Arc::clone(&lost)));
-        tasks.spawn(read(reader, answered, Arc::clone(&lost)));
+        tasks.spawn(write::<P>(writer, asked, waiting, Arc::clone(&lost)));
+        tasks.spawn(read::<P>(reader, answered, Arc::clone(&lost)));
         Ok(Self {
             opened,
-            asks,
+            asks: Mutex::new(asks),
             places: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
             lost,
             _tasks: tasks,
@@ -108,10 +116,11 @@ impl RemoteRegion {
     /// Does one operation. Dropped, it may be done all the same.
     ///
     /// # Errors
-    /// [`AskRegionError`].
-    pub async fn ask(&self, operation: &RegionOp) -> Result<RegionDone, AskRegionError> {
-        let frame = encode_region_frame(operation)?;
+    /// [`AskError`].
+    pub async fn ask(&self, operation: &P::Operation) -> Result<P::Done, AskError<P::Error>> {
+        let frame = encode_region_frame(operation).map_err(AskError::Frame)?;
         let asking = async {
+            let asks = self.asks.lock().await;
             let place = Arc::clone(&self.places).acquire_owned().await;
             let place = place.map_err(|_| self.gone())?;
             let (answer, answered) = oneshot::channel();
@@ -120,20 +129,21 @@ impl RemoteRegion {
                 _place: place,
             };
             let ask = Ask { frame, waiting };
-            self.asks.send(ask).await.map_err(|_| self.gone())?;
+            asks.send(ask).await.map_err(|_| self.gone())?;
+            drop(asks);
             let answer = answered.await.map_err(|_| self.gone())?;
-            Ok(answer?)
+            answer.map_err(AskError::NotDone)
         };
         let asked = timeout(ANSWER_PATIENCE, asking).await;
         asked.unwrap_or_else(|_| {
             let text = format!("no answer came in {ANSWER_PATIENCE:?}");
-            Err(AskRegionError::Lost(text))
+            Err(AskError::Lost(text))
         })
     }
 
-    fn gone(&self) -> AskRegionError {
+    fn gone(&self) -> AskError<P::Error> {
         let why = self.lost.get().cloned();
-        AskRegionError::Lost(why.unwrap_or_else(|| "the stream ended".to_owned()))
+        AskError::Lost(why.unwrap_or_else(|| "the stream ended".to_owned()))
     }
 }
 
@@ -162,11 +172,11 @@ pub(super) fn lost(why: impl ToString) -> OpenRemoteError {
 }
 
 /// Sends what is asked. One task, so that an asker who is stopped leaves no half frame behind.
-async fn write(
+async fn write<P: Protocol>(
     mut writer: impl AsyncWrite + Unpin,
-    mut asked: mpsc::Receiver<Ask>,
+    mut asked: mpsc::Receiver<Ask<P>>,
     // Not longer than there are places.
-    waiting: mpsc::UnboundedSender<Waiting>,
+    waiting: mpsc::UnboundedSender<Waiting<P>>,
     lost: Arc<OnceLock<String>>,
 ) {
     while let Some(ask) = asked.recv().await {
@@ -187,9 +197,9 @@ async fn write(
 }
 
 /// Brings answers to those who wait for them, in their order.
-async fn read(
+async fn read<P: Protocol>(
     mut reader: impl AsyncRead + Unpin,
-    mut waiting: mpsc::UnboundedReceiver<Waiting>,
+    mut waiting: mpsc::UnboundedReceiver<Waiting<P>>,
     lost: Arc<OnceLock<String>>,
 ) {
     let why = loop {
@@ -198,7 +208,7 @@ async fn read(
             Ok(None) => break "it ended the stream".to_owned(),
             Err(error) => break error.to_string(),
         };
-        let answer = match decode_answer(&frame) {
+        let answer = match answer_in::<P>(&frame) {
             Ok(answer) => answer,
             Err(error) => break error.to_string(),
         };

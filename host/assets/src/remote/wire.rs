@@ -1,7 +1,8 @@
 //! The messages of the asset service and their bytes. Knows no stream.
 //!
-//! One stream is one region. The one who opens it sends [`Hello`] and gets [`Welcome`]; after that,
-//! [`RegionOp`]s, each answered by an [`Answer`], in their order. Several may be under way.
+//! One stream is for one lease. The one who opens it sends [`Hello`] and gets [`Welcome`]; after that,
+//! operations of the lease's type, [`RegionOp`]s or [`MemberRequest`]s, each answered in their order.
+//! Several may be under way.
 //!
 //! A frame is a length (4 bytes, little endian), then postcard of an enum whose outermost variant is
 //! the version. One value has one form: what does not encode to the bytes it came from is refused.
@@ -9,16 +10,20 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::protocol::{AnswerOf, MemberProtocol, MemberRequest, Protocol, RegionProtocol};
 use crate::link_op::{HOST_BYTES_MAX, LinkAnswer, LinkError, LinkOp};
-use crate::region_op::{OPERATION_BYTES_MAX, RegionDone, RegionError, RegionOp};
+use crate::region_op::{OPERATION_BYTES_MAX, RegionOp};
+use crate::volume::PIECE_BYTES_MAX;
 
 /// Longest capability in bytes: `trust` has its own, lower bound.
 pub const CAPABILITY_BYTES_MAX: usize = 2 << 10;
-/// Longest frame without its length: a write of the most bytes, with its few numbers.
-#[expect(clippy::cast_possible_truncation, reason = "64 KiB fit every usize")]
-pub const FRAME_BYTES_MAX: usize = OPERATION_BYTES_MAX as usize + 64;
+/// Longest frame without its length: a write of the longest piece, with its few numbers.
+pub const FRAME_BYTES_MAX: usize = PIECE_BYTES_MAX + 128;
 /// Longest text of a refusal.
 const TEXT_BYTES_MAX: usize = 256;
+
+// A region's longest write fits, too.
+const _: () = assert!(OPERATION_BYTES_MAX as usize + 64 <= FRAME_BYTES_MAX);
 
 #[derive(Debug, Serialize, Deserialize)]
 enum Versioned<T> {
@@ -35,8 +40,11 @@ pub struct Hello {
 /// The answer to it.
 pub type Welcome = Result<Opened, Refusal>;
 
-/// The answer to an operation.
-pub type Answer = Result<RegionDone, RegionError>;
+/// The answer of a region.
+pub type Answer = AnswerOf<RegionProtocol>;
+
+/// The answer of a member.
+pub type MemberAnswer = AnswerOf<MemberProtocol>;
 
 /// A region that was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -140,7 +148,7 @@ pub fn decode_welcome(body: &[u8]) -> Result<Welcome, DecodeRegionFrameError> {
     decoded(body, WELCOME_BYTES_MAX)
 }
 
-/// An operation.
+/// An operation on a region.
 ///
 /// # Errors
 /// [`DecodeRegionFrameError`].
@@ -148,7 +156,7 @@ pub fn decode_request(body: &[u8]) -> Result<RegionOp, DecodeRegionFrameError> {
     decoded(body, FRAME_BYTES_MAX)
 }
 
-/// The answer to an operation.
+/// The answer of a region.
 ///
 /// # Errors
 /// [`DecodeRegionFrameError`].
@@ -184,6 +192,27 @@ pub(super) fn bounded_answer(answer: LinkAnswer) -> LinkAnswer {
     })
 }
 
+/// What is asked of a member.
+///
+/// # Errors
+/// [`DecodeRegionFrameError`].
+pub fn decode_member_request(body: &[u8]) -> Result<MemberRequest, DecodeRegionFrameError> {
+    decoded(body, FRAME_BYTES_MAX)
+}
+
+/// The answer of a member.
+///
+/// # Errors
+/// [`DecodeRegionFrameError`].
+pub fn decode_member_answer(body: &[u8]) -> Result<MemberAnswer, DecodeRegionFrameError> {
+    decoded(body, FRAME_BYTES_MAX)
+}
+
+/// The answer to an operation of any protocol.
+pub(super) fn answer_in<P: Protocol>(body: &[u8]) -> Result<AnswerOf<P>, DecodeRegionFrameError> {
+    decoded(body, FRAME_BYTES_MAX)
+}
+
 /// Longest first frame: a capability and its length.
 pub(super) const HELLO_BYTES_MAX: usize = CAPABILITY_BYTES_MAX + 8;
 /// Longest answer to it: a refusal with its text.
@@ -211,7 +240,8 @@ mod tests {
     use types::{Digest, RegionRight};
 
     use super::*;
-    use crate::region_op::RegionUsage;
+    use crate::region_op::{RegionDone, RegionError, RegionUsage};
+    use crate::volume::{BlockKey, MemberDone, MemberError, MemberOp, Version};
 
     fn body<T: Serialize>(message: T) -> Vec<u8> {
         encode_region_frame(message).unwrap().split_off(4)
@@ -264,6 +294,71 @@ mod tests {
     }
 
     #[test]
+    fn bytes_of_members_are_pinned() {
+        let key = BlockKey { file: 1, block: 2 };
+        let version = Version { epoch: 3, count: 4 };
+        let write = |keep, bytes| {
+            let epoch = 3;
+            MemberRequest::Ask(MemberOp::Write {
+                epoch,
+                key,
+                version,
+                keep,
+                bytes,
+            })
+        };
+        let short = body(write(Some(version), vec![9]));
+        assert_eq!(short, [0, 0, 4, 3, 1, 2, 3, 4, 1, 3, 4, 1, 9]);
+        let read = MemberRequest::Ask(MemberOp::Read { key, version: None });
+        assert_eq!(body(read), [0, 0, 3, 1, 2, 0]);
+        let settle = MemberRequest::Ask(MemberOp::Settle {
+            epoch: 5,
+            pieces: vec![(key, version)],
+        });
+        assert_eq!(body(settle), [0, 0, 8, 5, 1, 1, 2, 3, 4]);
+        let places: Vec<u8> = [
+            MemberOp::Epoch,
+            MemberOp::Fence { epoch: 0 },
+            MemberOp::Versions { keys: Vec::new() },
+            MemberOp::Remove { epoch: 0, file: 0 },
+            MemberOp::List { after: None },
+            MemberOp::Flush,
+            MemberOp::Usage,
+        ]
+        .map(|operation| body(MemberRequest::Ask(operation))[2])
+        .to_vec();
+        assert_eq!(places, [0, 1, 2, 5, 6, 7, 9]);
+        let capability = Digest::from_bytes([5; 32]);
+        let revoke = body(MemberRequest::Revoke { capability });
+        assert_eq!((revoke.len(), &revoke[..3]), (34, [0, 1, 5].as_slice()));
+        let found: MemberAnswer = Ok(MemberDone::Read(Some((version, vec![7]))));
+        assert_eq!(body(&found), [0, 0, 2, 1, 3, 4, 1, 7]);
+        let fenced: MemberAnswer = Err(MemberError::Fenced { fenced: 6 });
+        assert_eq!(body(&fenced), [0, 1, 1, 6]);
+        assert_eq!(decode_member_answer(&[0, 1, 1, 6]), Ok(fenced));
+        // The longest write fits.
+        let most = u64::MAX;
+        let longest = MemberRequest::Ask(MemberOp::Write {
+            epoch: most,
+            key: BlockKey {
+                file: most,
+                block: most,
+            },
+            version: Version {
+                epoch: most,
+                count: most,
+            },
+            keep: Some(Version {
+                epoch: most,
+                count: most,
+            }),
+            bytes: vec![1; PIECE_BYTES_MAX],
+        });
+        let frame = body(&longest);
+        assert_eq!(decode_member_request(&frame), Ok(longest));
+    }
+
+    #[test]
     fn other_forms_and_longer_frames_are_refused() {
         let refused = Err(DecodeRegionFrameError::NotCanonical);
         for bad in [
@@ -282,7 +377,7 @@ mod tests {
         };
         let fits = body(write(most));
         assert_eq!(decode_request(&fits), Ok(write(most)));
-        assert!(encode_region_frame(write(most + 64)).is_err());
+        assert!(encode_region_frame(write(most + 192)).is_err());
         assert!(decode_hello(&vec![0; HELLO_BYTES_MAX + 1]).is_err());
         let capability = vec![1; CAPABILITY_BYTES_MAX + 1];
         let long = body(Hello { capability });

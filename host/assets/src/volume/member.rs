@@ -3,7 +3,8 @@
 //! of variants and fields is wire format.
 //!
 //! A member keeps at most two versions of a piece: the one that a write says to keep and the one that
-//! it brings. So a write that reaches too few members loses nothing.
+//! it brings. So a write that reaches too few members loses nothing. A write that comes late, below the
+//! greatest version that is there, changes nothing.
 //!
 //! Writers are told apart by epochs. One that begins fences a higher one at its members; from then on
 //! they refuse writes of lower ones. Of a member that is flushed nothing is lost, also if it loses power;
@@ -14,6 +15,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use serde::{Deserialize, Serialize};
+use types::RegionRight;
 
 /// Longest piece: a block of 64 KiB, sealed.
 pub const PIECE_BYTES_MAX: usize = (64 << 10) + 64;
@@ -65,7 +67,7 @@ pub enum MemberOp {
     /// Keeps this piece and the one of version `keep`, and no other of the block. Writing again what
     /// is there changes nothing.
     Write {
-        /// Of the writer: the highest that was fenced, or the write is refused.
+        /// Of the writer: the one that was fenced last, or the write is refused.
         epoch: u64,
         /// Of which block.
         key: BlockKey,
@@ -90,8 +92,34 @@ pub enum MemberOp {
     },
     /// Makes durable what was written.
     Flush,
+    /// Forgets of these blocks, at most [`KEYS_MAX`], the versions below those that are named, where
+    /// they are there: their writes are settled.
+    Settle {
+        /// Of the writer, as with a write.
+        epoch: u64,
+        /// The blocks, and which version is settled.
+        pieces: Vec<(BlockKey, Version)>,
+    },
     /// Asks what is taken and how long it lasts.
     Usage,
+}
+
+impl MemberOp {
+    /// The right that it needs, if any.
+    #[must_use]
+    pub const fn right(&self) -> Option<RegionRight> {
+        match self {
+            Self::Usage => None,
+            Self::Epoch | Self::Versions { .. } | Self::Read { .. } | Self::List { .. } => {
+                Some(RegionRight::Read)
+            }
+            Self::Fence { .. }
+            | Self::Write { .. }
+            | Self::Remove { .. }
+            | Self::Flush
+            | Self::Settle { .. } => Some(RegionRight::Write),
+        }
+    }
 }
 
 /// What a member did.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hypermesh_assets::{
-    OpenRegionError, REVOKED_MAX, RegionAccess, RegionDone, RegionError, RegionOp, RegionUsage,
+    OpenTenantError, REVOKED_MAX, RegionAccess, RegionDone, RegionError, RegionOp, RegionUsage,
     Regions,
 };
 use proptest::prelude::*;
@@ -61,7 +61,7 @@ fn a_region_ends_once_and_does_not_come_again_while_the_ledger_names_its_lease()
         |regions: &Regions| regions.open(lease(1), Amount(64), Amount(64), seconds(3_600), 0);
     assert_eq!(
         again(&regions).unwrap_err(),
-        OpenRegionError::Over(lease(1))
+        OpenTenantError::Over(lease(1))
     );
     let named = regions.follow(T + 1, 1, |_| Some(T + 3_600_000));
     assert_eq!(named, []);
@@ -210,7 +210,7 @@ proptest! {
                     prop_assert!(opened.is_ok());
                     model.entry(number).or_insert(bytes);
                 } else {
-                    let refused = OpenRegionError::Exhausted { bytes, free };
+                    let refused = OpenTenantError::Exhausted { bytes, free };
                     prop_assert_eq!(opened.unwrap_err(), refused);
                 }
             }

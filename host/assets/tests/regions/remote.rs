@@ -62,7 +62,7 @@ async fn a_region_is_used_over_a_stream_as_here() {
     let outside = far.ask(&write(1 << 20, vec![1])).await;
     assert!(matches!(
         outside,
-        Err(AskRegionError::Region(RegionError::OutOfRange { .. }))
+        Err(AskRegionError::NotDone(RegionError::OutOfRange { .. }))
     ));
     let long = far.ask(&write(0, vec![1; 70_000])).await;
     assert!(matches!(long, Err(AskRegionError::Frame(_))));
@@ -70,7 +70,7 @@ async fn a_region_is_used_over_a_stream_as_here() {
     assert!(matches!(usage, Ok(RegionDone::Usage(usage)) if usage.bytes == 1 << 20));
     regions.end(owner.region().lease());
     let ended = far.ask(&read).await;
-    assert_eq!(ended, Err(AskRegionError::Region(RegionError::Ended)));
+    assert_eq!(ended, Err(AskRegionError::NotDone(RegionError::Ended)));
     drop(far);
     assert_eq!(serving.await.unwrap().unwrap(), 5);
 }

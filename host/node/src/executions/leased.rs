@@ -77,7 +77,9 @@ async fn tenancy(
     match opened {
         Opened::Cpu(tenancy) if tenancy.is_over(shared.now_ms()) => Err(OrderRefusal::NoLease),
         Opened::Cpu(tenancy) => Ok(tenancy),
-        Opened::Region(_) | Opened::Link(_) => Err(denied("the lease is not of processors")),
+        Opened::Region(_) | Opened::Member(_) | Opened::Link(_) => {
+            Err(denied("the lease is not of processors"))
+        }
     }
 }
 

@@ -30,9 +30,12 @@ pub(crate) struct Asking {
 /// A lease of a guest, and what it takes of the grant. Dropped with it, the lease first.
 pub(crate) struct Held {
     pub(crate) lease: HeldLease,
-    _reserved: Reservation,
+    reserved: Mutex<Option<Reservation>>,
     asking: Arc<Asking>,
 }
+
+/// How much one likes to lease of a node; none for not at all. Lower is better.
+pub(crate) type Rank = Arc<dyn Fn(&NodeId) -> Option<usize> + Send + Sync>;
 
 /// How many leases were asked for lately.
 #[derive(Debug, Default)]
@@ -66,12 +69,26 @@ impl Asking {
         }
     }
 
-    /// Leases so much for so long. If nobody waits any more, a lease that comes is given back.
+    /// Leases so much for so long, of this node's own if that has room. If nobody waits any more, a
+    /// lease that comes is given back.
     pub(crate) fn lease(
         self: &Arc<Self>,
         shared: &Arc<Shared>,
         amount: Amount,
         term_ms: u64,
+    ) -> Awaited<Arc<Held>> {
+        let node = shared.node;
+        let rank = move |host: &NodeId| Some(usize::from(*host != node));
+        self.lease_of(shared, amount, term_ms, Arc::new(rank))
+    }
+
+    /// As [`Asking::lease`], of the node that is reached and that `rank` likes best.
+    pub(crate) fn lease_of(
+        self: &Arc<Self>,
+        shared: &Arc<Shared>,
+        amount: Amount,
+        term_ms: u64,
+        rank: Rank,
     ) -> Awaited<Arc<Held>> {
         let wish = Wish {
             asset_type: self.asset_type,
@@ -85,12 +102,13 @@ impl Asking {
             let leased = tokio::spawn(async move {
                 let reaches = |node: &NodeId| {
                     let peers = shared.peers.get();
-                    peers.is_some_and(|peers| peers.reaches(node))
+                    *node == shared.node || peers.is_some_and(|peers| peers.reaches(node))
                 };
-                let lease = leasing::lease(&shared, wish, reaches).await?;
+                let rank = |node: &NodeId| rank(node).filter(|_| reaches(node));
+                let lease = leasing::lease(&shared, wish, rank).await?;
                 Ok(Arc::new(Held {
                     lease,
-                    _reserved: reserved,
+                    reserved: Mutex::new(Some(reserved)),
                     asking,
                 }))
             });
@@ -99,11 +117,10 @@ impl Asking {
         .boxed()
     }
 
-    /// Takes what a lease needs of what is granted, at `now_ms`.
-    fn reserve(&self, wish: Wish, now_ms: u64) -> Result<Reservation, AssetError> {
-        check_term(wish.term_ms)?;
-        let reserved = self.granted.reserve(wish.amount);
-        let reserved = reserved.map_err(|error| match error {
+    /// Takes so much of what is granted, if there is so much: of a lease that is there already, or to see.
+    pub(crate) fn take(&self, amount: Amount) -> Result<Reservation, AssetError> {
+        let reserved = self.granted.reserve(amount);
+        reserved.map_err(|error| match error {
             ReserveError::Nothing => AssetError::Invalid(error.to_string()),
             ReserveError::Exhausted { .. } => {
                 let text = format!(
@@ -112,7 +129,13 @@ impl Asking {
                 );
                 AssetError::Quota(text)
             }
-        })?;
+        })
+    }
+
+    /// Takes what a lease needs of what is granted, at `now_ms`.
+    fn reserve(&self, wish: Wish, now_ms: u64) -> Result<Reservation, AssetError> {
+        check_term(wish.term_ms)?;
+        let reserved = self.take(wish.amount)?;
         self.count(now_ms)?;
         Ok(reserved)
     }
@@ -137,6 +160,13 @@ impl Asking {
 }
 
 impl Held {
+    /// Has the lease outlive this. What it takes of the grant is for the caller to keep.
+    pub(crate) fn keep(&self) -> Option<Reservation> {
+        self.lease.keep();
+        let mut reserved = self.reserved.lock().unwrap_or_else(PoisonError::into_inner);
+        reserved.take()
+    }
+
     /// Has the lease last so long from now on.
     pub(crate) fn renew(self: &Arc<Self>, term_ms: u64) -> Awaited<()> {
         let counted = self.asking.renewal(term_ms, self.lease.now_ms());

@@ -109,7 +109,7 @@ async fn open(
         let opened = admitted(&shared, &capability, shared.node).await;
         match opened.map_err(not_admitted)? {
             Opened::Region(access) => Place::Here(access),
-            Opened::Cpu(_) | Opened::Link(_) => {
+            Opened::Member(_) | Opened::Cpu(_) | Opened::Link(_) => {
                 return Err(denied("the capability is for something else than memory"));
             }
         }
@@ -145,7 +145,7 @@ impl Place {
                 async move {
                     let asked = region.ask(&operation).await;
                     asked.map_err(|error| match error {
-                        AskRegionError::Region(error) => not_done(error),
+                        AskRegionError::NotDone(error) => not_done(error),
                         AskRegionError::Frame(error) => AssetError::Invalid(error.to_string()),
                         AskRegionError::Lost(_) => AssetError::Lost(error.to_string()),
                     })

@@ -2,6 +2,7 @@
 //! Never knows what is kept in what was leased.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -64,9 +65,16 @@ pub(crate) struct HeldLease {
     pub(crate) lease: LeaseId,
     pub(crate) record: LeaseRecord,
     pub(crate) host: NodeId,
+    /// Whether it outlives its guest.
+    kept: AtomicBool,
 }
 
 impl HeldLease {
+    /// Has it go on to its end, whoever drops this. It is noted already: `memory.kept` has it.
+    pub(crate) fn keep(&self) {
+        self.kept.store(true, Ordering::Release);
+    }
+
     /// The capability for all of it. Of any member, and without an end of its own: whoever narrows it
     /// says for whom and until when, a lease that is renewed goes on, and the text of this one is
     /// never shown.
@@ -78,12 +86,15 @@ impl HeldLease {
             host: self.host,
             nonce: [0; 16],
         };
-        let scope = RegionScope {
-            rights: RegionRights::ALL,
-            from: 0,
-            until: self.record.amount.0,
-            expires_ms: u64::MAX,
-            audience: Audience::Member,
+        let scope = match self.record.asset.asset_type() {
+            AssetType::Storage => RegionScope::volume(true, true, u64::MAX, Audience::Member),
+            _ => RegionScope {
+                rights: RegionRights::ALL,
+                from: 0,
+                until: self.record.amount.0,
+                expires_ms: u64::MAX,
+                audience: Audience::Member,
+            },
         };
         let issued = LeaseCapability::issue(self.shared.signer.key(), subject, scope);
         issued.map_err(unavailable)
@@ -119,6 +130,10 @@ impl HeldLease {
 
 impl Drop for HeldLease {
     fn drop(&mut self) {
+        if self.kept.load(Ordering::Acquire) {
+            self.shared.memory.holdings.held().remove(&self.lease);
+            return;
+        }
         self.shared.memory.end(&self.lease);
         self.shared.memory.holdings.held().remove(&self.lease);
         let shared = Arc::clone(&self.shared);
@@ -126,7 +141,7 @@ impl Drop for HeldLease {
     }
 }
 
-/// Assets that this node may lease so much of, those of its own first.
+/// Assets that this node may lease so much of.
 fn candidates(
     view: &View,
     node: &NodeId,
@@ -150,19 +165,19 @@ fn candidates(
             found.push((id, asset));
         }
     }
-    found.sort_by_key(|(_, asset)| asset.host != *node);
     Ok(found)
 }
 
-/// Leases something for a guest. What other nodes have only where `reaches` says that they are reached.
+/// Leases something for a guest, of the host that `rank` likes best; of one without a rank nothing.
 pub(crate) async fn lease(
     shared: &Arc<Shared>,
     wish: Wish,
-    reaches: impl Fn(&NodeId) -> bool,
+    rank: impl Fn(&NodeId) -> Option<usize>,
 ) -> Result<HeldLease, AssetError> {
     let candidates = candidates(&shared.state().view, &shared.node, wish);
     let mut candidates = candidates.map_err(unavailable)?;
-    candidates.retain(|(_, asset)| asset.host == shared.node || reaches(&asset.host));
+    candidates.retain(|(_, asset)| rank(&asset.host).is_some());
+    candidates.sort_by_key(|(_, asset)| rank(&asset.host));
     let Wish {
         asset_type,
         amount,
@@ -221,6 +236,7 @@ async fn grant(
         lease,
         record,
         host,
+        kept: AtomicBool::new(false),
     };
     Ok(match record {
         Ok(Some(record)) => Ok(held(record)),
@@ -310,7 +326,7 @@ fn subject_of(shared: &Shared, lease: &LeaseId) -> Result<Option<Subject>, Decod
 const fn is_for_guests(asset_type: AssetType) -> bool {
     matches!(
         asset_type,
-        AssetType::Memory | AssetType::Cpu | AssetType::Network
+        AssetType::Memory | AssetType::Storage | AssetType::Cpu | AssetType::Network
     )
 }
 
@@ -353,7 +369,10 @@ fn strays(
     let leases = state.view.leases_held(&shared.node)?;
     let nonce = state.view.principal(&shared.node)?;
     let nonce = nonce.map_or(0, |record| record.nonce);
+    let ledger_ms = state.view.time_ms();
     drop(state);
+    let lives = |lease: &LeaseId| leases.iter().any(|(held, _)| held == lease);
+    shared.memory.kept.retain(ledger_ms, lives);
     foreign.retain(|lease| leases.iter().any(|(held, _)| held == lease));
     let held = shared.memory.holdings.held().clone();
     let searched = nonce.saturating_sub(NONCES_SEARCHED_MAX)..nonce;
@@ -361,6 +380,7 @@ fn strays(
         .into_iter()
         .filter(|(_, record)| is_for_guests(record.asset.asset_type()))
         .filter(|(lease, _)| !held.contains(lease) && !foreign.contains(lease))
+        .filter(|(lease, _)| !shared.memory.kept.has(lease))
         .take(LEASES_LOOKED_AT_MAX)
         .collect();
     let mut strays = Vec::new();

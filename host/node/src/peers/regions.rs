@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use assets::{
-    CAPABILITY_BYTES_MAX, OpenRemoteError, Refusal, RemoteRegion, ServeRegionError, read_hello,
-    refuse_stream, serve_access,
+    CAPABILITY_BYTES_MAX, OpenRemoteError, Protocol, Refusal, Remote, RemoteMember, RemoteRegion,
+    ServeRegionError, read_hello, refuse_stream, serve_access, serve_member,
 };
 use stoq::{InboundStream, OpenError, OpenOptions, RecvStream, SendStream, Service};
 use tokio::sync::{Semaphore, mpsc};
@@ -29,11 +29,11 @@ const STREAMS_MAX: usize = 512;
 // Whatever `trust` encodes can be shown.
 const _: () = assert!(LeaseCapability::BYTES_MAX <= CAPABILITY_BYTES_MAX);
 
-/// A region of another node that was not opened.
+/// What another node has and was not opened.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OpenRegionError {
     /// There is no session with it.
-    #[error("this node has no session with node {}, which has the region", .0.short())]
+    #[error("this node has no session with node {}, which has what was leased", .0.short())]
     NoSession(NodeId),
     /// No stream.
     #[error("node {} was not asked: {error}", .host.short())]
@@ -63,9 +63,29 @@ impl Peers {
         host: NodeId,
         capability: &LeaseCapability,
     ) -> Result<RemoteRegion, OpenRegionError> {
+        self.open_asset(host, capability).await
+    }
+
+    /// Opens a member that another node keeps. The secret of the capability stays here.
+    ///
+    /// # Errors
+    /// [`OpenRegionError`].
+    pub(crate) async fn open_member(
+        &self,
+        host: NodeId,
+        capability: &LeaseCapability,
+    ) -> Result<RemoteMember, OpenRegionError> {
+        self.open_asset(host, capability).await
+    }
+
+    async fn open_asset<P: Protocol>(
+        &self,
+        host: NodeId,
+        capability: &LeaseCapability,
+    ) -> Result<Remote<P>, OpenRegionError> {
         let (writer, reader) = self.asset_stream(host).await?;
         let shown = capability.sealed().encode().to_vec();
-        Ok(RemoteRegion::open(reader, writer, shown).await?)
+        Ok(Remote::open(reader, writer, shown).await?)
     }
 
     /// Opens a stream of the asset service.
@@ -87,7 +107,7 @@ impl Peers {
     }
 }
 
-/// Serves regions to members until `stop`.
+/// Serves what is leased to members until `stop`.
 pub(super) async fn serve(
     shared: Arc<Shared>,
     mut inbound: mpsc::Receiver<InboundStream>,
@@ -140,6 +160,7 @@ async fn serve_opened(
     };
     match opened.await {
         Ok(Opened::Region(access)) => serve_access(recv, send, &access, || shared.now_ms()).await,
+        Ok(Opened::Member(access)) => serve_member(recv, send, &access).await,
         Ok(Opened::Link(tenancy)) => network::serve(shared, &tenancy, peer, recv, send).await,
         Ok(Opened::Cpu(_)) => {
             let text = "a lease of cpu is used by the invoke service";

@@ -24,6 +24,7 @@ mod socket_policy;
 mod sockets;
 mod store_calls;
 mod virtual_clocks;
+mod volumes;
 mod wasi_0_3;
 
 pub(crate) use blobstore::finishes_values;
@@ -81,6 +82,7 @@ const PACKAGES: &[Package] = &[
     network::PACKAGE,
     random::PACKAGE,
     sockets::PACKAGE,
+    volumes::PACKAGE,
 ];
 
 /// Every package that a guest can be linked to.

@@ -44,6 +44,8 @@ const TABLE: &[Tried] = &[
         "regions_that_are_hoarded_are_bounded_and_come_back_with_their_instance"),
     tried("hypermesh:assets@0.1.0", &["network"], "network",
         "links_and_connections_that_are_hoarded_are_bounded_and_close_with_their_instance"),
+    tried("hypermesh:assets@0.1.0", &["volumes"], "volumes",
+        "volumes_that_are_hoarded_are_bounded_and_come_back_with_their_instance"),
     tried("hypermesh:consensus@0.1.0", &["ledger"], "consensus",
         "submissions_that_are_hoarded_are_bounded_and_freed_once_final"),
     tried("hypermesh:consensus@0.1.0", &["proofs"], "consensus_proofs",

@@ -39,4 +39,5 @@ mod reuse;
 mod sockets;
 mod start;
 mod stateful;
+mod volumes;
 mod worker;

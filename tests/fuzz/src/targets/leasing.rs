@@ -1,12 +1,15 @@
-//! Leased memory: capabilities, and the frames of regions on other nodes.
+//! Leased memory and storage: capabilities, the frames of regions and members on other nodes, and what
+//! members find on their disks.
 
+use assets::volume::{BlockKey, MemberDone, MemberError, MemberOp, Version, fuzz as members};
 use assets::{
-    Answer, FRAME_BYTES_MAX, Hello, LinkAnswer, LinkDone, LinkError, LinkOp, Opened, Refusal,
-    RegionDone, RegionError, RegionOp, RegionUsage, Welcome, decode_answer, decode_hello,
-    decode_link_answer, decode_link_request, decode_request, decode_welcome, encode_region_frame,
+    Answer, FRAME_BYTES_MAX, Hello, LinkAnswer, LinkDone, LinkError, LinkOp, MemberAnswer,
+    MemberRequest, Opened, Refusal, RegionDone, RegionError, RegionOp, RegionUsage, Welcome,
+    decode_answer, decode_hello, decode_link_answer, decode_link_request, decode_member_answer,
+    decode_member_request, decode_request, decode_welcome, encode_region_frame,
 };
 use serde::Serialize;
-use trust::{CapabilitySubject, LeaseCapability, SecretKey};
+use trust::{CapabilitySubject, LeaseCapability, SecretKey, VolumeCapability};
 use types::{
     AssetId, AssetType, Audience, Digest, FabricId, LeaseId, NodeId, RegionRight, RegionRights,
     RegionScope,
@@ -34,6 +37,27 @@ pub(super) const TARGETS: &[Target] = &[
         ],
         run: frame,
         seeds: frames,
+    },
+    Target {
+        name: "trust_volume_capability",
+        covers: &["VolumeCapability::decode", "VolumeCapability::from_str"],
+        run: volume_capability,
+        seeds: volume_capabilities,
+    },
+    Target {
+        name: "assets_member_frames",
+        covers: &[
+            "assets::decode_member_answer",
+            "assets::decode_member_request",
+        ],
+        run: member_frame,
+        seeds: member_frames,
+    },
+    Target {
+        name: "assets_member_store",
+        covers: &["assets::decode_head", "assets::decode_record"],
+        run: member_store,
+        seeds: member_stores,
     },
 ];
 
@@ -152,5 +176,105 @@ fn frames() -> Vec<Vec<u8>> {
         seed(4, connect),
         seed(5, link_usage),
         seed(5, not_allowed),
+    ]
+}
+
+/// Bytes or a text that were read are written as they came.
+fn volume_capability(bytes: &[u8]) {
+    if let Ok(read) = VolumeCapability::decode(bytes) {
+        assert!(bytes.len() <= VolumeCapability::BYTES_MAX);
+        assert!(read.members.len() <= VolumeCapability::MEMBERS_MAX);
+        assert_eq!(*read.encode(), bytes);
+    }
+    let text = std::str::from_utf8(bytes);
+    if let Ok(text) = text
+        && let Ok(read) = text.parse::<VolumeCapability>()
+    {
+        assert_eq!(read.to_string(), text.trim());
+    }
+}
+
+fn volume_capabilities() -> Vec<Vec<u8>> {
+    let members = capabilities().into_iter();
+    let members = members.map(|bytes| LeaseCapability::decode(&bytes).ok());
+    let volume = VolumeCapability::new(1, [4; 32], members.take(5).collect());
+    let text = volume.to_string().into_bytes();
+    vec![volume.encode().to_vec(), text]
+}
+
+/// The first byte chooses what is expected; what was read is written as it came.
+fn member_frame(bytes: &[u8]) {
+    let (choice, body) = chosen(bytes);
+    match choice % 2 {
+        0 => same(decode_member_request(body).ok(), body),
+        _ => same(decode_member_answer(body).ok(), body),
+    }
+}
+
+fn member_frames() -> Vec<Vec<u8>> {
+    fn seed<T: Serialize>(choice: u8, message: T) -> Vec<u8> {
+        let frame = encode_region_frame(message).expect("seeds are short");
+        [&[choice], frame.get(4..).unwrap_or_default()].concat()
+    }
+    let key = BlockKey {
+        file: 1,
+        block: 300,
+    };
+    let version = Version { epoch: 2, count: 3 };
+    let write = MemberOp::Write {
+        epoch: 2,
+        key,
+        version,
+        keep: Some(version),
+        bytes: vec![5; 20],
+    };
+    let pieces = vec![(key, version)];
+    let capability = Digest::from_bytes([7; 32]);
+    let read: MemberAnswer = Ok(MemberDone::Read(Some((version, vec![7; 8]))));
+    let versions: MemberAnswer = Ok(MemberDone::Versions(vec![vec![version], Vec::new()]));
+    let denied: MemberAnswer = Err(MemberError::Denied("no".to_owned()));
+    vec![
+        seed(0, MemberRequest::Ask(write)),
+        seed(
+            0,
+            MemberRequest::Ask(MemberOp::Versions { keys: vec![key; 3] }),
+        ),
+        seed(0, MemberRequest::Ask(MemberOp::Settle { epoch: 2, pieces })),
+        seed(0, MemberRequest::Revoke { capability }),
+        seed(1, read),
+        seed(1, versions),
+        seed(1, denied),
+    ]
+}
+
+/// The first byte chooses what is expected: a head, the header of a record, or a whole store.
+fn member_store(bytes: &[u8]) {
+    let (choice, body) = chosen(bytes);
+    match choice % 3 {
+        0 => {
+            if let Some(again) = members::head_again(body) {
+                assert_eq!(again, body);
+            }
+        }
+        1 => {
+            let (header, again) = members::record_again(body);
+            if let Some(again) = again {
+                assert_eq!(again, header);
+            }
+        }
+        _ => {
+            let _ = members::store(body);
+        }
+    }
+}
+
+fn member_stores() -> Vec<Vec<u8>> {
+    let store = members::some_store();
+    let head = store.iter().take(4 << 10).copied();
+    let record = [0, 9, 0, 1, 0xac, 2, 2, 3, 1, 8, 5];
+    vec![
+        std::iter::once(0).chain(head).collect(),
+        [&[1][..], &record, &[0xab; 32]].concat(),
+        [&[2][..], &store].concat(),
     ]
 }
