@@ -96,9 +96,9 @@ impl Volume {
         }
         let needed = content.len().max(span.from + span.bytes);
         content.resize(needed, 0);
-        let places = content.iter_mut().skip(span.from);
-        for (place, byte) in places.zip(part) {
-            *place = *byte;
+        let place = content.get_mut(span.from..span.from + span.bytes);
+        if let Some(place) = place.filter(|place| place.len() == part.len()) {
+            place.copy_from_slice(part);
         }
         self.put(writer, span.key, &content, &Keep::All(settled))
             .await?;
