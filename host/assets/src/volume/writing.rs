@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use futures::stream::{StreamExt as _, TryStreamExt as _};
+use futures::stream::{FuturesUnordered, TryStreamExt as _};
 
 use super::gather::{Answers, quorate};
 use super::judge::{Shown, Verdict, block, judge};
@@ -73,11 +73,11 @@ impl Volume {
             (span, part)
         });
         let parts: Vec<(Span, &[u8])> = parts.collect();
-        let at_once = parts.len().max(1);
-        let writes = parts
-            .into_iter()
-            .map(|(span, part)| self.write_span(writer, span, part));
-        let writes = futures::stream::iter(writes).buffer_unordered(at_once);
+        let writes = parts.into_iter();
+        // A stream of a closure over borrowed bytes could not be sent to another thread.
+        let writes: FuturesUnordered<_> = writes
+            .map(|(span, part)| self.write_span(writer, span, part))
+            .collect();
         writes.try_collect::<()>().await
     }
 
