@@ -198,7 +198,7 @@ async fn main() {
     upload.write(&content).unwrap();
     upload.finish(&digest).unwrap();
     let mut first = Vec::new();
-    let reader = source.reader(&digest).unwrap();
+    let mut reader = source.reader(&digest).unwrap();
     // Hash pairs, once per artifact, and not part of a fetch.
     reader.slice(&(0..1), &mut first).unwrap();
     let mut took: [Vec<Duration>; 3] = Default::default();

@@ -159,30 +159,35 @@ impl Bucket {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Directory {
     buckets: Vec<Bucket>,
+    /// How long each is as a block.
+    bytes: Vec<usize>,
     /// In which bucket a name is.
     names: BTreeMap<FilePath, usize>,
+    /// Those that say where they go.
+    moving: BTreeSet<FilePath>,
     serial: u64,
 }
 
 impl Directory {
     pub(super) fn new(buckets: Vec<Bucket>) -> Self {
-        let mut names = BTreeMap::new();
-        for (index, bucket) in buckets.iter().enumerate() {
-            for entry in &bucket.entries {
-                names.insert(entry.path.clone(), index);
-            }
+        let mut directory = Self {
+            serial: RESERVED_FILES,
+            ..Self::default()
+        };
+        for (index, bucket) in buckets.into_iter().enumerate() {
+            directory.take(index, bucket);
         }
-        let serials = buckets.iter().map(|bucket| bucket.serial);
-        Self {
-            serial: serials.max().unwrap_or_default().max(RESERVED_FILES),
-            buckets,
-            names,
-        }
+        directory
     }
 
     /// The serial of the next change, and the number of a file that it makes.
     pub(super) const fn next_serial(&self) -> u64 {
         self.serial + 1
+    }
+
+    /// Of each bucket, its last change.
+    pub(super) fn serials(&self) -> impl Iterator<Item = u64> {
+        self.buckets.iter().map(|bucket| bucket.serial)
     }
 
     /// The file that has this name, and its bucket.
@@ -204,11 +209,11 @@ impl Directory {
 
     /// Entries that a move left behind.
     pub(super) fn void(&self) -> Vec<(usize, FilePath)> {
-        let void = |(path, index): (&FilePath, &usize)| {
-            let (_, entry) = self.named(path)?;
-            self.is_void(entry).then(|| (*index, path.clone()))
+        let void = |path: &FilePath| {
+            let (index, entry) = self.named(path)?;
+            self.is_void(entry).then(|| (index, path.clone()))
         };
-        self.names.iter().filter_map(void).collect()
+        self.moving.iter().filter_map(void).collect()
     }
 
     /// Files from behind `after` on, those in a folder if one is given.
@@ -219,19 +224,26 @@ impl Directory {
     ) -> impl Iterator<Item = &Entry> {
         let within = move |path: &FilePath| folder.is_none_or(|folder| path.is_in(folder));
         let later = move |path: &FilePath| after.is_none_or(|after| path > after);
+        // Between a folder and what is in it there may be others, behind what is in it none.
+        let may_come = move |path: &FilePath| {
+            folder.is_none_or(|folder| path.as_str().starts_with(folder.as_str()))
+        };
         let from = after.max(folder);
         let names = self.names.range::<FilePath, _>((
             from.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded),
             std::ops::Bound::Unbounded,
         ));
+        let names = names.take_while(move |(path, _)| may_come(path));
         let named = names.filter(move |(path, _)| within(path) && later(path));
         named.filter_map(|(path, _)| self.get(path).map(|(_, entry)| entry))
     }
 
-    /// Whether a file is in the way of this name: one that would be its folder, or is in it.
-    pub(super) fn blocks(&self, path: &FilePath) -> bool {
-        let is_file = |folder: FilePath| self.get(&folder).is_some();
-        path.folders().any(is_file) || self.list(Some(path), None).next().is_some()
+    /// Whether a file other than `but` is in the way of this name: one that would be its folder, or is
+    /// in it.
+    pub(super) fn blocks(&self, path: &FilePath, but: Option<&FilePath>) -> bool {
+        let is_file = |folder: FilePath| Some(&folder) != but && self.get(&folder).is_some();
+        let mut within = self.list(Some(path), None);
+        path.folders().any(is_file) || within.any(|entry| Some(&entry.path) != but)
     }
 
     /// The numbers of all files.
@@ -242,9 +254,9 @@ impl Directory {
 
     /// Where a new name goes.
     pub(super) fn place(&self, entry: &Entry) -> Result<usize, DirectoryFull> {
-        let bytes = postcard::to_allocvec(entry).map_or(usize::MAX, |entry| entry.len());
-        let has_room = |bucket: &Bucket| bucket.encode().len() + bytes <= BUCKET_BYTES;
-        match self.buckets.iter().position(has_room) {
+        let more = postcard::to_allocvec(entry).map_or(BUCKET_BYTES, |entry| entry.len());
+        let has_room = |bytes: &usize| bytes + more <= BUCKET_BYTES;
+        match self.bytes.iter().position(has_room) {
             Some(index) => Ok(index),
             None if self.buckets.len() < BUCKETS_MAX => Ok(self.buckets.len()),
             None => Err(DirectoryFull),
@@ -259,16 +271,29 @@ impl Directory {
         bucket
     }
 
-    /// Takes a bucket that was written.
+    /// Takes a bucket that was written, in the place of the one that was there or behind the last.
     pub(super) fn take(&mut self, index: usize, bucket: Bucket) {
-        self.names.retain(|_, at| *at != index);
+        let before = self.buckets.get_mut(index).map(std::mem::take);
+        for entry in before.into_iter().flat_map(|bucket| bucket.entries) {
+            self.moving.remove(&entry.path);
+            if self.names.get(&entry.path) == Some(&index) {
+                self.names.remove(&entry.path);
+            }
+        }
         for entry in &bucket.entries {
             self.names.insert(entry.path.clone(), index);
+            if entry.moves_to.is_some() {
+                self.moving.insert(entry.path.clone());
+            }
         }
         self.serial = self.serial.max(bucket.serial);
-        match self.buckets.get_mut(index) {
-            Some(place) => *place = bucket,
-            None => self.buckets.push(bucket),
+        let bytes = bucket.encode().len();
+        match (self.buckets.get_mut(index), self.bytes.get_mut(index)) {
+            (Some(place), Some(length)) => (*place, *length) = (bucket, bytes),
+            _ => {
+                self.buckets.push(bucket);
+                self.bytes.push(bytes);
+            }
         }
     }
 }

@@ -43,8 +43,8 @@ pub enum FileError {
         /// Which one.
         bucket: usize,
     },
-    /// A change of it failed before; it is read again.
-    #[error("the directory is not known after a change that failed: try again")]
+    /// A change of it failed before, or it changes as fast as it is read.
+    #[error("the directory changed while it was used: try again")]
     Unread,
     /// It changes as fast as it is read.
     #[error("the file {0} changes all the time: try again")]

@@ -76,7 +76,7 @@ impl Files {
         after: Option<&FilePath>,
     ) -> Result<Vec<FileStat>, FileError> {
         if self.volume.writer.is_none() {
-            self.directory.write().await.take();
+            self.read_at_once().await?;
         }
         let directory = self.known().await?;
         let files = directory
@@ -124,7 +124,7 @@ impl Files {
     pub async fn create(&self, path: &FilePath) -> Result<(), FileError> {
         let mut guard = self.changing().await?;
         let directory = known(&guard)?;
-        free(directory, path)?;
+        free(directory, path, None)?;
         let entry = Entry {
             path: path.clone(),
             file: directory.next_serial(),
@@ -213,10 +213,7 @@ impl Files {
         };
         let there = directory.get(to).map(|(index, there)| (index, there.file));
         let Some((other, replaced)) = there else {
-            let mut without = directory.clone();
-            let bucket = directory.changed(index, |bucket| bucket.unset(from));
-            without.take(index, bucket);
-            free(&without, to)?;
+            free(directory, to, Some(from))?;
             let bucket = directory.changed(index, |bucket| {
                 bucket.unset(from);
                 bucket.set(entry);
@@ -339,6 +336,21 @@ impl Files {
                 *guard = Some(self.load().await?);
             }
         }
+    }
+
+    /// Reads all of the directory as it is at one moment: until nothing changes while it is read.
+    async fn read_at_once(&self) -> Result<(), FileError> {
+        let mut directory = self.directory.write().await;
+        let mut before = self.load().await?;
+        for _ in 0..LOOKS {
+            let again = self.load().await?;
+            if again.serials().eq(before.serials()) {
+                *directory = Some(again);
+                return Ok(());
+            }
+            before = again;
+        }
+        Err(FileError::Unread)
     }
 
     async fn load(&self) -> Result<Directory, FileError> {
@@ -465,12 +477,12 @@ fn directory_serial(directory: &Option<Directory>) -> u64 {
     directory.as_ref().map_or(0, Directory::next_serial)
 }
 
-/// A name that a new file may have.
-fn free(directory: &Directory, path: &FilePath) -> Result<(), FileError> {
+/// A name that a file may have that is new, or goes away under another one.
+fn free(directory: &Directory, path: &FilePath, from: Option<&FilePath>) -> Result<(), FileError> {
     if directory.get(path).is_some() {
         return Err(FileError::Exists(path.clone()));
     }
-    if directory.blocks(path) {
+    if directory.blocks(path, from) {
         return Err(FileError::Folder(path.clone()));
     }
     Ok(())

@@ -60,7 +60,8 @@ impl Layout {
         total: 14,
     };
 
-    /// Each of `members` has all.
+    /// Each of `members` has all. With two of them nothing is lost with one, but nothing goes on
+    /// either until it is back or replaced; with three all goes on.
     ///
     /// # Errors
     /// [`LayoutError`] if they are none or more than [`REPLICAS_MAX`].

@@ -1,8 +1,11 @@
 //! Reading blocks: what members show is asked for and judged. The rules are told in `spread`.
 
+use std::future::Future;
 use std::time::Duration;
 
 use futures::stream::{FuturesUnordered, StreamExt as _, TryStreamExt as _};
+
+use tokio::time::{Instant, timeout_at};
 
 use super::gather::{Answers, Enough};
 use super::judge::{Held, Shown, Unclear, Verdict, answered, block, judge, latest};
@@ -15,9 +18,11 @@ use super::spread_errors::ReadVolumeError;
 /// Most bytes of one read or write.
 pub const SPAN_BYTES_MAX: usize = 1 << 20;
 /// What those who are asked first have before all are asked.
-const QUICK_PATIENCE: Duration = Duration::from_millis(100);
+const QUICK_PATIENCE: Duration = Duration::from_millis(300);
 /// How often a read asks again while a write is neither known nor ruled out.
 const READ_TRIES: u32 = 6;
+/// What all tries of a read may take, but for what members do not answer in the last.
+const READ_PATIENCE: Duration = Duration::from_secs(5);
 /// What it waits before the second time; doubled from then on.
 const READ_PAUSE: Duration = Duration::from_millis(5);
 /// How often a member is asked again whose pieces change between two questions.
@@ -75,7 +80,7 @@ impl Volume {
         if let Some(found) = self.agreed(key).await {
             return Ok(found);
         }
-        let (mut floor, mut pause) = (None, READ_PAUSE);
+        let (began, mut floor, mut pause) = (Instant::now(), None, READ_PAUSE);
         let mut tries = READ_TRIES;
         loop {
             let shown = self.survey(key, false, |shown| {
@@ -88,7 +93,7 @@ impl Volume {
                     let block = block(self.layout, &shown, write);
                     return block.map(Some).ok_or(ReadVolumeError::Malformed(key));
                 }
-                Verdict::Unclear(unclear) if tries == 1 => {
+                Verdict::Unclear(unclear) if tries == 1 || began.elapsed() > READ_PATIENCE => {
                     return Err(self.too_few(key, &unclear));
                 }
                 Verdict::Unclear(_) => {}
@@ -117,17 +122,17 @@ impl Volume {
     async fn agreed(&self, key: BlockKey) -> Option<Option<Vec<u8>>> {
         let order = self.seats.by_promise();
         let first = order.get(..self.layout.quorum())?;
-        let asks: FuturesUnordered<_> = first
+        let asks = first
             .iter()
             .map(|index| async move {
                 let read = MemberOp::Read { key, version: None };
                 (*index, self.seats.ask(*index, read).await)
             })
             .collect();
-        let answers = tokio::time::timeout(QUICK_PATIENCE, asks.collect::<Vec<_>>());
+        let answers = self.quick(first, asks).await?;
         let mut shown = vec![Shown::default(); self.layout.total()];
         let mut empty = 0;
-        for (index, answer) in answers.await.ok()? {
+        for (index, answer) in answers {
             match answer {
                 Ok(MemberDone::Read(None)) if self.seats.is_whole(index) => empty += 1,
                 Ok(MemberDone::Read(Some((version, bytes)))) => {
@@ -146,6 +151,29 @@ impl Volume {
             return None;
         }
         block(self.layout, &shown, write).map(Some)
+    }
+
+    /// The answers, if all come at once. Who lets others wait is not among the first next time.
+    async fn quick<T>(
+        &self,
+        asked: &[usize],
+        mut asks: FuturesUnordered<impl Future<Output = (usize, T)>>,
+    ) -> Option<Vec<(usize, T)>> {
+        let until = Instant::now() + QUICK_PATIENCE;
+        let mut answers: Vec<(usize, T)> = Vec::with_capacity(asked.len());
+        loop {
+            match timeout_at(until, asks.next()).await {
+                Ok(Some(answer)) => answers.push(answer),
+                Ok(None) => return Some(answers),
+                Err(_) => break,
+            }
+        }
+        for index in asked {
+            if answers.iter().all(|(answered, _)| answered != index) {
+                self.seats.set_late(*index);
+            }
+        }
+        None
     }
 
     fn opened(

@@ -72,7 +72,10 @@ impl Volume {
             rest = others;
             (span, part)
         });
-        let writes: FuturesUnordered<_> = parts
+        let parts: Vec<(Span, &[u8])> = parts.collect();
+        let writes = parts.into_iter();
+        // A stream of a closure over borrowed bytes could not be sent to another thread.
+        let writes: FuturesUnordered<_> = writes
             .map(|(span, part)| self.write_span(writer, span, part))
             .collect();
         writes.try_collect::<()>().await
@@ -93,9 +96,9 @@ impl Volume {
         }
         let needed = content.len().max(span.from + span.bytes);
         content.resize(needed, 0);
-        let places = content.iter_mut().skip(span.from);
-        for (place, byte) in places.zip(part) {
-            *place = *byte;
+        let place = content.get_mut(span.from..span.from + span.bytes);
+        if let Some(place) = place.filter(|place| place.len() == part.len()) {
+            place.copy_from_slice(part);
         }
         self.put(writer, span.key, &content, &Keep::All(settled))
             .await?;

@@ -1,7 +1,10 @@
 //! Blocks: what is written is read, with as many members away as may be, and never anything old.
 
+use std::sync::Arc;
+
 use hypermesh_assets::volume::{
-    BLOCK_BYTES, BlockKey, Layout, MemberError, ReadVolumeError, SPAN_BYTES_MAX, WriteVolumeError,
+    BLOCK_BYTES, BlockKey, FilePath, Files, Layout, MemberError, ReadVolumeError, Repair,
+    SPAN_BYTES_MAX, Volume, WriteVolumeError,
 };
 
 use crate::member::Fault;
@@ -239,4 +242,46 @@ async fn members_see_nothing_of_what_is_written_and_keep_one_version_once_it_is_
     volume.remove(1).await.unwrap();
     assert_eq!(world.disks[0].bytes(), Vec::<Vec<u8>>::new());
     assert_eq!(volume.read(1, 0, 3).await.unwrap(), [0; 3]);
+}
+
+/// What is asked of a volume is asked from tasks that move between threads.
+#[tokio::test(start_paused = true)]
+async fn all_that_is_asked_can_be_sent_to_other_threads() {
+    type Sent<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+    let world = World::new(Layout::SINGLE);
+    let opened = Volume::open_writer(world.layout, &world.key, world.seats());
+    let opened: Sent<'_, _> = Box::pin(opened);
+    let volume = Arc::new(opened.await.unwrap());
+    let bytes = vec![1; 3];
+    let written: Sent<'_, _> = Box::pin(volume.write(1, 0, &bytes));
+    written.await.unwrap();
+    let read: Sent<'_, _> = Box::pin(volume.read(1, 0, 3));
+    assert_eq!(read.await.unwrap(), bytes);
+    let flushed: Sent<'_, _> = Box::pin(volume.flush());
+    flushed.await.unwrap();
+    let repaired: Sent<'_, _> = Box::pin(volume.repair());
+    assert_eq!(repaired.await.unwrap().blocks, 1);
+    let removed: Sent<'_, _> = Box::pin(volume.remove(1));
+    removed.await.unwrap();
+    let usage: Sent<'_, _> = Box::pin(volume.usage());
+    assert_eq!(usage.await.unwrap().answered, 1);
+    let files = Files::new(volume);
+    let (one, other): (FilePath, FilePath) = ("a".parse().unwrap(), "b".parse().unwrap());
+    let made: [Sent<'_, _>; 5] = [
+        Box::pin(files.create(&one)),
+        Box::pin(files.write(&one, 0, &bytes)),
+        Box::pin(files.rename(&one, &other, true)),
+        Box::pin(files.set_length(&other, 2)),
+        Box::pin(files.sync()),
+    ];
+    for made in made {
+        made.await.unwrap();
+    }
+    let listed: Sent<'_, _> = Box::pin(files.list(None, None));
+    assert_eq!(listed.await.unwrap().len(), 1);
+    let read: Sent<'_, _> = Box::pin(files.read(&other, 0, 9));
+    assert_eq!(read.await.unwrap(), [1, 1]);
+    let mut repair = Repair::new();
+    let repaired: Sent<'_, _> = Box::pin(files.repair_step(&mut repair));
+    repaired.await.unwrap();
 }

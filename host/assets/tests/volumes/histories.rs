@@ -12,7 +12,7 @@ use crate::member::Fault;
 use crate::{World, layouts};
 
 const BLOCKS: usize = 3;
-const SEEDS: u64 = 8;
+const SEEDS: u64 = 4;
 const WRITES: usize = 60;
 /// A number is written this often: half a block is noticed.
 const COPIES: usize = 120;
