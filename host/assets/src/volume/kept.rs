@@ -326,6 +326,9 @@ impl KeptMember {
     }
 }
 
+/// Where the answer to a job goes.
+type Answering = oneshot::Sender<Result<MemberDone, MemberError>>;
+
 impl MemberAccess {
     /// Access to `member` within `scope`, by a capability and those that it was made of. The `is_root`
     /// of a member may revoke the others.
@@ -415,10 +418,7 @@ impl MemberAccess {
 
     fn answered(
         &self,
-        job: Result<
-            Box<dyn FnOnce(oneshot::Sender<Result<MemberDone, MemberError>>) -> Job>,
-            MemberError,
-        >,
+        job: Result<Box<dyn FnOnce(Answering) -> Job>, MemberError>,
     ) -> MemberAsked<'static> {
         let (answer, answered) = oneshot::channel();
         let begun = job.map(|job| self.member.begin(job(answer)));
