@@ -15,14 +15,14 @@ use assets::{
     BeginTenancyError, LeaseTerm, LedgerClock, Link, OpenTenantError, Refusal, RegionAccess,
     Regions, Tenancies, Tenancy,
 };
-use ledger::{DecodeRecordError, View};
+use ledger::{DecodeRecordError, LeaseRecord, View};
 use runtime::CpuShare;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use trust::{CapabilityFacts, CapabilityRefusal, LeaseCapability, LeaseFact};
-use types::{Amount, AssetType, LeaseId, NodeId};
+use types::{Amount, AssetType, LeaseId, NodeId, RegionScope};
 
 use crate::clock::unix_ms;
 use crate::data_dir::DataDir;
@@ -52,7 +52,7 @@ pub(crate) struct NodeMemory {
     links: Tenancies<Link>,
     clock: Mutex<LedgerClock>,
     /// Told when there is something more that ends.
-    opened: Notify,
+    added: Notify,
     /// The leases of guests of this node.
     pub(crate) holdings: Holdings,
     /// Those of them that outlive their guests.
@@ -142,7 +142,7 @@ impl NodeMemory {
             cpus: Tenancies::default(),
             links: Tenancies::default(),
             clock: Mutex::new(LedgerClock::new(ledger_ms, now_ms)),
-            opened: Notify::new(),
+            added: Notify::new(),
             holdings: Holdings::default(),
             kept: KeptLeases::open(data_dir.kept())?,
         })
@@ -244,12 +244,26 @@ impl NodeMemory {
         let leased = state.view.leases_of(&record.asset)?;
         let leased = leased.leased(state.view.time_ms());
         let limit = Amount(leased.0.max(asset.shared().0));
+        let block_ms = state.view.time_ms();
+        self.opened(shared, capability, (&record, limit, scope), term, block_ms)
+    }
+
+    /// What a live lease of this node opens, used within `limit` and `scope`.
+    fn opened(
+        &self,
+        shared: &Shared,
+        capability: &LeaseCapability,
+        (record, limit, scope): (&LeaseRecord, Amount, RegionScope),
+        term: LeaseTerm,
+        block_ms: u64,
+    ) -> Result<Opened, AdmitError> {
+        let (lease, now_ms) = (capability.subject().lease, shared.now_ms());
         let (ids, is_root) = (capability.ids().into(), capability.is_root());
         match record.asset.asset_type() {
             AssetType::Memory => {
                 let opened = self.regions.open(lease, record.amount, limit, term, now_ms);
                 let region = opened?;
-                self.opened.notify_one();
+                self.added.notify_one();
                 let access = RegionAccess::new(region, scope, ids, is_root);
                 Ok(Opened::Region(access))
             }
@@ -259,7 +273,7 @@ impl NodeMemory {
                 let amounts = (record.amount, limit);
                 let opened = self.cpus.open(lease, amounts, term, now_ms, share);
                 let tenancy = opened?;
-                self.opened.notify_one();
+                self.added.notify_one();
                 Ok(Opened::Cpu(tenancy))
             }
             AssetType::Network => {
@@ -267,14 +281,14 @@ impl NodeMemory {
                 let amounts = (record.amount, limit);
                 let opened = self.links.open(lease, amounts, term, now_ms, link);
                 let tenancy = opened?;
-                self.opened.notify_one();
+                self.added.notify_one();
                 Ok(Opened::Link(tenancy))
             }
             AssetType::Storage => {
-                let (bytes, block_ms) = ((record.amount, limit), state.view.time_ms());
+                let bytes = (record.amount, limit);
                 let kept = self.volumes.member(lease, bytes, term, now_ms, block_ms);
                 let member = kept?;
-                self.opened.notify_one();
+                self.added.notify_one();
                 let started = shared.started;
                 let now: Now = Arc::new(move || elapsed_ms(started));
                 let access = MemberAccess::new(member, scope, ids, is_root, now);
@@ -326,7 +340,7 @@ pub(crate) async fn end_in_time(shared: Arc<Shared>, stop: CancellationToken) {
         };
         tokio::select! {
             () = stop.cancelled() => return,
-            () = memory.opened.notified() => {}
+            () = memory.added.notified() => {}
             () = rings => memory.end_over(shared.now_ms()),
         }
     }

@@ -43,6 +43,7 @@ use crate::shared::{FollowedState, Shared, elapsed_ms};
 use crate::signer::Signer;
 use crate::speech::Speech;
 use crate::stores::GuestStores;
+use crate::witness::is_alone;
 
 /// How long the first block of a fabric may take before a start counts as failed.
 const FIRST_BLOCK_TIMEOUT: Duration = Duration::from_secs(30);
@@ -127,8 +128,6 @@ impl Node {
         let (links, carrier) = consensus::links();
         let carrier = (speech.between)(&identity, carrier);
         let artifacts = artifact_store(&data_dir, config.storage_quota)?;
-        let stores = Stores::open(&data_dir.stores())?;
-        let secrets = Secrets::open(data_dir.secrets())?;
         let guests = data_dir.guests();
         // Files of replicas that a killed node left.
         let _ = std::fs::remove_dir_all(&guests);
@@ -139,9 +138,7 @@ impl Node {
         let id = identity.node.public();
         let state = followed(snapshot);
         let memory = NodeMemory::open(&data_dir, &state.view, elapsed_ms(started))?;
-        let fabric = state.view.fabric().ok().flatten();
-        let in_office = fabric.map(|fabric| fabric.validators);
-        let alone = in_office.unwrap_or_else(|| identity.genesis.validators().to_vec()) == [id];
+        let runs_singletons = is_alone(&state.view, &identity.genesis, id);
         let shared = Arc::new(Shared {
             node: id,
             signer: Signer::new(identity.node),
@@ -157,8 +154,8 @@ impl Node {
             runtime,
             instances_max,
             artifacts,
-            stores: Arc::new(GuestStores::new(stores)),
-            secrets,
+            stores: Arc::new(GuestStores::new(Stores::open(&data_dir.stores())?)),
+            secrets: Secrets::open(data_dir.secrets())?,
             logs: Logbooks::default(),
             metrics: Metrics::default(),
             replicas: Replicas::default(),
@@ -166,7 +163,7 @@ impl Node {
             states: States::new(data_dir.checkpoints()),
             executions: Executions::new(speech.stated),
             mesh: NodeMesh::default(),
-            runs_singletons: watch::Sender::new(alone),
+            runs_singletons: watch::Sender::new(runs_singletons),
             lease_dials: config.dial_for_leases,
             peers: OnceLock::new(),
             memory,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use discovery::Liveness;
-use ledger::{DecodeRecordError, NodeOperation, Operation};
+use ledger::{DecodeRecordError, Genesis, NodeOperation, Operation, View};
 use orchestrator::{Holder, Seen, Sights, Witness};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +23,15 @@ const CLOCK_MS: u64 = 500;
 const TURN_MS: u64 = 3_000;
 /// Pause before the same is asked for again.
 const AGAIN_MS: u64 = 30_000;
+
+/// Whether a node is the only validator, as far as it has followed the ledger: then nobody could say that
+/// it is gone.
+pub(crate) fn is_alone(view: &View, genesis: &Genesis, node: NodeId) -> bool {
+    // State that cannot be read ends the node elsewhere.
+    let fabric = view.fabric().ok().flatten();
+    let in_office = fabric.map(|fabric| fabric.validators);
+    in_office.unwrap_or_else(|| genesis.validators().to_vec()) == [node]
+}
 
 /// Runs until `stop`.
 pub(crate) async fn witness(shared: Arc<Shared>, stop: CancellationToken) {

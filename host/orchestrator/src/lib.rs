@@ -4,6 +4,7 @@
 
 mod backoff;
 mod breaker;
+mod effect;
 mod holder;
 mod lifecycle;
 mod mesh;
@@ -17,10 +18,11 @@ pub use breaker::{
     Breaker, BreakerState, CALLS_MIN, OPENS_AT_PERCENT, PAUSE_MS_MAX, PAUSE_MS_MIN, TRIAL_MS_MAX,
     TRIALS, WINDOW_MS,
 };
+pub use effect::{Effect, Event, ReplicaKey};
 pub use holder::Holder;
 pub use lifecycle::{IllegalStep, Lifecycle, Step, Then};
 pub use mesh::Mesh;
-pub use reconciler::{Effect, Event, Reconciler, ReplicaKey};
+pub use reconciler::Reconciler;
 pub use replica::Observed;
 pub use routes::{RouteTable, Target};
 pub use witness::{Seen, Sights, Witness};

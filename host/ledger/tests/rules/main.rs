@@ -23,6 +23,7 @@ mod lifecycle;
 mod liveness;
 mod membership;
 mod placing;
+mod placing_histories;
 mod proven;
 mod proving;
 mod rates;

@@ -168,13 +168,6 @@ fn fabric_status(shared: &Shared, view: &View) -> Result<FabricStatus, DecodeRec
         };
         let seen = seen(shared, &node);
         let place = places.get(&node);
-        let takes = match place {
-            Some(place) if place.is_gone() => "gone",
-            Some(place) => place.record.state.as_str(),
-            None => "nothing",
-        };
-        let labels = place.map(|place| place.record.labels.iter());
-        let label = |(label, value): (&Name, &Name)| (label.to_string(), value.to_string());
         members.push(MemberStatus {
             node,
             membership: membership.to_owned(),
@@ -188,8 +181,8 @@ fn fabric_status(shared: &Shared, view: &View) -> Result<FabricStatus, DecodeRec
             addresses: seen.addresses,
             relays: seen.relays,
             placements: place.map_or(0, |place| place.record.placements),
-            takes: takes.to_owned(),
-            labels: labels.into_iter().flatten().map(label).collect(),
+            takes: takes(place).to_owned(),
+            labels: labels(place),
         });
     }
     let invite = |(ticket, record): (_, ledger::InviteRecord)| InviteStatus {
@@ -204,6 +197,21 @@ fn fabric_status(shared: &Shared, view: &View) -> Result<FabricStatus, DecodeRec
         members,
         invites: view.invites()?.into_iter().map(invite).collect(),
     })
+}
+
+/// Whether a node takes replicas, in a word.
+fn takes(place: Option<&NodePlace>) -> &'static str {
+    match place {
+        Some(place) if place.is_gone() => "gone",
+        Some(place) => place.record.state.as_str(),
+        None => "nothing",
+    }
+}
+
+fn labels(place: Option<&NodePlace>) -> BTreeMap<String, String> {
+    let labels = place.map(|place| place.record.labels.iter());
+    let label = |(label, value): (&Name, &Name)| (label.to_string(), value.to_string());
+    labels.into_iter().flatten().map(label).collect()
 }
 
 /// What this node knows of another that the ledger does not.
