@@ -68,15 +68,20 @@ enum Kept {
     Gone,
 }
 
+/// What makes a job of where its answer goes.
+type Begin = Box<dyn FnOnce(Answering) -> Job>;
+/// Where the answer to a job goes.
+type Answering = oneshot::Sender<Result<MemberDone, MemberError>>;
+
 enum Job {
     Ask {
         operation: MemberOp,
         left_ms: u64,
-        answer: oneshot::Sender<Result<MemberDone, MemberError>>,
+        answer: Answering,
     },
     Revoked {
         revoked: BTreeSet<Digest>,
-        answer: oneshot::Sender<Result<MemberDone, MemberError>>,
+        answer: Answering,
     },
     Wipe,
 }
@@ -360,7 +365,7 @@ impl MemberAccess {
         });
         self.answered(revoked.map(|revoked| {
             let job = move |answer| Job::Revoked { revoked, answer };
-            Box::new(job) as Box<dyn FnOnce(_) -> Job>
+            Box::new(job) as Begin
         }))
     }
 
@@ -376,7 +381,7 @@ impl MemberAccess {
                 left_ms,
                 answer,
             };
-            Box::new(job) as Box<dyn FnOnce(_) -> Job>
+            Box::new(job) as Begin
         }))
     }
 
@@ -413,13 +418,7 @@ impl MemberAccess {
         Err(MemberError::Denied(text))
     }
 
-    fn answered(
-        &self,
-        job: Result<
-            Box<dyn FnOnce(oneshot::Sender<Result<MemberDone, MemberError>>) -> Job>,
-            MemberError,
-        >,
-    ) -> MemberAsked<'static> {
+    fn answered(&self, job: Result<Begin, MemberError>) -> MemberAsked<'static> {
         let (answer, answered) = oneshot::channel();
         let begun = job.map(|job| self.member.begin(job(answer)));
         Box::pin(async move {
