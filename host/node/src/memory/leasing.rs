@@ -371,7 +371,10 @@ fn strays(
     let nonce = nonce.map_or(0, |record| record.nonce);
     let ledger_ms = state.view.time_ms();
     drop(state);
-    let lives = |lease: &LeaseId| leases.iter().any(|(held, _)| held == lease);
+    let lives = |lease: &LeaseId| {
+        let mut held = leases.iter();
+        held.any(|(held, record)| held == lease && record.expires_ms > ledger_ms)
+    };
     shared.memory.kept.retain(ledger_ms, lives);
     foreign.retain(|lease| leases.iter().any(|(held, _)| held == lease));
     let held = shared.memory.holdings.held().clone();

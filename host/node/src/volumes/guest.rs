@@ -202,8 +202,14 @@ impl GuestVolumes {
 
     /// Gives back to the grant what leases took that are over.
     fn forget_over(&self) {
-        let state = self.shared.state();
-        let lives = |lease: &LeaseId| !matches!(state.view.lease(lease), Ok(None));
+        let shared = &self.shared;
+        let ledger_ms = shared.memory.clock().latest_ms(shared.now_ms());
+        let state = shared.state();
+        // State that cannot be read ends the node elsewhere.
+        let lives = |lease: &LeaseId| match state.view.lease(lease) {
+            Ok(record) => record.is_some_and(|record| record.expires_ms > ledger_ms),
+            Err(_) => true,
+        };
         self.kept().retain(|lease, _| lives(lease));
     }
 

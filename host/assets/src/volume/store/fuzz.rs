@@ -35,12 +35,10 @@ impl Disk for Bytes {
         self.with(|bytes| {
             let at = usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
             let there = bytes.get(at..).unwrap_or_default();
-            for (place, byte) in into
-                .iter_mut()
-                .zip(there.iter().chain(std::iter::repeat(&0)))
-            {
-                *place = *byte;
-            }
+            let count = there.len().min(into.len());
+            let (copied, rest) = into.split_at_mut(count);
+            copied.copy_from_slice(there.get(..count).unwrap_or_default());
+            rest.fill(0);
         });
         Ok(())
     }

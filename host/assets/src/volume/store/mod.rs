@@ -19,6 +19,7 @@ mod disk;
 #[doc(hidden)]
 pub mod fuzz;
 mod head;
+mod heads;
 mod pieces;
 mod record;
 mod room;
@@ -33,8 +34,10 @@ use types::LeaseId;
 pub use self::pieces::stored_bytes;
 
 use self::disk::{Disk, open_file};
-use self::head::{Head, PAGE_BYTES, decode_head, encode_head};
-use self::pieces::{Pieces, Place, RECORD_UNITS_MIN, UNIT_BYTES, units_of};
+use self::head::{Head, PAGE_BYTES, encode_head};
+pub(crate) use self::heads::made_ms;
+use self::heads::{first_head, newest_head};
+use self::pieces::{Pieces, Place, Purpose, RECORD_UNITS_MIN, UNIT_BYTES, units_of};
 use self::record::{HEADER_BYTES, Record, What, decode_record, encode_record, hash_of};
 use self::room::Extent;
 use crate::volume::{
@@ -78,48 +81,6 @@ pub(crate) struct Store {
     last: u64,
     /// Why nothing is written any more: what is on the disk may not be what is known here.
     broken: Option<String>,
-}
-
-/// Ledger time of the block after which the store in `folder` was made; none if there is no whole one.
-pub(crate) fn made_ms(folder: &Path) -> Option<u64> {
-    let file = open_file(folder, None).ok()?;
-    Some(newest_head(&file).ok()?.0?.made_ms)
-}
-
-/// The head that counts, and whether there is something else where one should be.
-fn newest_head(disk: &dyn Disk) -> io::Result<(Option<Head>, bool)> {
-    let mut newest: Option<Head> = None;
-    let mut spoilt = false;
-    for at in [0, PAGE_BYTES as u64] {
-        let mut page = vec![0; PAGE_BYTES];
-        disk.read(at, &mut page)?;
-        let head = decode_head(&page);
-        spoilt |= head.is_none() && page.iter().any(|byte| *byte != 0);
-        let newer = head.filter(|head| {
-            newest
-                .as_ref()
-                .is_none_or(|newest| newest.generation < head.generation)
-        });
-        newest = newer.or(newest);
-    }
-    Ok((newest, spoilt))
-}
-
-/// What a new store begins with.
-fn first_head(lease: LeaseId, made_ms: u64) -> Result<Vec<u8>, OpenStoreError> {
-    let mut secret = [0; 32];
-    getrandom::fill(&mut secret).map_err(|_| OpenStoreError::Entropy)?;
-    let mut pages = encode_head(&Head {
-        generation: 0,
-        lease,
-        made_ms,
-        secret,
-        fenced: 0,
-        flushed: 0,
-        live: [0; 16],
-    });
-    pages.resize(2 * PAGE_BYTES, 0);
-    Ok(pages)
 }
 
 impl Store {
@@ -179,7 +140,8 @@ impl Store {
             let ahead = usize::try_from(ahead).unwrap_or(usize::MAX);
             let header = window.get(ahead..).and_then(<[u8]>::first_chunk);
             let Some(header) = header else {
-                window.resize(SCAN_BYTES, 0);
+                let rest = usize::try_from(u64::from(units - at) * UNIT_BYTES);
+                window.resize(rest.unwrap_or(SCAN_BYTES).min(SCAN_BYTES), 0);
                 self.disk.read(offset(at), &mut window)?;
                 begin = at;
                 continue;
@@ -415,8 +377,12 @@ impl Store {
 
     /// Writes a record and takes it.
     fn record(&mut self, what: What, content: &[u8]) -> Result<MemberDone, MemberError> {
-        let spare = matches!(what, What::Removed { .. });
-        let extent = self.make_room(units_of(content.len()), spare)?;
+        let purpose = match what {
+            What::Removed { .. } => Purpose::Removal,
+            What::Piece { key, .. } if self.pieces.find(&key, None).is_some() => Purpose::Rewriting,
+            What::Piece { .. } => Purpose::Block,
+        };
+        let extent = self.make_room(units_of(content.len()), purpose)?;
         let at = offset(extent.at);
         // A content that is cut off is none: it has no header.
         if let Err(error) = self.disk.write(at + HEADER_BYTES as u64, content) {
@@ -435,10 +401,9 @@ impl Store {
         Ok(MemberDone::Done)
     }
 
-    /// Room for a record; `spare` is the room that is kept for removals.
-    fn make_room(&mut self, units: u32, spare: bool) -> Result<Extent, MemberError> {
+    fn make_room(&mut self, units: u32, purpose: Purpose) -> Result<Extent, MemberError> {
         for _ in 0..=SETTLING_FLUSHES {
-            if let Some(extent) = self.pieces.take(units, spare) {
+            if let Some(extent) = self.pieces.take(units, purpose) {
                 return Ok(extent);
             }
             if self.pieces.is_settled() {

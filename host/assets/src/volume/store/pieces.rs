@@ -16,6 +16,23 @@ pub(super) const UNIT_BYTES: u64 = 512;
 /// Least units of a record: so its place in memory, some 100 bytes, is a small part of it.
 pub(super) const RECORD_UNITS_MIN: u64 = 8;
 
+/// Room that is left for rewriting what is there, in pieces: those of one operation on a volume, and its
+/// ends.
+const REWRITTEN_PIECES: u32 = 17;
+/// It is at most this part of all.
+const REWRITING_PART: u32 = 4;
+
+/// What room is taken for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// A block that was not there: leaves room to rewrite those that are.
+    Block,
+    /// A block that is there: leaves room for a removal.
+    Rewriting,
+    /// A removal.
+    Removal,
+}
+
 /// Where a piece is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
@@ -106,10 +123,18 @@ impl Pieces {
         u64::from(self.units - self.room.free_units()) * UNIT_BYTES
     }
 
-    /// Room for a record, if there is any now. Some is left for a removal, but where this is `spare`.
-    pub(super) fn take(&mut self, units: u32, spare: bool) -> Option<Extent> {
+    /// Room for a record, if there is any now, and some is left as `purpose` wants it.
+    pub(super) fn take(&mut self, units: u32, purpose: Purpose) -> Option<Extent> {
         let extent = self.room.take(units)?;
-        if spare || self.room.longest() >= units_of(0) {
+        let left = match purpose {
+            Purpose::Removal => true,
+            Purpose::Rewriting => self.room.longest() >= units_of(0),
+            Purpose::Block => {
+                let rewritten = units.saturating_mul(REWRITTEN_PIECES);
+                self.room.free_units() >= rewritten.min(self.units / REWRITING_PART)
+            }
+        };
+        if left {
             return Some(extent);
         }
         self.room.give(extent);
