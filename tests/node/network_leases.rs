@@ -86,6 +86,9 @@ fn callers(allowed: Option<SocketAddr>) -> (Four, String) {
         let report = first.nexus(&[&register[..], &["-o", "json"]].concat());
         (report.code == 0).then(|| report.json()["asset"].as_str().unwrap().to_owned())
     });
+    for node in &four.nodes {
+        leased(node, &asset, 0);
+    }
     (four, asset)
 }
 

@@ -53,6 +53,8 @@ async fn every_offered_interface_links() {
             Capability::Blobstore { quota },
             Capability::Consensus { records: 1 },
             Capability::Memory { quota },
+            Capability::Cpu { millicores: 1 },
+            Capability::Network { rate: quota },
         ];
     };
     try_start(&runtime(), importing(&names), Vec::new(), granted)
