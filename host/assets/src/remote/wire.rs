@@ -22,7 +22,7 @@ pub const FRAME_BYTES_MAX: usize = PIECE_BYTES_MAX + 128;
 const TEXT_BYTES_MAX: usize = 256;
 
 // A region's longest write fits, too.
-const _: () = assert!(OPERATION_BYTES_MAX as usize + 64 <= FRAME_BYTES_MAX);
+const _: () = assert!(OPERATION_BYTES_MAX + 64 <= FRAME_BYTES_MAX as u64);
 
 #[derive(Debug, Serialize, Deserialize)]
 enum Versioned<T> {
