@@ -402,3 +402,32 @@ fn a_volume_of_fourteen_members_is_used_while_four_are_away() {
         nothing_leased(&four.nodes[0], asset);
     }
 }
+
+#[test]
+fn a_member_that_stays_away_is_replaced_by_the_node_itself() {
+    let (mut four, _) = shelves(&[0, 1, 2, 3]);
+    let first = &four.nodes[0];
+    let replicated = [MIB, TERM_MS, "replicated(3)"];
+    assert_eq!(call(first, "allocate", &replicated), "ok");
+    assert_eq!(call(first, "fill", &["0", "4", "5"]), "ok");
+    assert_eq!(call(first, "sync", &[]), "ok");
+    let members = (1..4).filter(|at| folders(&four.nodes[*at]) == 1);
+    let gone = members.last().unwrap();
+    four.kill(gone);
+    let first = &four.nodes[0];
+    let usage = call(first, "usage", &[]);
+    assert!(usage.contains("members: 3, reached: 2"), "{usage}");
+    // One that is back within a minute keeps its place.
+    std::thread::sleep(Duration::from_secs(50));
+    eventually("another one has its place", || {
+        let usage = call(first, "usage", &[]);
+        usage.contains("members: 3, reached: 3").then_some(())
+    });
+    let held = (0..4).filter(|at| *at != gone && folders(&four.nodes[*at]) == 1);
+    assert_eq!(held.count(), 3);
+    eventually("it has all", || {
+        (call(first, "repair", &[]) == "ok({members: 0, blocks: 4, pieces: 0, lost: 0})")
+            .then_some(())
+    });
+    assert_eq!(call(first, "count", &["0", "4", "5"]), "ok(4)");
+}
