@@ -143,7 +143,7 @@ async fn data_without_an_owner_or_of_another_format_is_refused() {
             error,
             StartError::Format {
                 found: 3,
-                supported: 4,
+                supported: 5,
                 ..
             }
         ),
