@@ -53,6 +53,7 @@ async fn every_offered_interface_links() {
             Capability::Blobstore { quota },
             Capability::Consensus { records: 1 },
             Capability::Memory { quota },
+            Capability::Storage { quota },
             Capability::Cpu { millicores: 1 },
             Capability::Network { rate: quota },
         ];
