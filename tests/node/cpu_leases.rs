@@ -14,6 +14,7 @@ name = "caller"
 name = "hand"
 source = "cpu.wat"
 replicas = 4
+placement = { apart = true }
 
 [component.limits]
 wall_time = "2m"

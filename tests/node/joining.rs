@@ -453,13 +453,20 @@ fn a_missing_artifact_comes_from_another_member() {
     let member = join(&ticket(&founder), &[]);
     acquainted(&founder, &member);
     founder.write("empty.wat", "(component)");
-    let component = founder.folder.path().join("empty.wat");
-    let component = component.to_str().unwrap();
-    founder.nexus(&["deploy", component, "--name", "app"]).ok();
+    let status = founder.nexus(&["node", "status", "-o", "json"]).json();
+    founder.write(
+        "app.toml",
+        &format!(
+            "name = \"app\"\n[[component]]\nname = \"main\"\nsource = \"empty.wat\"\n\
+             placement = {{ nodes = [{}] }}\n",
+            status["node"]
+        ),
+    );
+    let manifest = founder.folder.path().join("app.toml");
+    let manifest = manifest.to_str().unwrap();
+    founder.nexus(&["deploy", manifest]).ok();
     // The member has the artifact, too: a dry run uploads what it checks.
-    member
-        .nexus(&["deploy", component, "--name", "app", "--dry-run"])
-        .ok();
+    member.nexus(&["deploy", manifest, "--dry-run"]).ok();
     let stoq = founder.nexus(&["stoq", "sessions", "-o", "json"]).json();
     let address = stoq["listening"].as_str().unwrap().to_owned();
     let artifacts = founder.data().join("artifacts");

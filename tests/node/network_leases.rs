@@ -18,6 +18,7 @@ name = "caller"
 name = "hand"
 source = "network.wat"
 replicas = 4
+placement = { apart = true }
 
 [component.limits]
 wall_time = "2m"

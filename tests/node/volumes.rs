@@ -14,6 +14,7 @@ name = "shelf"
 name = "hand"
 source = "volumes.wat"
 replicas = 4
+placement = { apart = true }
 
 [component.limits]
 wall_time = "2m"
