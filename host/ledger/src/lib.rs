@@ -65,7 +65,8 @@ pub use member::{
 };
 pub use node::{
     HANDOVER_MS, LABELS_MAX, Misfit, NodeFacts, NodeOperation, NodeRecord, NodeState,
-    NodeWorkloadsRecord, PLACEMENTS_PER_NODE_MAX, UNPLACED_LOOKED_AT_MAX, UnplacedRecord,
+    NodeWorkloadsRecord, PLACEMENTS_PER_NODE_MAX, REPLICAS_LOOKED_AT_MAX, UNPLACED_LOOKED_AT_MAX,
+    UnplacedRecord,
 };
 pub use outcome::{Refusal, TransactionOutcome};
 pub use proven::{ProofParts, Provable, Proven};

@@ -12,9 +12,12 @@ use crate::record::Record;
 pub const PLACEMENTS_PER_NODE_MAX: u32 = 4_096;
 /// Most labels of a node: each deployment reads those of all.
 pub const LABELS_MAX: usize = 16;
-/// Workloads that are looked at again in one block when there is room for what had none; the next
+/// Workloads that are looked at again by one transaction when there is room for what had none; the next
 /// occasion goes on with others.
 pub const UNPLACED_LOOKED_AT_MAX: usize = 64;
+/// Replicas that one transaction looks at for new places, beside those of one workload: what a lost node
+/// had of more is looked at by those that follow, so that no block takes long.
+pub const REPLICAS_LOOKED_AT_MAX: u32 = 1_024;
 
 /// How long after a node is said to be gone its singletons are placed elsewhere, milliseconds of ledger
 /// time. A node that is cut off has noticed before it is said to be gone, and stops them within some

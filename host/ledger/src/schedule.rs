@@ -27,7 +27,8 @@ use crate::fault::JoinedRecord;
 use crate::key::StateKey;
 use crate::liveness::{AbsenceRecord, AbsencesRecord};
 use crate::node::{
-    NodeFacts, NodeRecord, NodeWorkloadsRecord, UNPLACED_LOOKED_AT_MAX, UnplacedRecord,
+    NodeFacts, NodeRecord, NodeWorkloadsRecord, REPLICAS_LOOKED_AT_MAX, UNPLACED_LOOKED_AT_MAX,
+    UnplacedRecord,
 };
 use crate::outcome::Refusal;
 use crate::record::{DeploymentRecord, PlacementRecord};
@@ -41,6 +42,8 @@ pub(crate) struct Scheduler {
     time_ms: u64,
     /// In id order.
     sites: Vec<Site>,
+    /// Replicas that were looked at again.
+    looked_at: u32,
     unplaced: UnplacedRecord,
     unplaced_before: UnplacedRecord,
 }
@@ -127,6 +130,7 @@ impl Scheduler {
             height: block.height,
             time_ms: block.time_ms,
             sites,
+            looked_at: 0,
             unplaced_before: unplaced.clone(),
             unplaced,
         })
@@ -264,6 +268,7 @@ impl Scheduler {
         self.look_again(draft, &workloads)
     }
 
+    /// Looks again at workloads, as far as the transaction may; what is left is listed.
     fn look_again<V: StateView>(
         &mut self,
         draft: &mut Draft<'_, V>,
@@ -275,7 +280,17 @@ impl Scheduler {
             let deployment: Option<DeploymentRecord> = draft.read(&key)?;
             let placed = deployment.filter(|deployment| deployment.desired.is_placed());
             let components = placed.map(|deployment| deployment.spec.components);
-            for component in components.unwrap_or_default() {
+            let components = components.unwrap_or_default();
+            let replicas = components
+                .iter()
+                .map(|it| u32::from(it.replicas))
+                .sum::<u32>();
+            if self.looked_at > 0 && self.looked_at + replicas > REPLICAS_LOOKED_AT_MAX {
+                self.list(workload);
+                continue;
+            }
+            self.looked_at += replicas;
+            for component in components {
                 let wanted = Wanted {
                     workload,
                     component: &component,
@@ -312,8 +327,13 @@ impl Scheduler {
 
     /// Remembers a workload that is not settled.
     fn note(&mut self, workload: &Name, settled: &Settled) {
-        let open = settled.nowhere + settled.held > 0;
-        if open && !self.unplaced.workloads.contains(workload) {
+        if settled.nowhere + settled.held > 0 {
+            self.list(workload);
+        }
+    }
+
+    fn list(&mut self, workload: &Name) {
+        if !self.unplaced.workloads.contains(workload) {
             self.unplaced.workloads.push(workload.clone());
         }
     }
@@ -337,7 +357,7 @@ pub(crate) fn renew<V: StateView>(
         spec, generation, ..
     } = deployment;
     for component in &spec.components {
-        let placed = placed(draft, &spec.name, component)?;
+        let placed = placed(draft, &spec.name, component, component.replicas)?;
         for (index, placement) in (0..component.replicas).zip(placed) {
             if let Some(placement) = placement {
                 let key = StateKey::placement(&spec.name, &component.name, index);

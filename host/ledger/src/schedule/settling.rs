@@ -54,7 +54,9 @@ impl Scheduler {
             component,
             component.replicas..wanted.before,
         )?;
-        let placed = placed(draft, workload, component)?;
+        let kept = wanted.before.min(component.replicas);
+        let mut placed = placed(draft, workload, component, kept)?;
+        placed.resize(usize::from(component.replicas), None);
         let mut choice = Choice::new(&self.sites, constraints);
         let mut homeless = Vec::new();
         for (index, placement) in placed.into_iter().enumerate() {
@@ -174,14 +176,14 @@ impl Scheduler {
     }
 }
 
-/// The placements of a component's replicas, in their order.
+/// The placements of a component's first replicas, in their order.
 pub(super) fn placed<V: StateView>(
     draft: &Draft<'_, V>,
     workload: &Name,
     component: &ComponentSpec,
+    replicas: u16,
 ) -> Result<Vec<Option<PlacementRecord>>, NotLoaded> {
-    let indices = 0..component.replicas;
-    let keys = indices.map(|index| StateKey::placement(workload, &component.name, index));
+    let keys = (0..replicas).map(|index| StateKey::placement(workload, &component.name, index));
     let keys: Vec<StateKey> = keys.collect();
     draft.want(keys.iter().cloned())?;
     keys.iter().map(|key| draft.read(key)).collect()

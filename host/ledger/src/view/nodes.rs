@@ -128,7 +128,8 @@ impl View {
                 let mut waits = ours.clone().count() < usize::from(component.replicas);
                 for placed in ours {
                     let place = places.iter().find(|place| place.node == placed.node);
-                    waits |= place.is_some_and(|place| {
+                    // One that is no member any more has none.
+                    waits |= place.is_none_or(|place| {
                         let handed_over = place.gone_since_ms.is_none_or(|since| {
                             !component.is_singleton()
                                 || since.saturating_add(HANDOVER_MS) <= time_ms

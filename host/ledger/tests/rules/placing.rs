@@ -268,6 +268,34 @@ fn what_has_no_other_place_waits_and_goes_when_there_is_one() {
 }
 
 #[test]
+fn a_lost_node_that_had_much_is_emptied_by_several_transactions() {
+    let mut fabric = founded(4);
+    // Of each, a sixth is on every node.
+    for number in 0..9 {
+        assert_eq!(
+            fabric.try_deploy(workload(&format!("w{number}"), 240, &[])),
+            APPLIED
+        );
+    }
+    let left = |fabric: &Fabric| {
+        let placed = fabric.view().placements().unwrap().into_iter();
+        placed.filter(|placed| placed.node == node(3)).count()
+    };
+    assert_eq!(left(&fabric), 9 * 40);
+    fabric.is_lost(3);
+    // Four of 240 are within what one transaction looks at.
+    assert_eq!(left(&fabric), 5 * 40);
+    for transactions in 1..=2_usize {
+        assert!(fabric.view().may_settle(fabric.now_ms()).unwrap());
+        let settle = Operation::Node(NodeOperation::Settle);
+        assert_eq!(fabric.run_as(&secret(6), settle), APPLIED);
+        assert_eq!(left(&fabric), [1, 0][transactions - 1] * 40);
+        fabric.check_counts();
+    }
+    assert!(!fabric.view().may_settle(fabric.now_ms()).unwrap());
+}
+
+#[test]
 fn a_drain_empties_a_node_and_a_cordon_keeps_what_it_has() {
     let mut fabric = founded(4);
     assert_eq!(fabric.try_deploy(workload("a", 12, &[])), APPLIED);
