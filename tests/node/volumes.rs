@@ -412,8 +412,8 @@ fn a_member_that_stays_away_is_replaced_by_the_node_itself() {
     assert_eq!(call(first, "allocate", &replicated), "ok");
     assert_eq!(call(first, "fill", &["0", "4", "5"]), "ok");
     assert_eq!(call(first, "sync", &[]), "ok");
-    let members = (1..4).filter(|at| folders(&four.nodes[*at]) == 1);
-    let gone = members.last().unwrap();
+    let mut members = (1..4).filter(|at| folders(&four.nodes[*at]) == 1);
+    let gone = members.next_back().unwrap();
     four.kill(gone);
     let first = &four.nodes[0];
     let usage = call(first, "usage", &[]);
