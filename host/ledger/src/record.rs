@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use types::{Name, NodeId, Principal, PublicKey, WorkloadSpec};
 
+use crate::fault::JoinedRecord;
 use crate::key::StateKey;
 use crate::rate::SpentRate;
 
@@ -72,6 +73,15 @@ impl FabricRecord {
     pub const NODES_MAX: usize = 1_024;
     /// Most deployments of a fabric.
     pub const DEPLOYMENTS_MAX: u32 = 10_000;
+
+    /// All that belong to the fabric, founders and those that `joined`, in id order.
+    pub(crate) fn members(&self, joined: &JoinedRecord) -> Vec<NodeId> {
+        let joined = joined.nodes.iter().map(|(node, _)| node);
+        let mut members: Vec<NodeId> = self.nodes.iter().chain(joined).copied().collect();
+        members.sort_unstable();
+        members.dedup();
+        members
+    }
 }
 
 /// What a principal may do. New roles are appended: the order is part of the bytes.

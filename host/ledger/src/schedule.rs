@@ -96,16 +96,7 @@ impl Scheduler {
         let joined: Option<JoinedRecord> = draft.read(&StateKey::joined())?;
         let reported: Option<AbsencesRecord> = draft.read(&StateKey::absences())?;
         let reported = reported.unwrap_or_default().reported;
-        let mut nodes = fabric.nodes.clone();
-        nodes.extend(
-            joined
-                .unwrap_or_default()
-                .nodes
-                .iter()
-                .map(|(node, _)| *node),
-        );
-        nodes.sort_unstable();
-        nodes.dedup();
+        let nodes = fabric.members(&joined.unwrap_or_default());
         let of_nodes = nodes.iter().map(StateKey::node);
         draft.want(of_nodes.chain(reported.iter().map(StateKey::absence)))?;
         let mut sites = Vec::with_capacity(nodes.len());

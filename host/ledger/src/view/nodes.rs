@@ -50,11 +50,7 @@ impl View {
             return Ok(Vec::new());
         };
         let joined: Option<JoinedRecord> = self.read(&StateKey::joined())?;
-        let joined = joined.unwrap_or_default().nodes;
-        let mut nodes = fabric.nodes.clone();
-        nodes.extend(joined.iter().map(|(node, _)| *node));
-        nodes.sort_unstable();
-        nodes.dedup();
+        let nodes = fabric.members(&joined.unwrap_or_default());
         let absences = self.absences()?;
         let place = |node| {
             let record: Option<NodeRecord> = self.read(&StateKey::node(&node))?;
@@ -137,8 +133,12 @@ impl View {
                         place.facts().ousts().is_some() && handed_over
                     });
                 }
+                // All nodes are looked at only for what waits.
+                if !waits {
+                    continue;
+                }
                 let misfits = self.misfits(workload, component)?;
-                if waits && misfits.iter().any(|(_, misfit)| misfit.is_none()) {
+                if misfits.iter().any(|(_, misfit)| misfit.is_none()) {
                     return Ok(true);
                 }
             }
